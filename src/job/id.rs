@@ -1,0 +1,106 @@
+//! The names of runs, vantages, claims.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// Why a text can't be an id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not a {what}: {rule}")]
+pub struct IdError {
+    what: &'static str,
+    text: String,
+    rule: &'static str,
+}
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $rule:literal, $ok:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The text of this id.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+            fn from_str(s: &str) -> Result<Self, IdError> {
+                let ok: fn(&str) -> bool = $ok;
+                if ok(s) {
+                    Ok(Self(s.to_owned()))
+                } else {
+                    Err(IdError { what: $what, text: s.to_owned(), rule: $rule })
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+                s.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                String::deserialize(d)?.parse().map_err(de::Error::custom)
+            }
+        }
+    };
+}
+
+fn word(s: &str, max: usize) -> bool {
+    let first = s.bytes().next();
+    s.len() <= max
+        && first.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        && s.bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+id!(
+    /// One execution of one job. Ids that muster makes sort by time
+    /// (`20261122-071339-4f9c2a`).
+    RunId,
+    "run id",
+    "use 1 to 64 of a-z, 0-9 and -, starting with a letter or digit",
+    |s| word(s, 64)
+);
+
+id!(
+    /// A place that probes from; unique within a run (`iad`, `eu-west-1`).
+    Vantage,
+    "vantage label",
+    "use 1 to 40 of a-z, 0-9 and -, starting with a letter or digit",
+    |s| word(s, 40)
+);
+
+id!(
+    /// A prober's claim to its slot, unique per process (`iad.0.9f8e7d6c5b4a`).
+    ClaimId,
+    "claim",
+    "it reads {vantage}.{k}.{12 hex digits}",
+    |s| {
+        let mut parts = s.rsplitn(3, '.');
+        let (nonce, k, vantage) = (parts.next(), parts.next(), parts.next());
+        nonce.is_some_and(|n| n.len() == 12 && n.bytes().all(|b| b.is_ascii_hexdigit()))
+            && k.is_some_and(|k| k.parse::<u32>().is_ok())
+            && vantage.is_some_and(|v| word(v, 40))
+    }
+);
+
+impl ClaimId {
+    /// The `k`-th claim to a vantage's slot, by the process that drew `nonce`.
+    pub fn new(vantage: &Vantage, k: u32, nonce: u64) -> Self {
+        ClaimId(format!("{vantage}.{k}.{:012x}", nonce & 0xffff_ffff_ffff))
+    }
+}

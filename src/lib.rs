@@ -1,0 +1,22 @@
+//! `muster` asks one question of a LiveKit SFU: does it hold up when clients from several
+//! regions join at once, and where does it break?
+//!
+//! Decisions are pure: `now` is an argument, nothing inside reads a clock, draws a random
+//! number or does I/O. A thin async edge carries them out.
+//!
+//! | module | its one invariant |
+//! | --- | --- |
+//! | [`job`] | a `Job` that exists is valid |
+//! | [`load`] | a ramp is a pure function of the job and the roster; shares sum to the whole |
+//! | [`clock`] | the true offset lies inside the stated interval |
+//! | [`store`] | only a definite answer is an answer; the rest is unknown |
+//! | [`rendezvous`] | only a claim that the roster names may put on load |
+//! | [`participant`] | every packet that arrived is accounted for |
+//! | [`prober`] | load ends by the hard deadline, whatever the bucket says |
+//! | [`measure`] | histograms merge without losing a count |
+//! | [`report`] | fail is final, pass needs a complete tier, the rest is unknown |
+//! | [`render`] | a rendering shows what the report says, and adds nothing |
+//! | [`local`] | what it started, it stops |
+//! | [`cli`] | every failure has one line and one exit code |
+
+pub mod job;
