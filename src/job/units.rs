@@ -138,9 +138,7 @@ impl<'de> Deserialize<'de> for Span {
 }
 
 /// A bit rate in bits per second. Written as a number of bits per second.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Bitrate(u64);
 
