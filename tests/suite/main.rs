@@ -1,0 +1,12 @@
+//! Real servers, real clients: one test binary, a module per subject.
+//!
+//! `cargo test counterparts` runs one module. What a machine lacks is skipped out loud (see
+//! [`fixtures::skip`]).
+#![expect(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests fail by panicking, and wait for real servers on the real clock"
+)]
+
+mod fixtures;
