@@ -20,3 +20,5 @@
 //! | [`cli`] | every failure has one line and one exit code |
 
 pub mod job;
+pub mod secret;
+pub mod store;
