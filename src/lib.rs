@@ -22,3 +22,7 @@
 pub mod job;
 pub mod secret;
 pub mod store;
+pub mod load;
+pub mod measure;
+pub mod rendezvous;
+pub mod report;

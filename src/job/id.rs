@@ -104,3 +104,16 @@ impl ClaimId {
         ClaimId(format!("{vantage}.{k}.{:012x}", nonce & 0xffff_ffff_ffff))
     }
 }
+
+/// Tells one write of a document from another with the same content, so that a create that
+/// answers "exists" can be recognised as one's own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct WriteId(String);
+
+impl WriteId {
+    /// From 64 random bits.
+    pub fn from_u64(n: u64) -> Self {
+        WriteId(format!("{n:016x}"))
+    }
+}

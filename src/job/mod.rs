@@ -1,7 +1,20 @@
 //! What to do: the job, its ids, its quantities. A `Job` that exists is valid.
 
+mod document;
 mod id;
+mod media;
+mod ramp;
+mod spec;
+pub mod threshold;
 mod units;
 
-pub use id::{ClaimId, IdError, RunId, Vantage};
+pub use document::{
+    Fleet, Job, JobError, LEAVE_ALLOWANCE, Limits, Origin, SCHEMA_MAJOR, START_LEAD, START_SLACK,
+    Times, Workload,
+};
+pub use id::{ClaimId, IdError, RunId, Vantage, WriteId};
+pub use media::{Layout, LayoutError, Media};
+pub use ramp::{Ramp, RampError, TIER_MAX, TIERS_MAX};
+pub use spec::JobSpec;
+pub use threshold::{Quality, Threshold, ThresholdError};
 pub use units::{Bitrate, Span, SpanError, Timestamp, TimestampError};

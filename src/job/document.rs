@@ -1,0 +1,489 @@
+//! The job document: what to do, resolved; immutable once written.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{JobSpec, Layout, Media, Ramp, RunId, Span, Threshold, Timestamp, Vantage, WriteId, threshold};
+
+/// The schema that this build writes. Another major version is refused.
+pub const SCHEMA_MAJOR: u32 = 1;
+
+/// From the decided start to the first joins, so that every prober has read it.
+pub const START_LEAD: Duration = Duration::from_secs(5);
+/// How long a start may be decided after the wait for slots has ended.
+pub const START_SLACK: Duration = Duration::from_secs(30);
+/// How long participants may take to leave after the last window.
+pub const LEAVE_ALLOWANCE: Duration = Duration::from_secs(10);
+
+/// Who takes part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fleet {
+    /// Exactly these vantages.
+    Vantages(BTreeSet<Vantage>),
+    /// This many vantages, whatever their labels.
+    Expect(u32),
+}
+
+impl Fleet {
+    /// How many vantages take part.
+    pub fn size(&self) -> u32 {
+        match self {
+            Fleet::Vantages(v) => u32::try_from(v.len()).unwrap_or(u32::MAX),
+            Fleet::Expect(n) => *n,
+        }
+    }
+
+    /// Whether a vantage may take part.
+    pub fn admits(&self, vantage: &Vantage) -> bool {
+        match self {
+            Fleet::Vantages(v) => v.contains(vantage),
+            Fleet::Expect(_) => true,
+        }
+    }
+}
+
+/// The kind of load. More kinds come beside this one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Workload {
+    /// One room that all vantages ramp together.
+    SharedRoom {
+        /// The room's name.
+        room: String,
+        /// The room existed before the run, so the run neither creates nor deletes it.
+        existing_room: bool,
+        /// Subscribers of each tier.
+        ramp: Ramp,
+        /// The ramp's numbers are totals, divided over the vantages.
+        ramp_total: bool,
+    },
+}
+
+/// When things happen; everything that a prober must know to stop by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Times {
+    /// How long each tier is measured.
+    pub duration: Span,
+    /// How long each tier has to join before it is measured.
+    pub settle: Span,
+    /// Slots are taken until then.
+    pub accept_until: Timestamp,
+    /// A start decided after this counts as none.
+    pub start_by: Timestamp,
+    /// A start that was fixed with the job.
+    pub start_at: Option<Timestamp>,
+    /// No load after this, whatever the bucket says.
+    pub hard_deadline: Timestamp,
+    /// How long after the last window reports may come.
+    pub grace: Span,
+}
+
+/// What a job can't exceed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// The most participants of the whole fleet.
+    pub max_participants: u32,
+    /// Joins per second and prober.
+    pub join_rate: u32,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// Major version of the schema.
+    pub schema: u32,
+    /// Tells this write from another with the same content.
+    pub write_id: WriteId,
+    /// The run's id.
+    pub run: RunId,
+    /// When the coordinator wrote it, by its own clock.
+    pub created_at: Timestamp,
+    /// The SFU's URL.
+    pub url: String,
+    /// Who takes part.
+    pub fleet: Fleet,
+    /// The kind of load.
+    pub workload: Workload,
+    /// What is sent and taken.
+    pub media: Media,
+    /// What decides whether a tier held.
+    pub thresholds: Vec<Threshold>,
+    /// Recommended level as a percentage of the capacity.
+    pub headroom_percent: u32,
+    /// When.
+    pub times: Times,
+    /// How much at most.
+    pub limits: Limits,
+}
+
+/// Why a spec is no job.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum JobError {
+    /// No SFU named.
+    #[error("no SFU is named; give --url wss://… or set LIVEKIT_URL")]
+    NoUrl,
+    /// Not a URL that LiveKit clients use.
+    #[error("`{0}` is not an SFU's URL; write ws://host:port or wss://host")]
+    Url(String),
+    /// Neither vantages nor a number of them.
+    #[error("who takes part is not said; give --vantages iad,sjc,lhr or --expect 3")]
+    NoFleet,
+    /// Both, and they differ.
+    #[error("--expect {expect} contradicts the {named} labels of --vantages; give one of both")]
+    FleetContradicts {
+        /// `--expect`
+        expect: u32,
+        /// Labels named.
+        named: usize,
+    },
+    /// A label twice.
+    #[error("vantage `{0}` is named twice; labels are unique within a run")]
+    VantageTwice(Vantage),
+    /// A number out of its range.
+    #[error("{what} is {value}; it can be {range}")]
+    Range {
+        /// The key or flag.
+        what: &'static str,
+        /// As given.
+        value: String,
+        /// What is possible.
+        range: &'static str,
+    },
+    /// A total that doesn't reach every vantage.
+    #[error(
+        "tier of {total} subscribers in total leaves some of {vantages} vantages without one; raise it or drop --ramp-total"
+    )]
+    TotalTooSmall {
+        /// The tier.
+        total: u32,
+        /// How many vantages share it.
+        vantages: u32,
+    },
+    /// More participants than allowed.
+    #[error(
+        "the fleet would put on {wanted} participants and --max-participants is {max}; lower the ramp or raise the limit"
+    )]
+    TooMany {
+        /// Subscribers of the largest tier plus publishers, over all vantages.
+        wanted: u64,
+        /// The limit.
+        max: u32,
+    },
+    /// A start in the past.
+    #[error("the start at {0} has passed; give a time at least {min_s} s ahead", min_s = START_LEAD.as_secs())]
+    StartPassed(Timestamp),
+    /// Shares can't be told before the labels are known.
+    #[error("--ramp-total with a fixed start needs the labels: give --vantages instead of --expect")]
+    SharesUnknown,
+    /// Joins take longer than the settle period.
+    #[error(
+        "a tier adds up to {joins} participants per vantage, which takes {needed} at --join-rate {rate}; --settle is {settle}: raise one of both"
+    )]
+    SettleTooShort {
+        /// The most joins of a tier at one vantage.
+        joins: u32,
+        /// How long they take.
+        needed: Span,
+        /// `--join-rate`
+        rate: u32,
+        /// `--settle`
+        settle: Span,
+    },
+}
+
+/// What only the edge knows when a job is resolved.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The run's id.
+    pub run: RunId,
+    /// Tells this write from others.
+    pub write_id: WriteId,
+    /// Now, by the coordinator's clock.
+    pub now: Timestamp,
+}
+
+impl Job {
+    /// Fill in the defaults, check everything.
+    pub fn resolve(spec: JobSpec, origin: Origin) -> Result<Job, JobError> {
+        let url = sfu_url(spec.url)?;
+        let fleet = fleet(spec.vantages, spec.expect)?;
+        let vantages = fleet.size();
+        let ramp = spec.ramp.unwrap_or_default();
+        let ramp_total = spec.ramp_total.unwrap_or(false);
+        if ramp_total {
+            if let Some(total) = ramp.tiers().iter().copied().find(|t| *t < vantages) {
+                return Err(JobError::TotalTooSmall { total, vantages });
+            }
+            if spec.start_at.is_some() && matches!(fleet, Fleet::Expect(_)) {
+                return Err(JobError::SharesUnknown);
+            }
+        }
+        let media = Media {
+            video_publishers: spec.video_publishers.unwrap_or(1),
+            audio_publishers: spec.audio_publishers.unwrap_or(1),
+            simulcast: spec.simulcast.unwrap_or(true),
+            layout: spec.layout.unwrap_or(Layout::Speaker),
+        };
+        let limits = Limits {
+            max_participants: in_range("max_participants", spec.max_participants, 1_000, 1, 1_000_000, "1 to 1000000")?,
+            join_rate: in_range("join_rate", spec.join_rate, 20, 1, 1_000, "1 to 1000")?,
+        };
+        let duration = span("duration", spec.duration, 20, 1, 3_600, "1s to 1h")?;
+        let settle = span("settle", spec.settle, 5, 1, 600, "1s to 10m")?;
+        let timeout = span("timeout", spec.timeout, 600, 1, 86_400, "1s to 24h")?;
+        let grace = span("grace", spec.grace, 30, 1, 3_600, "1s to 1h")?;
+        let headroom_percent = in_range("headroom_percent", spec.headroom_percent, 70, 1, 100, "1 to 100")?;
+
+        let tiers = u32::try_from(ramp.tiers().len()).unwrap_or(u32::MAX);
+        let workload = Workload::SharedRoom {
+            room: room(spec.room, &origin.run)?,
+            existing_room: spec.existing_room.unwrap_or(false),
+            ramp,
+            ramp_total,
+        };
+        let load = (settle.0 + duration.0) * (tiers + 1) + LEAVE_ALLOWANCE;
+        let times = match spec.start_at {
+            Some(at) if at < origin.now + START_LEAD => return Err(JobError::StartPassed(at)),
+            Some(at) => Times {
+                duration,
+                settle,
+                accept_until: at,
+                start_by: at,
+                start_at: Some(at),
+                hard_deadline: at + load,
+                grace,
+            },
+            None => {
+                let accept_until = origin.now + timeout.0;
+                let start_by = accept_until + START_SLACK;
+                Times {
+                    duration,
+                    settle,
+                    accept_until,
+                    start_by,
+                    start_at: None,
+                    hard_deadline: start_by + START_LEAD + load,
+                    grace,
+                }
+            }
+        };
+        let job = Job {
+            schema: SCHEMA_MAJOR,
+            write_id: origin.write_id,
+            run: origin.run,
+            created_at: origin.now,
+            url,
+            fleet,
+            workload,
+            media,
+            thresholds: spec.thresholds.unwrap_or_else(threshold::defaults),
+            headroom_percent,
+            times,
+            limits,
+        };
+        job.check_size()?;
+        job.check_settle()?;
+        Ok(job)
+    }
+
+    /// The most participants of the whole fleet at once.
+    pub fn peak_participants(&self) -> u64 {
+        let Workload::SharedRoom { ramp, ramp_total, .. } = &self.workload;
+        let n = u64::from(self.fleet.size());
+        let peak = u64::from(ramp.peak());
+        // The baseline is one subscriber per vantage.
+        let subscribers = if *ramp_total { peak.max(n) } else { peak.max(1) * n };
+        subscribers + u64::from(self.media.publishers()) * n
+    }
+
+    fn check_size(&self) -> Result<(), JobError> {
+        let (wanted, max) = (self.peak_participants(), self.limits.max_participants);
+        if wanted > u64::from(max) {
+            return Err(JobError::TooMany { wanted, max });
+        }
+        Ok(())
+    }
+
+    fn check_settle(&self) -> Result<(), JobError> {
+        let Workload::SharedRoom { ramp, ramp_total, .. } = &self.workload;
+        let n = self.fleet.size();
+        let (mut had, mut joins) = (1, self.media.publishers().saturating_add(1));
+        for tier in ramp.tiers() {
+            let here = if *ramp_total { tier.div_ceil(n) } else { *tier };
+            joins = joins.max(here.saturating_sub(had));
+            had = here;
+        }
+        let rate = self.limits.join_rate;
+        let needed = Duration::from_millis(u64::from(joins) * 1_000 / u64::from(rate));
+        if needed > self.times.settle.0 {
+            return Err(JobError::SettleTooShort {
+                joins,
+                needed: Span(needed),
+                rate,
+                settle: self.times.settle,
+            });
+        }
+        Ok(())
+    }
+}
+
+fn sfu_url(url: Option<String>) -> Result<String, JobError> {
+    let text = url.ok_or(JobError::NoUrl)?;
+    let parsed = url::Url::parse(&text).map_err(|_| JobError::Url(text.clone()))?;
+    let scheme = match parsed.scheme() {
+        "ws" | "http" => "ws",
+        "wss" | "https" => "wss",
+        _ => return Err(JobError::Url(text)),
+    };
+    if parsed.host_str().is_none() || !parsed.username().is_empty() || parsed.password().is_some() {
+        return Err(JobError::Url(text));
+    }
+    let rest = parsed.as_str().split_once(':').map_or("", |(_, r)| r);
+    Ok(format!("{scheme}:{}", rest.trim_end_matches('/')))
+}
+
+fn fleet(vantages: Option<Vec<Vantage>>, expect: Option<u32>) -> Result<Fleet, JobError> {
+    match (vantages, expect) {
+        (Some(named), expect) if !named.is_empty() => {
+            let mut set = BTreeSet::new();
+            for v in &named {
+                if !set.insert(v.clone()) {
+                    return Err(JobError::VantageTwice(v.clone()));
+                }
+            }
+            match expect {
+                Some(n) if usize::try_from(n).ok() != Some(set.len()) => Err(JobError::FleetContradicts {
+                    expect: n,
+                    named: set.len(),
+                }),
+                _ => Ok(Fleet::Vantages(set)),
+            }
+        }
+        (_, Some(n)) if (1..=10_000).contains(&n) => Ok(Fleet::Expect(n)),
+        (_, Some(n)) => Err(JobError::Range {
+            what: "expect",
+            value: n.to_string(),
+            range: "1 to 10000",
+        }),
+        _ => Err(JobError::NoFleet),
+    }
+}
+
+fn room(room: Option<String>, run: &RunId) -> Result<String, JobError> {
+    let room = room.unwrap_or_else(|| format!("muster-{run}"));
+    // LiveKit's own limit on room names (`limit.max_room_name_length`).
+    if room.is_empty() || room.len() > 256 || room.chars().any(char::is_control) {
+        return Err(JobError::Range {
+            what: "room",
+            value: room,
+            range: "1 to 256 bytes without control characters",
+        });
+    }
+    Ok(room)
+}
+
+fn in_range(
+    what: &'static str,
+    value: Option<u32>,
+    default: u32,
+    min: u32,
+    max: u32,
+    range: &'static str,
+) -> Result<u32, JobError> {
+    let v = value.unwrap_or(default);
+    if (min..=max).contains(&v) {
+        Ok(v)
+    } else {
+        Err(JobError::Range {
+            what,
+            value: v.to_string(),
+            range,
+        })
+    }
+}
+
+fn span(
+    what: &'static str,
+    value: Option<Span>,
+    default_s: u64,
+    min_s: u64,
+    max_s: u64,
+    range: &'static str,
+) -> Result<Span, JobError> {
+    let v = value.unwrap_or(Span::secs(default_s));
+    if v < Span::secs(min_s) || v > Span::secs(max_s) || v.0.subsec_nanos() != 0 {
+        return Err(JobError::Range {
+            what,
+            value: v.to_string(),
+            range: if v.0.subsec_nanos() != 0 { "whole seconds" } else { range },
+        });
+    }
+    Ok(v)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin() -> Origin {
+        Origin {
+            run: "r1".parse().unwrap(),
+            write_id: WriteId::from_u64(7),
+            now: Timestamp::from_micros(1_700_000_000_000_000),
+        }
+    }
+
+    fn spec() -> JobSpec {
+        JobSpec {
+            url: Some("wss://sfu.example".into()),
+            expect: Some(3),
+            ramp: Some("10,25,50".parse().unwrap()),
+            ..JobSpec::default()
+        }
+    }
+
+    #[test]
+    fn defaults_fill_the_rest() {
+        let job = Job::resolve(spec(), origin()).unwrap();
+        assert_eq!(job.peak_participants(), 3 * (50 + 1));
+        assert_eq!(job.times.duration, Span::secs(20));
+        assert_eq!(job.headroom_percent, 70);
+        let text = serde_json::to_string(&job).unwrap();
+        assert_eq!(serde_json::from_str::<Job>(&text).unwrap(), job);
+    }
+
+    #[test]
+    fn each_wrong_spec_names_its_fault() {
+        type Change = fn(&mut JobSpec);
+        let cases: &[(Change, &str)] = &[
+            (|s| s.url = None, "--url"),
+            (|s| s.url = Some("ftp://x".into()), "ftp://x"),
+            (|s| s.expect = None, "--vantages"),
+            (|s| s.expect = Some(0), "expect is 0"),
+            (|s| s.ramp = Some("1000".parse().unwrap()), "--max-participants is 1000"),
+            (|s| s.ramp = Some("200".parse().unwrap()), "--join-rate 20"),
+            (|s| { s.ramp = Some("2".parse().unwrap()); s.ramp_total = Some(true) }, "leaves some of 3"),
+            (|s| s.headroom_percent = Some(0), "headroom_percent is 0"),
+            (|s| s.duration = Some(Span(Duration::from_millis(1500))), "whole seconds"),
+            (|s| s.start_at = Some(Timestamp::from_micros(0)), "has passed"),
+            (|s| s.vantages = Some(vec!["a".parse().unwrap(), "a".parse().unwrap()]), "`a` is named twice"),
+            (|s| s.vantages = Some(vec!["a".parse().unwrap()]), "contradicts"),
+        ];
+        for (change, part) in cases {
+            let mut s = spec();
+            change(&mut s);
+            let e = Job::resolve(s, origin()).map(|_| ()).unwrap_err().to_string();
+            assert!(e.contains(part), "{e} lacks {part}");
+        }
+    }
+
+    #[test]
+    fn a_total_is_not_multiplied() {
+        let mut s = spec();
+        s.ramp_total = Some(true);
+        assert_eq!(Job::resolve(s, origin()).unwrap().peak_participants(), 50 + 3);
+    }
+}

@@ -1,0 +1,4 @@
+//! How a coordinator, probers and a finalizer meet in a bucket. Only a claim that the roster
+//! names may put on load.
+
+pub mod objects;

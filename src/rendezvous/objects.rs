@@ -1,0 +1,155 @@
+//! The documents that a run leaves in the bucket, beside the job and the parts.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::job::{ClaimId, RunId, Timestamp, Vantage, WriteId};
+use crate::load::TierPlan;
+
+/// `slots/{vantage}.{k}.json`: a prober's claim, before anything else is done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slot {
+    /// Major version of the schema.
+    pub schema: u32,
+    /// Tells this write from another.
+    pub write_id: WriteId,
+    /// The run.
+    pub run: RunId,
+    /// The slot's label.
+    pub vantage: Vantage,
+    /// The claim.
+    pub claim: ClaimId,
+    /// muster's version and revision.
+    pub build: String,
+}
+
+/// The true offset (another clock minus one's own) lies in [lo, hi], in microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OffsetInterval {
+    /// Lower end.
+    pub lo_us: i64,
+    /// Upper end.
+    pub hi_us: i64,
+}
+
+/// Which clock the windows are written in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReferenceClock {
+    /// The SFU's, by its signalling pongs.
+    Sfu,
+    /// The bucket's, by its `Date`.
+    #[default]
+    Bucket,
+}
+
+/// `ready/{claim}.json`: what a prober found out before the start.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ready {
+    /// Major version of the schema.
+    pub schema: u32,
+    /// Tells this write from another.
+    pub write_id: WriteId,
+    /// The run.
+    pub run: RunId,
+    /// The slot's label.
+    pub vantage: Vantage,
+    /// The claim.
+    pub claim: ClaimId,
+    /// muster's version and revision.
+    pub build: String,
+    /// The SFU's clock minus the prober's; absent when not measured.
+    pub sfu_offset: Option<OffsetInterval>,
+    /// The node whose clock that is; empty when unknown.
+    pub sfu_node: String,
+    /// The bucket's clock minus the prober's; absent when not measured.
+    pub bucket_offset: Option<OffsetInterval>,
+    /// When the prober must have ended (a function's deadline), by its own clock.
+    pub must_end_by: Option<Timestamp>,
+}
+
+/// One slot of a started run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RosterEntry {
+    /// The only claim that may put on load here; absent when the start was fixed before the
+    /// slots were taken, and then the slot's first claim is the one.
+    pub claim: Option<ClaimId>,
+    /// The vantage's place in the division of totals.
+    pub index: u32,
+}
+
+/// A run's one start.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Start {
+    /// Who takes part. Empty when the start was fixed before the labels were known: then whoever
+    /// the job's fleet admits.
+    pub roster: BTreeMap<Vantage, RosterEntry>,
+    /// The first settle period begins here, on the reference clock.
+    pub start_at: Timestamp,
+    /// Every tier's absolute times.
+    pub tiers: Vec<TierPlan>,
+    /// The clock that all these times are on.
+    pub reference: ReferenceClock,
+}
+
+/// `start.json`: the one start decision.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StartDocument {
+    /// Major version of the schema.
+    pub schema: u32,
+    /// Tells this write from another.
+    pub write_id: WriteId,
+    /// The run.
+    pub run: RunId,
+    /// What was decided.
+    #[serde(flatten)]
+    pub decision: Decision,
+}
+
+/// Start or cancel.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "decision")]
+pub enum Decision {
+    /// The run takes place.
+    Start(Start),
+    /// It does not.
+    Cancel {
+        /// Why, in words.
+        reason: String,
+    },
+}
+
+/// `live/{vantage}.json`: a prober's heartbeat, overwritten every few seconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Live {
+    /// Major version of the schema.
+    pub schema: u32,
+    /// The run.
+    pub run: RunId,
+    /// The slot's label.
+    pub vantage: Vantage,
+    /// The claim.
+    pub claim: ClaimId,
+    /// Counts up.
+    pub sequence: u64,
+    /// What it is doing, in words (`waiting`, `tier 2`, `finished`).
+    pub phase: String,
+    /// Participants connected now, publishers included.
+    pub connected: u32,
+    /// Packets received so far.
+    pub packets_received: u64,
+    /// Participants that have failed so far.
+    pub failures: u64,
+}
+
+/// `abort.json`: the kill switch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Abort {
+    /// Major version of the schema.
+    pub schema: u32,
+    /// Tells this write from another.
+    pub write_id: WriteId,
+    /// Who asked, in words.
+    pub reason: String,
+}

@@ -1,0 +1,3 @@
+//! What one prober measured, what all together say, what that decides.
+
+pub mod part;

@@ -1,0 +1,203 @@
+//! What one prober measured: a part of the report.
+//!
+//! Everything merges by addition, so that parts combine in any order. A figure that was not
+//! measured is absent, never zero.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::job::{ClaimId, Quality, RunId, Timestamp, Vantage, WriteId};
+use crate::load::Window;
+use crate::measure::Histogram;
+
+/// How many participants of each role.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Headcount {
+    /// Participants that publish.
+    pub publishers: u32,
+    /// Participants that subscribe.
+    pub subscribers: u32,
+}
+
+/// Really connected participants, once a second from the window's start on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectedSeries {
+    /// Publishers at second 0, 1, …; one value per sample taken.
+    pub publishers: Vec<u32>,
+    /// Subscribers at second 0, 1, …
+    pub subscribers: Vec<u32>,
+}
+
+/// Packets of all subscribers in the window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PacketCounts {
+    /// By sequence numbers (RFC 3550 A.3), retransmissions and duplicates left out.
+    pub expected: u64,
+    /// Arrived, each once.
+    pub received: u64,
+    /// Not there when their turn came: loss before retransmission.
+    pub missing_before_rtx: u64,
+    /// Came after all, by retransmission.
+    pub recovered: u64,
+    /// Never came: loss after retransmission, own drops included.
+    pub lost: u64,
+    /// Of `lost`, what the prober's own receive buffers dropped, by the sockets' counters.
+    pub own_drops: u64,
+    /// Came more than once.
+    pub duplicates: u64,
+    /// Came after a later one, without having been asked for.
+    pub reordered: u64,
+    /// UDP payload received, in bytes.
+    pub bytes: u64,
+}
+
+/// Packets of all publishers in the window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SentCounts {
+    /// First transmissions.
+    pub packets: u64,
+    /// Sent again on request.
+    pub retransmitted: u64,
+    /// UDP payload sent, in bytes.
+    pub bytes: u64,
+    /// Frames that were skipped because the prober was late.
+    pub frames_skipped: u64,
+}
+
+/// The prober's own health in the window: whether it, not the SFU, was short.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GeneratorHealth {
+    /// CPU time used by the prober, in milliseconds, user and system.
+    pub cpu_ms: u64,
+    /// CPU time that it could have used: the window times the processors it may run on (or its
+    /// cgroup's quota), in milliseconds.
+    pub cpu_available_ms: u64,
+    /// Share of all processors of the machine that was busy, in percent; absent when unreadable.
+    pub machine_busy_percent: Option<f64>,
+    /// Time that runnable threads of the prober waited for a processor, in milliseconds
+    /// (`/proc/self/task/*/schedstat`); absent when unreadable.
+    pub run_delay_ms: Option<u64>,
+    /// Resident memory at the window's end, in bytes.
+    pub resident_bytes: u64,
+    /// Datagrams that its own socket buffers dropped.
+    pub receive_drops: u64,
+    /// How late the media loop's ticks were.
+    pub tick_lag_us: Histogram,
+    /// How late frames were sent.
+    pub pacing_lag_us: Histogram,
+}
+
+/// What the SFU says of itself when a participant joins.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SfuInfo {
+    /// Version (`1.11.0`).
+    pub version: String,
+    /// Edition (`standard`, `cloud`).
+    pub edition: String,
+    /// The node that answered.
+    pub node: String,
+    /// The node's region; empty when it has none.
+    pub region: String,
+    /// The signalling protocol's version.
+    pub protocol: i32,
+}
+
+/// One tier as one prober measured it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TierPart {
+    /// Major version of the schema.
+    pub schema: u32,
+    /// Tells this write from another.
+    pub write_id: WriteId,
+    /// The run.
+    pub run: RunId,
+    /// Where from.
+    pub vantage: Vantage,
+    /// By which process.
+    pub claim: ClaimId,
+    /// 0 is the baseline.
+    pub tier: u32,
+    /// The window that the start decided.
+    pub window: Window,
+    /// The window as measured, on the run's reference clock.
+    pub measured: Window,
+    /// Participants that this vantage was asked for.
+    pub requested: Headcount,
+    /// Participants that really were connected.
+    pub connected: ConnectedSeries,
+    /// Subscriptions that the layout wants, over all subscribers, at the window's end.
+    pub subscriptions_wanted: u64,
+    /// Of these, how many received packets in the window.
+    pub subscriptions_receiving: u64,
+    /// Dial to JoinResponse, of participants that joined for this tier.
+    pub join_us: Histogram,
+    /// Dial to ICE and DTLS up, of participants that joined for this tier.
+    pub connect_us: Histogram,
+    /// Each phase of connecting by name (`dns`, `tcp`, `tls`, `websocket`, `ice`, `dtls`, …).
+    pub phases_us: BTreeMap<String, Histogram>,
+    /// Subscription to first RTP packet, of participants that joined for this tier.
+    pub track_subscribe_us: Histogram,
+    /// Media-path round trip, once a second and participant.
+    pub rtt_us: Histogram,
+    /// Interarrival jitter (RFC 3550), once a second and participant.
+    pub jitter_us: Histogram,
+    /// All subscribers' packets.
+    pub packets: PacketCounts,
+    /// All publishers' packets.
+    pub sent: SentCounts,
+    /// Loss after retransmission per subscriber over the window, in parts per million, own drops
+    /// left out.
+    pub loss_ppm: Histogram,
+    /// Bit rate received per subscriber, in kbit/s.
+    pub bitrate_in_kbps: Histogram,
+    /// LiveKit's connection quality, once a second and participant that had one.
+    pub quality: BTreeMap<Quality, u64>,
+    /// Participants that failed for this tier or during it, by cause.
+    pub failures: BTreeMap<String, u64>,
+    /// Signalling sessions that were lost and resumed.
+    pub reconnects: u64,
+    /// Selected transports, by name (`udp`, `tcp`), by participants.
+    pub transports: BTreeMap<String, u64>,
+    /// The prober's own health.
+    pub generator: GeneratorHealth,
+    /// What the SFU said of itself, one entry per distinct answer.
+    pub sfu: Vec<SfuInfo>,
+}
+
+/// How a prober's run ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "outcome")]
+pub enum Outcome {
+    /// It measured every tier.
+    Complete,
+    /// It stopped before the last tier.
+    Stopped {
+        /// Why (`aborted`, `hard_deadline`, `late`, `lease_lost`, …) in words.
+        reason: String,
+    },
+}
+
+/// A prober's finished report.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReportPart {
+    /// Major version of the schema.
+    pub schema: u32,
+    /// Tells this write from another.
+    pub write_id: WriteId,
+    /// The run.
+    pub run: RunId,
+    /// Where from.
+    pub vantage: Vantage,
+    /// By which process.
+    pub claim: ClaimId,
+    /// When it was finished, on the run's reference clock.
+    pub finished_at: Timestamp,
+    /// How it ended.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+    /// muster's version and revision.
+    pub build: String,
+    /// All tiers, in order.
+    pub tiers: Vec<TierPart>,
+}
