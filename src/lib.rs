@@ -20,9 +20,9 @@
 //! | [`cli`] | every failure has one line and one exit code |
 
 pub mod job;
-pub mod secret;
-pub mod store;
 pub mod load;
 pub mod measure;
 pub mod rendezvous;
 pub mod report;
+pub mod secret;
+pub mod store;

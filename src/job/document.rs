@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{JobSpec, Layout, Media, Ramp, RunId, Span, Threshold, Timestamp, Vantage, WriteId, threshold};
+use super::{
+    JobSpec, Layout, Media, Ramp, RunId, Span, Threshold, Timestamp, Vantage, WriteId, threshold,
+};
 
 /// The schema that this build writes. Another major version is refused.
 pub const SCHEMA_MAJOR: u32 = 1;
@@ -176,7 +178,9 @@ pub enum JobError {
     #[error("the start at {0} has passed; give a time at least {min_s} s ahead", min_s = START_LEAD.as_secs())]
     StartPassed(Timestamp),
     /// Shares can't be told before the labels are known.
-    #[error("--ramp-total with a fixed start needs the labels: give --vantages instead of --expect")]
+    #[error(
+        "--ramp-total with a fixed start needs the labels: give --vantages instead of --expect"
+    )]
     SharesUnknown,
     /// Joins take longer than the settle period.
     #[error(
@@ -228,14 +232,28 @@ impl Job {
             layout: spec.layout.unwrap_or(Layout::Speaker),
         };
         let limits = Limits {
-            max_participants: in_range("max_participants", spec.max_participants, 1_000, 1, 1_000_000, "1 to 1000000")?,
+            max_participants: in_range(
+                "max_participants",
+                spec.max_participants,
+                1_000,
+                1,
+                1_000_000,
+                "1 to 1000000",
+            )?,
             join_rate: in_range("join_rate", spec.join_rate, 20, 1, 1_000, "1 to 1000")?,
         };
         let duration = span("duration", spec.duration, 20, 1, 3_600, "1s to 1h")?;
         let settle = span("settle", spec.settle, 5, 1, 600, "1s to 10m")?;
         let timeout = span("timeout", spec.timeout, 600, 1, 86_400, "1s to 24h")?;
         let grace = span("grace", spec.grace, 30, 1, 3_600, "1s to 1h")?;
-        let headroom_percent = in_range("headroom_percent", spec.headroom_percent, 70, 1, 100, "1 to 100")?;
+        let headroom_percent = in_range(
+            "headroom_percent",
+            spec.headroom_percent,
+            70,
+            1,
+            100,
+            "1 to 100",
+        )?;
 
         let tiers = u32::try_from(ramp.tiers().len()).unwrap_or(u32::MAX);
         let workload = Workload::SharedRoom {
@@ -291,11 +309,17 @@ impl Job {
 
     /// The most participants of the whole fleet at once.
     pub fn peak_participants(&self) -> u64 {
-        let Workload::SharedRoom { ramp, ramp_total, .. } = &self.workload;
+        let Workload::SharedRoom {
+            ramp, ramp_total, ..
+        } = &self.workload;
         let n = u64::from(self.fleet.size());
         let peak = u64::from(ramp.peak());
         // The baseline is one subscriber per vantage.
-        let subscribers = if *ramp_total { peak.max(n) } else { peak.max(1) * n };
+        let subscribers = if *ramp_total {
+            peak.max(n)
+        } else {
+            peak.max(1) * n
+        };
         subscribers + u64::from(self.media.publishers()) * n
     }
 
@@ -308,7 +332,9 @@ impl Job {
     }
 
     fn check_settle(&self) -> Result<(), JobError> {
-        let Workload::SharedRoom { ramp, ramp_total, .. } = &self.workload;
+        let Workload::SharedRoom {
+            ramp, ramp_total, ..
+        } = &self.workload;
         let n = self.fleet.size();
         let (mut had, mut joins) = (1, self.media.publishers().saturating_add(1));
         for tier in ramp.tiers() {
@@ -355,10 +381,12 @@ fn fleet(vantages: Option<Vec<Vantage>>, expect: Option<u32>) -> Result<Fleet, J
                 }
             }
             match expect {
-                Some(n) if usize::try_from(n).ok() != Some(set.len()) => Err(JobError::FleetContradicts {
-                    expect: n,
-                    named: set.len(),
-                }),
+                Some(n) if usize::try_from(n).ok() != Some(set.len()) => {
+                    Err(JobError::FleetContradicts {
+                        expect: n,
+                        named: set.len(),
+                    })
+                }
                 _ => Ok(Fleet::Vantages(set)),
             }
         }
@@ -418,7 +446,11 @@ fn span(
         return Err(JobError::Range {
             what,
             value: v.to_string(),
-            range: if v.0.subsec_nanos() != 0 { "whole seconds" } else { range },
+            range: if v.0.subsec_nanos() != 0 {
+                "whole seconds"
+            } else {
+                range
+            },
         });
     }
     Ok(v)
@@ -463,19 +495,43 @@ mod tests {
             (|s| s.url = Some("ftp://x".into()), "ftp://x"),
             (|s| s.expect = None, "--vantages"),
             (|s| s.expect = Some(0), "expect is 0"),
-            (|s| s.ramp = Some("1000".parse().unwrap()), "--max-participants is 1000"),
+            (
+                |s| s.ramp = Some("1000".parse().unwrap()),
+                "--max-participants is 1000",
+            ),
             (|s| s.ramp = Some("200".parse().unwrap()), "--join-rate 20"),
-            (|s| { s.ramp = Some("2".parse().unwrap()); s.ramp_total = Some(true) }, "leaves some of 3"),
+            (
+                |s| {
+                    s.ramp = Some("2".parse().unwrap());
+                    s.ramp_total = Some(true)
+                },
+                "leaves some of 3",
+            ),
             (|s| s.headroom_percent = Some(0), "headroom_percent is 0"),
-            (|s| s.duration = Some(Span(Duration::from_millis(1500))), "whole seconds"),
-            (|s| s.start_at = Some(Timestamp::from_micros(0)), "has passed"),
-            (|s| s.vantages = Some(vec!["a".parse().unwrap(), "a".parse().unwrap()]), "`a` is named twice"),
-            (|s| s.vantages = Some(vec!["a".parse().unwrap()]), "contradicts"),
+            (
+                |s| s.duration = Some(Span(Duration::from_millis(1500))),
+                "whole seconds",
+            ),
+            (
+                |s| s.start_at = Some(Timestamp::from_micros(0)),
+                "has passed",
+            ),
+            (
+                |s| s.vantages = Some(vec!["a".parse().unwrap(), "a".parse().unwrap()]),
+                "`a` is named twice",
+            ),
+            (
+                |s| s.vantages = Some(vec!["a".parse().unwrap()]),
+                "contradicts",
+            ),
         ];
         for (change, part) in cases {
             let mut s = spec();
             change(&mut s);
-            let e = Job::resolve(s, origin()).map(|_| ()).unwrap_err().to_string();
+            let e = Job::resolve(s, origin())
+                .map(|_| ())
+                .unwrap_err()
+                .to_string();
             assert!(e.contains(part), "{e} lacks {part}");
         }
     }
@@ -484,6 +540,9 @@ mod tests {
     fn a_total_is_not_multiplied() {
         let mut s = spec();
         s.ramp_total = Some(true);
-        assert_eq!(Job::resolve(s, origin()).unwrap().peak_participants(), 50 + 3);
+        assert_eq!(
+            Job::resolve(s, origin()).unwrap().peak_participants(),
+            50 + 3
+        );
     }
 }

@@ -105,7 +105,10 @@ mod tests {
 
     #[test]
     fn a_ramp_is_read_or_refused_with_its_tier() {
-        assert_eq!("10, 25,50".parse::<Ramp>().map(|r| r.0), Ok(vec![10, 25, 50]));
+        assert_eq!(
+            "10, 25,50".parse::<Ramp>().map(|r| r.0),
+            Ok(vec![10, 25, 50])
+        );
         for (text, tier) in [
             ("", 1),
             ("10,,5", 2),

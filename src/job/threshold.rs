@@ -285,10 +285,9 @@ fn bound(metric: Metric, s: &str) -> Result<Bound, &'static str> {
             .find(|q| q.name() == s)
             .map(Bound::Quality)
             .ok_or("use lost, poor, good or excellent"),
-        _ => millis(s)
-            .map(Bound::Millis)
-            .or_else(|| baseline(s))
-            .ok_or("write a time like 200ms or 1.5s, or relative to the baseline like baseline*2+50ms"),
+        _ => millis(s).map(Bound::Millis).or_else(|| baseline(s)).ok_or(
+            "write a time like 200ms or 1.5s, or relative to the baseline like baseline*2+50ms",
+        ),
     }
 }
 
@@ -392,7 +391,10 @@ mod tests {
             "join_mean<=1500ms",
             "jitter_max<30ms",
         ] {
-            assert_eq!(text.parse::<Threshold>().map(|t| t.to_string()), Ok(text.to_owned()));
+            assert_eq!(
+                text.parse::<Threshold>().map(|t| t.to_string()),
+                Ok(text.to_owned())
+            );
         }
         assert_eq!(
             "rtt_p95 < 1.5s".parse::<Threshold>().map(|t| t.bound),

@@ -193,7 +193,9 @@ impl<'de> Deserialize<'de> for Histogram {
             }
         }
         if h.count() != wire.count || wire.over > wire.count {
-            return Err(de::Error::custom("histogram's counts contradict each other"));
+            return Err(de::Error::custom(
+                "histogram's counts contradict each other",
+            ));
         }
         h.over = wire.over;
         Ok(h)
