@@ -21,6 +21,7 @@
 
 pub mod job;
 pub mod load;
+pub mod local;
 pub mod measure;
 pub mod rendezvous;
 pub mod report;
