@@ -25,5 +25,6 @@ pub mod local;
 pub mod measure;
 pub mod rendezvous;
 pub mod report;
+pub mod participant;
 pub mod secret;
 pub mod store;

@@ -1,0 +1,107 @@
+//! What a participant's signalling task and media thread tell its holder.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::failure::Failure;
+use super::snapshot::{ClockSample, Event, LatencySample, Samples, Snapshot, State, TrackSnapshot};
+
+/// Events kept for a holder that doesn't drain them.
+const EVENTS: usize = 1_024;
+/// Samples of each kind kept for a holder that doesn't drain them.
+const SAMPLES: usize = 4_096;
+
+/// Written by the task and the thread, read by the holder.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    inner: Mutex<Inner>,
+    closed: Notify,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Inner {
+    pub snapshot: Snapshot,
+    pub tracks: Vec<TrackSnapshot>,
+    events: Vec<Event>,
+    samples: Samples,
+}
+
+impl Inner {
+    pub fn event(&mut self, event: Event) {
+        if self.events.len() < EVENTS {
+            self.events.push(event);
+        } else {
+            self.snapshot.events_dropped += 1;
+        }
+    }
+
+    pub fn rtt(&mut self, us: u32) {
+        self.snapshot.rtt_us = Some(us);
+        keep(&mut self.samples.rtt_us, us, &mut self.snapshot.samples_dropped);
+    }
+
+    pub fn clock(&mut self, sample: ClockSample) {
+        keep(&mut self.samples.clock, sample, &mut self.snapshot.samples_dropped);
+    }
+
+    pub fn latency(&mut self, sample: LatencySample) {
+        keep(&mut self.samples.latency, sample, &mut self.snapshot.samples_dropped);
+    }
+}
+
+fn keep<T>(samples: &mut Vec<T>, sample: T, dropped: &mut u64) {
+    if samples.len() < SAMPLES {
+        samples.push(sample);
+    } else {
+        *dropped += 1;
+    }
+}
+
+impl Shared {
+    pub fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Counters are plain numbers: a panic elsewhere leaves them readable.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn snapshot(&self) -> Snapshot {
+        self.lock().snapshot.clone()
+    }
+
+    pub fn tracks(&self) -> Vec<TrackSnapshot> {
+        self.lock().tracks.clone()
+    }
+
+    pub fn drain_events(&self) -> Vec<Event> {
+        std::mem::take(&mut self.lock().events)
+    }
+
+    pub fn drain_samples(&self) -> Samples {
+        std::mem::take(&mut self.lock().samples)
+    }
+
+    /// Ends the participant's life by a failure, unless it has ended already.
+    pub fn fail(&self, failure: Failure) {
+        self.end(State::Failed(failure.clone()), Event::Failed(failure));
+    }
+
+    /// Ends the participant's life in order, unless it has ended already.
+    pub fn left(&self) {
+        self.end(State::Left, Event::Left);
+    }
+
+    fn end(&self, state: State, event: Event) {
+        let mut inner = self.lock();
+        if !matches!(inner.snapshot.state, State::Failed(_) | State::Left) {
+            inner.snapshot.state = state;
+            inner.event(event);
+        }
+        drop(inner);
+        self.closed.notify_one();
+    }
+
+    /// Returns when the participant's life has ended.
+    pub async fn closed(&self) {
+        self.closed.notified().await;
+    }
+}
