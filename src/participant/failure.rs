@@ -76,7 +76,9 @@ impl Cause {
                 "check that the URL names a LiveKit server and not a proxy's error page"
             }
             Cause::Unauthorized => "check that API key and secret are the server's own",
-            Cause::JoinTimeout => "the server took the connection and did not answer: is it overloaded?",
+            Cause::JoinTimeout => {
+                "the server took the connection and did not answer: is it overloaded?"
+            }
             Cause::IceTimeout => {
                 "check that the server's UDP ports are open from here and that it announces its public address"
             }
@@ -128,7 +130,10 @@ mod tests {
 
     #[test]
     fn a_failure_reads_as_one_line_with_its_remedy() {
-        let f = Failure::new(Cause::WebsocketRefused { status: 502 }, "ws://sfu/rtc answered 502");
+        let f = Failure::new(
+            Cause::WebsocketRefused { status: 502 },
+            "ws://sfu/rtc answered 502",
+        );
         assert_eq!(
             f.to_string(),
             "websocket_refused (502): ws://sfu/rtc answered 502; check that the URL names a \

@@ -38,15 +38,27 @@ impl Inner {
 
     pub fn rtt(&mut self, us: u32) {
         self.snapshot.rtt_us = Some(us);
-        keep(&mut self.samples.rtt_us, us, &mut self.snapshot.samples_dropped);
+        keep(
+            &mut self.samples.rtt_us,
+            us,
+            &mut self.snapshot.samples_dropped,
+        );
     }
 
     pub fn clock(&mut self, sample: ClockSample) {
-        keep(&mut self.samples.clock, sample, &mut self.snapshot.samples_dropped);
+        keep(
+            &mut self.samples.clock,
+            sample,
+            &mut self.snapshot.samples_dropped,
+        );
     }
 
     pub fn latency(&mut self, sample: LatencySample) {
-        keep(&mut self.samples.latency, sample, &mut self.snapshot.samples_dropped);
+        keep(
+            &mut self.samples.latency,
+            sample,
+            &mut self.snapshot.samples_dropped,
+        );
     }
 }
 
