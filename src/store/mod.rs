@@ -10,6 +10,7 @@ mod bucket_url;
 mod error;
 mod key;
 mod memory;
+mod s3;
 mod settle;
 
 use async_trait::async_trait;
@@ -20,6 +21,10 @@ pub use bucket_url::{BucketUrl, BucketUrlError};
 pub use error::{At, Location, StoreError};
 pub use key::{Key, KeyError};
 pub use memory::{MemoryStore, Now};
+pub use s3::{
+    Addressing, DateSample, DateSamples, Endpoint, EndpointError, Patience, S3Settings, S3Store,
+    SettingsError, StaticCredentials,
+};
 pub use settle::{Next, Settled, Settling, create_settled};
 
 use crate::job::Timestamp;

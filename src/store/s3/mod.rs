@@ -1,0 +1,232 @@
+//! The store over S3's API, by aws-sdk-s3: any endpoint that speaks it.
+
+mod answer;
+mod dates;
+mod settings;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::primitives::{ByteStream, DateTime};
+use bytes::{Bytes, BytesMut};
+
+pub use dates::{DateSample, DateSamples};
+pub use settings::{
+    Addressing, Endpoint, EndpointError, Patience, S3Settings, SettingsError, StaticCredentials,
+};
+
+use super::{
+    At, ByteLimit, Entry, Key, List, Listing, Location, MAX_LISTED, Now, Object, Put, Store,
+    StoreError,
+};
+use crate::job::Timestamp;
+
+/// A bucket behind an S3 endpoint.
+pub struct S3Store {
+    client: Client,
+    location: Location,
+    body_timeout: Duration,
+    dates: DateSamples,
+}
+
+impl S3Store {
+    /// Prepares a client. Nothing is sent yet: what is wrong with the endpoint, the bucket or the
+    /// credentials shows at the first call.
+    ///
+    /// `now` is the clock that [`S3Store::dates`] compares the store's with.
+    ///
+    /// # Errors
+    /// When a setting can't be used: a CA file that can't be read, no region.
+    pub async fn connect(settings: S3Settings, now: Now) -> Result<Self, SettingsError> {
+        let body_timeout = settings.patience.operation;
+        let dates = DateSamples::new(now);
+        let (client, location) = settings.client(dates.clone()).await?;
+        Ok(S3Store {
+            client,
+            location,
+            body_timeout,
+            dates,
+        })
+    }
+
+    /// What the store's `Date` headers have said so far.
+    pub fn dates(&self) -> &DateSamples {
+        &self.dates
+    }
+
+    fn name(&self, key: &str) -> String {
+        if self.location.prefix.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}/{key}", self.location.prefix)
+        }
+    }
+
+    async fn write(&self, key: &Key, body: Bytes, create: bool) -> Result<Put, StoreError> {
+        let action = if create { "create" } else { "overwrite" };
+        self.client
+            .put_object()
+            .bucket(&self.location.bucket)
+            .key(self.name(key.as_str()))
+            .content_type(key.content_type())
+            .set_if_none_match(create.then(|| "*".to_owned()))
+            .body(ByteStream::from(body))
+            .send()
+            .await
+            .map(|answer| Put {
+                etag: answer.e_tag.map(unquoted),
+            })
+            .map_err(|e| answer::error(e, At::key(&self.location, key), action))
+    }
+}
+
+#[async_trait]
+impl Store for S3Store {
+    fn location(&self) -> &Location {
+        &self.location
+    }
+
+    async fn create(&self, key: &Key, body: Bytes) -> Result<Put, StoreError> {
+        self.write(key, body, true).await
+    }
+
+    async fn put(&self, key: &Key, body: Bytes) -> Result<Put, StoreError> {
+        self.write(key, body, false).await
+    }
+
+    async fn get(&self, key: &Key, limit: ByteLimit) -> Result<Object, StoreError> {
+        let at = At::key(&self.location, key);
+        let answer = self
+            .client
+            .get_object()
+            .bucket(&self.location.bucket)
+            .key(self.name(key.as_str()))
+            .send()
+            .await
+            .map_err(|e| answer::error(e, at.clone(), "read"))?;
+        let size = answer.content_length.and_then(|n| u64::try_from(n).ok());
+        if let Some(size) = size.filter(|size| *size > limit.0) {
+            return Err(StoreError::TooLarge { at, size, limit });
+        }
+        let last_modified = answer.last_modified.ok_or_else(|| StoreError::Other {
+            at: at.clone(),
+            why: "the store sent no Last-Modified".into(),
+        })?;
+        let body = within(self.body_timeout, read(answer.body, limit, &at))
+            .await
+            .unwrap_or_else(|| {
+                Err(StoreError::Unreachable {
+                    at: at.clone(),
+                    why: format!("the body took longer than {:?}", self.body_timeout),
+                })
+            })?;
+        Ok(Object {
+            body,
+            etag: answer.e_tag.map(unquoted),
+            last_modified: timestamp(last_modified),
+        })
+    }
+
+    async fn list(&self, request: &List) -> Result<Listing, StoreError> {
+        let at = At::prefix(&self.location, &request.prefix);
+        let own = self.name("");
+        let mut listing = Listing::default();
+        let mut token: Option<String> = None;
+        loop {
+            let page = self
+                .client
+                .list_objects_v2()
+                .bucket(&self.location.bucket)
+                .prefix(self.name(&request.prefix))
+                .set_delimiter(request.folders.then(|| "/".to_owned()))
+                .set_start_after(request.start_after.as_ref().map(|key| self.name(key)))
+                .set_continuation_token(token.clone())
+                .send()
+                .await
+                .map_err(|e| answer::error(e, at.clone(), "list"))?;
+            let relative = |key: &str| key.strip_prefix(&own).map(str::to_owned);
+            listing.prefixes.extend(
+                page.common_prefixes()
+                    .iter()
+                    .filter_map(|folder| folder.prefix().and_then(relative)),
+            );
+            listing
+                .objects
+                .extend(page.contents().iter().filter_map(|object| {
+                    Some(Entry {
+                        key: relative(object.key()?)?,
+                        size: u64::try_from(object.size()?).ok()?,
+                        last_modified: timestamp(*object.last_modified()?),
+                    })
+                }));
+            let next = page.next_continuation_token;
+            if page.is_truncated != Some(true) {
+                return Ok(listing);
+            }
+            if next.is_none() || next == token || listing.objects.len() > MAX_LISTED {
+                return Err(StoreError::Other {
+                    at,
+                    why: format!(
+                        "the listing has no end after {} objects; use a prefix that is muster's own",
+                        listing.objects.len()
+                    ),
+                });
+            }
+            token = next;
+        }
+    }
+
+    async fn delete(&self, key: &Key) -> Result<(), StoreError> {
+        self.client
+            .delete_object()
+            .bucket(&self.location.bucket)
+            .key(self.name(key.as_str()))
+            .send()
+            .await
+            .map(drop)
+            .map_err(|e| answer::error(e, At::key(&self.location, key), "delete"))
+    }
+}
+
+/// Reads a body up to `limit`, whatever length its head announced.
+async fn read(mut body: ByteStream, limit: ByteLimit, at: &At) -> Result<Bytes, StoreError> {
+    let mut whole = BytesMut::new();
+    loop {
+        match body.try_next().await {
+            Ok(None) => return Ok(whole.freeze()),
+            Ok(Some(chunk)) => whole.extend_from_slice(&chunk),
+            Err(e) => {
+                return Err(StoreError::Unreachable {
+                    at: at.clone(),
+                    why: answer::chain(&e),
+                });
+            }
+        }
+        let size = whole.len() as u64;
+        if size > limit.0 {
+            return Err(StoreError::TooLarge {
+                at: at.clone(),
+                size,
+                limit,
+            });
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the edge: a body has its own timeout"
+)]
+async fn within<T>(limit: Duration, reading: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(limit, reading).await.ok()
+}
+
+fn unquoted(etag: String) -> String {
+    etag.trim_matches('"').to_owned()
+}
+
+fn timestamp(t: DateTime) -> Timestamp {
+    let us = t.as_nanos() / 1_000;
+    Timestamp::from_micros(i64::try_from(us).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,372 @@
+//! From what the user gave to a client.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use aws_config::environment::EnvironmentVariableRegionProvider;
+use aws_config::meta::region::RegionProviderChain;
+use aws_config::profile::ProfileFileRegionProvider;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::{
+    BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    SharedHttpClient,
+};
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use url::Url;
+
+use super::DateSamples;
+use crate::secret::Secret;
+use crate::store::{BucketUrl, Location};
+
+/// How to reach a bucket.
+#[derive(Clone, Debug)]
+pub struct S3Settings {
+    /// The bucket and the prefix of all keys.
+    pub url: BucketUrl,
+    /// The endpoint; AWS's own for the region when it is `None`.
+    pub endpoint: Option<Endpoint>,
+    /// The region. When it is `None`, the environment or the profile says, and `us-east-1` stands
+    /// for the rest when an endpoint is given: most other stores don't look at it.
+    pub region: Option<String>,
+    /// Where the bucket's name goes in the URL.
+    pub addressing: Addressing,
+    /// PEM certificates to trust beside the system's own, for a store with a private CA.
+    pub ca_file: Option<PathBuf>,
+    /// Credentials. When they are `None`, AWS's standard chain looks for them: environment, profile,
+    /// web identity, container, instance.
+    pub credentials: Option<StaticCredentials>,
+    /// How long to wait and how often to try.
+    pub patience: Patience,
+}
+
+impl S3Settings {
+    /// The bucket at `url`, all else by default.
+    pub fn new(url: BucketUrl) -> Self {
+        S3Settings {
+            url,
+            endpoint: None,
+            region: None,
+            addressing: Addressing::default(),
+            ca_file: None,
+            credentials: None,
+            patience: Patience::default(),
+        }
+    }
+}
+
+/// Where the bucket's name goes in the URL.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Addressing {
+    /// By path with an endpoint of one's own, by host name at AWS.
+    #[default]
+    Auto,
+    /// `https://endpoint/bucket/key`.
+    Path,
+    /// `https://bucket.endpoint/key`.
+    VirtualHost,
+}
+
+/// A key pair that is given rather than looked for.
+#[derive(Clone, Debug)]
+pub struct StaticCredentials {
+    /// The access key's id.
+    pub access_key: String,
+    /// Its secret.
+    pub secret_key: Secret,
+    /// The session's token, for short-lived credentials.
+    pub session_token: Option<Secret>,
+}
+
+/// How long to wait for a store, and how often to try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// For TCP and TLS; 3 s by default.
+    pub connect: Duration,
+    /// For one attempt, up to the head of its answer; 10 s by default.
+    pub attempt: Duration,
+    /// For a call with all its attempts, and again for reading a body; 30 s by default.
+    pub operation: Duration,
+    /// Attempts per call, the first included; 3 by default. What is still unknown then is for the
+    /// caller to try again.
+    pub attempts: u32,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Patience {
+            connect: Duration::from_secs(3),
+            attempt: Duration::from_secs(10),
+            operation: Duration::from_secs(30),
+            attempts: 3,
+        }
+    }
+}
+
+/// An endpoint's URL: `http` or `https`, a host, perhaps a port and a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint(Url);
+
+/// Why a text is no [`Endpoint`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not an endpoint: {why}; write https://host or http://host:port")]
+pub struct EndpointError {
+    text: String,
+    why: String,
+}
+
+impl FromStr for Endpoint {
+    type Err = EndpointError;
+
+    fn from_str(text: &str) -> Result<Self, EndpointError> {
+        let fail = |shown: &str, why: &str| EndpointError {
+            text: shown.to_owned(),
+            why: why.to_owned(),
+        };
+        let url = Url::parse(text).map_err(|e| fail(text, &e.to_string()))?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(fail(
+                "…@…",
+                "credentials don't belong into it, they come from AWS_ACCESS_KEY_ID",
+            ));
+        }
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(fail(text, "it starts with neither https:// nor http://"));
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(fail(text, "it has a query or a fragment"));
+        }
+        Ok(Endpoint(url))
+    }
+}
+
+/// Without a closing slash, as users write it.
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.as_str().trim_end_matches('/'))
+    }
+}
+
+/// Why no client could be made of the settings.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// The file can't be read, or has no certificate in it.
+    #[error("can't use {} as the bucket's CA: {why}; give a file of PEM certificates", path.display())]
+    CaFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Nothing says which region the bucket is in.
+    #[error("no region for {url}: set AWS_REGION, or --endpoint for a store other than AWS S3")]
+    NoRegion {
+        /// The bucket.
+        url: String,
+    },
+}
+
+impl S3Settings {
+    pub(super) async fn client(
+        self,
+        dates: DateSamples,
+    ) -> Result<(Client, Location), SettingsError> {
+        let http = self.http_client()?;
+        let path_style = match self.addressing {
+            Addressing::Auto => self.endpoint.is_some(),
+            Addressing::Path => true,
+            Addressing::VirtualHost => false,
+        };
+        let base = match &self.credentials {
+            // Nothing to look for: the environment stays unread.
+            Some(given) => aws_sdk_s3::Config::builder()
+                .behavior_version(BehaviorVersion::v2026_01_12())
+                .credentials_provider(given.provider())
+                .region(Region::new(
+                    self.region.clone().unwrap_or_else(|| DEFAULT_REGION.into()),
+                )),
+            None => {
+                let found = aws_config::defaults(BehaviorVersion::v2026_01_12())
+                    .http_client(http.clone())
+                    .region(self.regions())
+                    .load()
+                    .await;
+                if found.region().is_none() {
+                    return Err(SettingsError::NoRegion {
+                        url: self.url.to_string(),
+                    });
+                }
+                aws_sdk_s3::config::Builder::from(&found)
+            }
+        };
+        let base = match &self.endpoint {
+            Some(endpoint) => base.endpoint_url(endpoint.to_string()),
+            None => base,
+        };
+        let config = base
+            .http_client(http)
+            .force_path_style(path_style)
+            .timeout_config(self.patience.timeouts())
+            .retry_config(self.patience.retries())
+            // Signing covers the body with SHA-256 already. A CRC32 beside it, the SDK's default,
+            // is unknown to older stores, and a presigned URL can't carry it.
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+            .interceptor(dates)
+            .build();
+        let endpoint = match (&self.endpoint, config.region()) {
+            (Some(endpoint), _) => endpoint.to_string(),
+            (None, Some(region)) => format!("AWS S3 in {region}"),
+            (None, None) => "AWS S3".to_owned(),
+        };
+        let location = Location {
+            bucket: self.url.bucket().to_owned(),
+            prefix: self.url.prefix().to_owned(),
+            endpoint,
+        };
+        Ok((Client::from_conf(config), location))
+    }
+
+    fn regions(&self) -> RegionProviderChain {
+        let given = RegionProviderChain::first_try(self.region.clone().map(Region::new));
+        if self.endpoint.is_some() {
+            // The rest of AWS's chain asks the instance's metadata service, which takes seconds
+            // where there is none.
+            given
+                .or_else(EnvironmentVariableRegionProvider::new())
+                .or_else(ProfileFileRegionProvider::new())
+                .or_else(Region::new(DEFAULT_REGION))
+        } else {
+            given.or_default_provider()
+        }
+    }
+
+    fn http_client(&self) -> Result<SharedHttpClient, SettingsError> {
+        let mut trusted = match &self.ca_file {
+            Some(path) => TrustStore::empty().with_pem_certificate(pem(path)?),
+            None => TrustStore::empty(),
+        };
+        // A minimal container has no certificates of its own.
+        if !rustls_native_certs::load_native_certs().certs.is_empty() {
+            trusted = trusted.with_native_roots(true);
+        }
+        let fail = |why: String| SettingsError::CaFile {
+            path: self.ca_file.clone().unwrap_or_default(),
+            why,
+        };
+        let tls = TlsContext::builder()
+            .with_trust_store(trusted)
+            .build()
+            .map_err(|e| fail(e.to_string()))?;
+        Ok(aws_smithy_http_client::Builder::new()
+            .tls_provider(Provider::rustls(CryptoMode::AwsLc))
+            .tls_context(tls)
+            .build_https())
+    }
+}
+
+const DEFAULT_REGION: &str = "us-east-1";
+
+/// The file's bytes, known to be certificates that the TLS library takes: it panics on others.
+fn pem(path: &PathBuf) -> Result<Vec<u8>, SettingsError> {
+    let fail = |why: String| SettingsError::CaFile {
+        path: path.clone(),
+        why,
+    };
+    let bytes = std::fs::read(path).map_err(|e| fail(e.to_string()))?;
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&bytes) {
+        let certificate = certificate.map_err(|e| fail(e.to_string()))?;
+        roots.add(certificate).map_err(|e| fail(e.to_string()))?;
+    }
+    if roots.is_empty() {
+        return Err(fail("no certificate in it".into()));
+    }
+    Ok(bytes)
+}
+
+impl StaticCredentials {
+    fn provider(&self) -> Credentials {
+        Credentials::new(
+            &self.access_key,
+            self.secret_key.expose(),
+            self.session_token
+                .as_ref()
+                .map(|token| token.expose().to_owned()),
+            None,
+            "given",
+        )
+    }
+}
+
+impl Patience {
+    fn timeouts(&self) -> TimeoutConfig {
+        TimeoutConfig::builder()
+            .connect_timeout(self.connect)
+            .operation_attempt_timeout(self.attempt)
+            .operation_timeout(self.operation)
+            .build()
+    }
+
+    fn retries(&self) -> RetryConfig {
+        RetryConfig::standard()
+            .with_max_attempts(self.attempts)
+            .with_initial_backoff(Duration::from_millis(200))
+            .with_max_backoff(Duration::from_secs(3))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_are_checked() {
+        for good in [
+            "http://127.0.0.1:9000",
+            "https://s3.example.org",
+            "https://host/storage/v1/s3",
+        ] {
+            assert_eq!(
+                good.parse::<Endpoint>().map(|e| e.to_string()),
+                Ok(good.to_owned())
+            );
+        }
+        for bad in [
+            "127.0.0.1:9000",
+            "localhost",
+            "ftp://host",
+            "https://host/?x=1",
+            "http://",
+        ] {
+            let message = bad.parse::<Endpoint>().expect_err(bad).to_string();
+            assert!(message.contains(bad), "{message}");
+        }
+        let message = "http://me:hunter2@host"
+            .parse::<Endpoint>()
+            .expect_err("no")
+            .to_string();
+        assert!(!message.contains("hunter2"), "{message}");
+    }
+
+    #[test]
+    fn no_setting_shows_a_secret() {
+        let mut settings = S3Settings::new("s3://bucket".parse().expect("a bucket"));
+        settings.credentials = Some(StaticCredentials {
+            access_key: "AKIA".into(),
+            secret_key: Secret::new("hunter2"),
+            session_token: Some(Secret::new("hunter3")),
+        });
+        let shown = format!("{settings:?}");
+        assert!(
+            shown.contains("AKIA") && !shown.contains("hunter"),
+            "{shown}"
+        );
+    }
+}
