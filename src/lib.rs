@@ -26,5 +26,6 @@ pub mod measure;
 pub mod participant;
 pub mod rendezvous;
 pub mod report;
+pub mod rooms;
 pub mod secret;
 pub mod store;

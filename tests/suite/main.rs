@@ -10,3 +10,4 @@
 )]
 
 mod fixtures;
+mod rooms;
