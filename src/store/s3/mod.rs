@@ -164,12 +164,12 @@ impl Store for S3Store {
             if page.is_truncated != Some(true) {
                 return Ok(listing);
             }
-            if next.is_none() || next == token || listing.objects.len() > MAX_LISTED {
+            let found = listing.objects.len() + listing.prefixes.len();
+            if next.is_none() || next == token || found > MAX_LISTED {
                 return Err(StoreError::Other {
                     at,
                     why: format!(
-                        "the listing has no end after {} objects; use a prefix that is muster's own",
-                        listing.objects.len()
+                        "the listing has no end after {found} entries; use a prefix that is muster's own"
                     ),
                 });
             }
