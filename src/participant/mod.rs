@@ -10,6 +10,7 @@
 //! ```
 
 pub mod failure;
+pub mod media;
 mod shared;
 pub mod snapshot;
 pub mod spec;

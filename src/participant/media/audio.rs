@@ -1,0 +1,109 @@
+//! An audio track: the tone, looped.
+
+use std::time::Instant;
+
+use super::clip::Clips;
+use super::opus::{self, SAMPLES};
+use super::pace::{MAX_LATE, Schedule};
+use super::packet::{AudioLevel, Frame, MediaPacket, Sent};
+
+/// Packets per second, of 20 ms each.
+const PACKETS_PER_SECOND: u32 = 50;
+
+/// The quietest level that counts as voice, in -dBov: where LiveKit's server sees a speaker
+/// (`audio.active_level`, 35).
+const VOICE_LEVEL: u8 = 35;
+
+/// How a track is published.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AudioOptions {
+    /// The first RTP timestamp; RFC 3550 wants it random.
+    pub rtp_timestamp: u32,
+}
+
+/// Loops the tone.
+#[derive(Debug)]
+pub struct AudioTrack {
+    clips: &'static Clips,
+    schedule: Schedule,
+    rtp_timestamp: u32,
+    /// The next packet's number.
+    number: u64,
+    payload: Vec<u8>,
+    /// Nothing was sent just before: the next packet starts a talkspurt.
+    silent: bool,
+}
+
+impl AudioTrack {
+    /// A track whose first packet is due at `start`.
+    pub fn new(clips: &'static Clips, options: AudioOptions, start: Instant) -> Self {
+        AudioTrack {
+            clips,
+            schedule: Schedule::new(start, PACKETS_PER_SECOND),
+            rtp_timestamp: options.rtp_timestamp,
+            number: 0,
+            payload: Vec::new(),
+            silent: true,
+        }
+    }
+
+    /// When to call [`poll`](Self::poll) next.
+    pub fn next_due(&self) -> Instant {
+        self.schedule.due(self.number)
+    }
+
+    /// Gives out all packets that are due at `now`.
+    ///
+    /// `trailer` is asked once per packet, whose last bytes it becomes, inside Opus padding,
+    /// which decoders ignore. `N` is at most 250.
+    pub fn poll<const N: usize>(
+        &mut self,
+        now: Instant,
+        mut trailer: impl FnMut(Frame) -> [u8; N],
+        mut out: impl FnMut(MediaPacket<'_>),
+    ) -> Sent {
+        let mut sent = Sent::default();
+        if now.saturating_duration_since(self.next_due()) > MAX_LATE {
+            let number = self.schedule.first_from(now);
+            sent.skipped_frames += number - self.number;
+            self.number = number;
+            self.silent = true;
+        }
+        let mut due = self.next_due();
+        while due <= now {
+            let length = u64::try_from(self.clips.audio.len()).unwrap_or(u64::MAX);
+            let index = self.number.checked_rem(length).unwrap_or(0);
+            let Some(packet) = usize::try_from(index)
+                .ok()
+                .and_then(|index| self.clips.audio.get(index))
+            else {
+                break;
+            };
+            let frame = Frame {
+                layer: 0,
+                number: self.number,
+                due,
+            };
+            self.payload.clear();
+            opus::stamp(&packet.data, &trailer(frame), &mut self.payload);
+            let ticks = self.number * u64::from(SAMPLES);
+            out(MediaPacket {
+                layer: 0,
+                payload: &self.payload,
+                marker: self.silent,
+                #[expect(clippy::cast_possible_truncation, reason = "RTP timestamps wrap")]
+                rtp_timestamp: self.rtp_timestamp.wrapping_add(ticks as u32),
+                keyframe: true,
+                audio_level: Some(AudioLevel {
+                    level: packet.level,
+                    voice: packet.level <= VOICE_LEVEL,
+                }),
+            });
+            sent.packet(self.payload.len(), now - due, true);
+            self.silent = false;
+            self.number += 1;
+            due = self.next_due();
+        }
+        sent
+    }
+}

@@ -1,0 +1,38 @@
+//! Synthetic media that a real decoder accepts.
+//!
+//! Clips that were encoded once ([`clips`]) are looped by a [`VideoTrack`] or an [`AudioTrack`],
+//! which cut them into RTP payloads at the times a client would send them. Nothing here reads a
+//! clock or does I/O: whoever drives a track calls [`VideoTrack::poll`] at
+//! [`VideoTrack::next_due`] and puts sequence numbers and headers around what comes out.
+//!
+//! ```
+//! use std::time::{Duration, Instant};
+//! use muster::participant::media::{VideoOptions, VideoTrack, clips};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # #[expect(clippy::disallowed_methods, reason = "an example has no clock of its own")]
+//! let start = Instant::now();
+//! let mut track = VideoTrack::new(clips()?, VideoOptions::default(), start);
+//! let mut packets = 0;
+//! let sent = track.poll(start + Duration::from_secs(1), |_| [0; 16], |_packet| packets += 1);
+//! assert_eq!(sent.packets, packets);
+//! # Ok(())
+//! # }
+//! ```
+
+mod audio;
+mod clip;
+mod ivf;
+mod ogg;
+mod opus;
+mod pace;
+mod packet;
+mod preset;
+mod video;
+mod vp8;
+
+pub use audio::{AudioOptions, AudioTrack};
+pub use clip::{ClipError, Clips, clips};
+pub use packet::{AudioLevel, Frame, MediaPacket, Sent};
+pub use preset::{AUDIO_BITRATE, LAYERS, Layer, Quality};
+pub use video::{KEYFRAME_SPACING, VideoOptions, VideoTrack};

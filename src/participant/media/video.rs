@@ -1,0 +1,302 @@
+//! A video track: its layers, looped and cut into packets.
+
+use std::time::{Duration, Instant};
+
+use super::clip::{Clips, VideoClip};
+use super::pace::{BURST_INTERVAL, MAX_LATE, Schedule};
+use super::packet::{Frame, MediaPacket, Sent};
+use super::preset::{Layer, Quality};
+use super::vp8::{DESCRIPTOR_LEN, Descriptor};
+
+/// Keyframes of one layer that were asked for are at least this far from its last one:
+/// LiveKit's server passes on a PLI for the lowest layer as often (`pli_throttle.low_quality`,
+/// 500 ms), and for the others every second.
+pub const KEYFRAME_SPACING: Duration = Duration::from_millis(500);
+
+/// The video clock (RFC 7741 section 4.1), in Hz.
+const CLOCK: u32 = 90_000;
+
+/// How a track is published.
+#[derive(Clone, Copy, Debug)]
+pub struct VideoOptions {
+    /// The highest layer.
+    pub top: Quality,
+    /// Whether the layers below it are sent as well.
+    pub simulcast: bool,
+    /// Bytes that an RTP payload has at most, at least 100. The default, 1,150, leaves room for
+    /// headers, extensions, SRTP and a tunnel below the usual 1,280 bytes.
+    pub max_payload: usize,
+    /// The first RTP timestamp, the same in all layers; RFC 3550 wants it random.
+    pub rtp_timestamp: u32,
+    /// The first picture id of all layers, of which 15 bits count.
+    pub picture_id: u16,
+}
+
+impl Default for VideoOptions {
+    fn default() -> Self {
+        VideoOptions {
+            top: Quality::High,
+            simulcast: true,
+            max_payload: 1_150,
+            rtp_timestamp: 0,
+            picture_id: 0,
+        }
+    }
+}
+
+/// Loops the clips of its layers.
+///
+/// A layer is sent from a keyframe on, and again from one after it was paused, after frames were
+/// skipped, and soon after [`request_keyframe`](Self::request_keyframe): it then goes on at the
+/// clip's next keyframe, so that the stream stays decodable and its rate the nominal one.
+#[derive(Debug)]
+pub struct VideoTrack {
+    layers: Vec<Layer>,
+    streams: Vec<Stream>,
+    payload: Vec<u8>,
+}
+
+impl VideoTrack {
+    /// A track whose first frames are due at `start`.
+    pub fn new(clips: &'static Clips, options: VideoOptions, start: Instant) -> Self {
+        let clips = clips.video.iter().filter(|clip| {
+            let quality = clip.layer.quality;
+            quality == options.top || options.simulcast && quality < options.top
+        });
+        let streams: Vec<_> = clips
+            .enumerate()
+            .map(|(index, clip)| Stream::new(index, clip, &options, start))
+            .collect();
+        VideoTrack {
+            layers: streams.iter().map(|stream| stream.clip.layer).collect(),
+            streams,
+            payload: Vec::with_capacity(options.max_payload),
+        }
+    }
+
+    /// What is sent, lowest first; packets name a layer by its index here.
+    pub fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
+    /// Someone needs a keyframe (PLI or FIR). It comes with the next frame that is
+    /// [`KEYFRAME_SPACING`] after the layer's last one. A layer that doesn't exist needs none.
+    pub fn request_keyframe(&mut self, layer: usize) {
+        if let Some(stream) = self.streams.get_mut(layer) {
+            stream.wants_keyframe = true;
+        }
+    }
+
+    /// Sends a layer, or doesn't: LiveKit asks only for those that someone watches. All are sent
+    /// at first. A frame under way is finished.
+    pub fn set_layer_active(&mut self, layer: usize, active: bool) {
+        if let Some(stream) = self.streams.get_mut(layer) {
+            stream.set_active(active);
+        }
+    }
+
+    /// When to call [`poll`](Self::poll) next; `None` while all layers are paused.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.streams.iter().filter_map(Stream::next_due).min()
+    }
+
+    /// Gives out all packets that are due at `now`.
+    ///
+    /// `trailer` is asked once per frame, when its last packet is made, and its bytes end that
+    /// packet: after VP8's last partition, where decoders ignore them. `N` stays the same over a
+    /// track's life and is at most half of `max_payload`.
+    pub fn poll<const N: usize>(
+        &mut self,
+        now: Instant,
+        mut trailer: impl FnMut(Frame) -> [u8; N],
+        mut out: impl FnMut(MediaPacket<'_>),
+    ) -> Sent {
+        let mut sent = Sent::default();
+        for stream in &mut self.streams {
+            stream.poll(now, &mut self.payload, &mut trailer, &mut out, &mut sent);
+        }
+        sent
+    }
+}
+
+/// One layer's RTP stream.
+#[derive(Debug)]
+struct Stream {
+    index: usize,
+    clip: &'static VideoClip,
+    schedule: Schedule,
+    rtp_timestamp: u32,
+    max_payload: usize,
+    active: bool,
+    /// Paused until now: the next frame is one of the future.
+    resumes: bool,
+    wants_keyframe: bool,
+    last_keyframe: Option<Instant>,
+    /// The next frame's number.
+    number: u64,
+    /// The next frame's index in the clip.
+    cursor: usize,
+    picture_id: u16,
+    tl0_picture_index: u8,
+    flight: Option<Flight>,
+}
+
+/// A frame of which packets are still to be sent.
+#[derive(Clone, Copy, Debug)]
+struct Flight {
+    frame: Frame,
+    data: &'static [u8],
+    keyframe: bool,
+    rtp_timestamp: u32,
+    packets: usize,
+    burst: usize,
+    next: usize,
+}
+
+impl Flight {
+    fn due(&self) -> Instant {
+        let bursts = self.next.checked_div(self.burst).unwrap_or(0);
+        self.frame.due + BURST_INTERVAL * u32::try_from(bursts).unwrap_or(u32::MAX)
+    }
+
+    /// The next packet's share of the frame: all have the same size but for a byte, so that a
+    /// trailer of `trailer` bytes fits into the last one whole.
+    fn chunk(&self, trailer: usize) -> &'static [u8] {
+        let total = self.data.len() + trailer;
+        let at = |packet: usize| (total * packet / self.packets.max(1)).min(self.data.len());
+        self.data
+            .get(at(self.next)..at(self.next + 1))
+            .unwrap_or_default()
+    }
+}
+
+impl Stream {
+    fn new(index: usize, clip: &'static VideoClip, options: &VideoOptions, start: Instant) -> Self {
+        Stream {
+            index,
+            clip,
+            schedule: Schedule::new(start, clip.layer.fps),
+            rtp_timestamp: options.rtp_timestamp,
+            max_payload: options.max_payload.max(100),
+            active: true,
+            resumes: false,
+            wants_keyframe: false,
+            last_keyframe: None,
+            number: 0,
+            cursor: 0,
+            picture_id: options.picture_id & 0x7fff,
+            tl0_picture_index: 0,
+            flight: None,
+        }
+    }
+
+    fn set_active(&mut self, active: bool) {
+        self.resumes |= active && !self.active;
+        self.active = active;
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        match self.flight {
+            Some(flight) => Some(flight.due()),
+            None => self.active.then(|| self.schedule.due(self.number)),
+        }
+    }
+
+    fn poll<const N: usize>(
+        &mut self,
+        now: Instant,
+        payload: &mut Vec<u8>,
+        trailer: &mut impl FnMut(Frame) -> [u8; N],
+        out: &mut impl FnMut(MediaPacket<'_>),
+        sent: &mut Sent,
+    ) {
+        if self.flight.is_none() && self.active {
+            self.catch_up(now, sent);
+        }
+        while self.next_due().is_some_and(|due| due <= now) {
+            let Some(mut flight) = self.flight.take().or_else(|| self.start_frame(N)) else {
+                return;
+            };
+            let last = flight.next + 1 == flight.packets;
+            let descriptor = Descriptor {
+                starts_frame: flight.next == 0,
+                keyframe: flight.keyframe,
+                picture_id: self.picture_id,
+                tl0_picture_index: self.tl0_picture_index,
+            };
+            payload.clear();
+            payload.extend_from_slice(&descriptor.write());
+            payload.extend_from_slice(flight.chunk(N));
+            if last {
+                payload.extend_from_slice(&trailer(flight.frame));
+            }
+            out(MediaPacket {
+                layer: self.index,
+                payload,
+                marker: last,
+                rtp_timestamp: flight.rtp_timestamp,
+                keyframe: flight.keyframe,
+                audio_level: None,
+            });
+            sent.packet(payload.len(), now - flight.due(), last);
+            flight.next += 1;
+            if last {
+                self.picture_id = (self.picture_id + 1) & 0x7fff;
+                self.tl0_picture_index = self.tl0_picture_index.wrapping_add(1);
+            } else {
+                self.flight = Some(flight);
+            }
+        }
+    }
+
+    /// Leaves out the frames of a pause, and those that are too late.
+    fn catch_up(&mut self, now: Instant, sent: &mut Sent) {
+        let number = self.schedule.first_from(now);
+        let too_late = now.saturating_duration_since(self.schedule.due(self.number)) > MAX_LATE;
+        if number <= self.number || !(self.resumes || too_late) {
+            self.resumes = false;
+            return;
+        }
+        if !self.resumes {
+            sent.skipped_frames += number - self.number;
+        }
+        self.resumes = false;
+        self.number = number;
+        self.cursor = self.clip.keyframe_from(self.cursor);
+    }
+
+    fn start_frame(&mut self, trailer: usize) -> Option<Flight> {
+        let due = self.schedule.due(self.number);
+        let spaced = self
+            .last_keyframe
+            .is_none_or(|last| due >= last + KEYFRAME_SPACING);
+        if self.wants_keyframe && spaced {
+            self.cursor = self.clip.keyframe_from(self.cursor);
+        }
+        let (frame, cursor) = self.clip.frame(self.cursor)?;
+        self.cursor = cursor;
+        if frame.keyframe {
+            self.wants_keyframe = false;
+            self.last_keyframe = Some(due);
+        }
+        let room = self.max_payload.saturating_sub(DESCRIPTOR_LEN).max(1);
+        let packets = (frame.data.len() + trailer).div_ceil(room);
+        let ticks = self.number * u64::from(CLOCK) / u64::from(self.clip.layer.fps);
+        let flight = Flight {
+            frame: Frame {
+                layer: self.index,
+                number: self.number,
+                due,
+            },
+            data: frame.data,
+            keyframe: frame.keyframe,
+            #[expect(clippy::cast_possible_truncation, reason = "RTP timestamps wrap")]
+            rtp_timestamp: self.rtp_timestamp.wrapping_add(ticks as u32),
+            packets,
+            burst: self.schedule.burst(packets),
+            next: 0,
+        };
+        self.number += 1;
+        Some(flight)
+    }
+}
