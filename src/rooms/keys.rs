@@ -6,11 +6,11 @@ use crate::secret::Secret;
 
 /// A LiveKit API key with its secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ApiKeys {
+pub struct Keys {
     /// The key's name; not secret.
-    pub key: String,
+    pub api_key: String,
     /// Signs tokens.
-    pub secret: Secret,
+    pub api_secret: Secret,
 }
 
 /// Why there are no keys.
@@ -34,9 +34,9 @@ pub enum KeysError {
     Malformed(PathBuf),
 }
 
-impl ApiKeys {
+impl Keys {
     /// From a file of one line `key: secret`, as livekit-server's own `key_file` has it.
-    pub fn read(path: &Path) -> Result<ApiKeys, KeysError> {
+    pub fn read(path: &Path) -> Result<Keys, KeysError> {
         let text = std::fs::read_to_string(path).map_err(|source| KeysError::Unreadable {
             path: path.to_owned(),
             source,
@@ -46,20 +46,20 @@ impl ApiKeys {
 
     /// From `LIVEKIT_API_KEY` and `LIVEKIT_API_SECRET`. `env` reads a variable, `None` when it
     /// is unset.
-    pub fn from_env(env: impl Fn(&str) -> Option<String>) -> Result<ApiKeys, KeysError> {
+    pub fn from_env(env: impl Fn(&str) -> Option<String>) -> Result<Keys, KeysError> {
         let var = |name| {
             env(name)
                 .filter(|v| !v.is_empty())
                 .ok_or(KeysError::Unset(name))
         };
-        Ok(ApiKeys {
-            key: var("LIVEKIT_API_KEY")?,
-            secret: Secret::new(var("LIVEKIT_API_SECRET")?),
+        Ok(Keys {
+            api_key: var("LIVEKIT_API_KEY")?,
+            api_secret: Secret::new(var("LIVEKIT_API_SECRET")?),
         })
     }
 }
 
-fn parse(text: &str) -> Option<ApiKeys> {
+fn parse(text: &str) -> Option<Keys> {
     let mut lines = text
         .lines()
         .map(str::trim)
@@ -67,9 +67,9 @@ fn parse(text: &str) -> Option<ApiKeys> {
     let (line, rest) = (lines.next()?, lines.next());
     let (key, secret) = line.split_once(':')?;
     let (key, secret) = (key.trim(), secret.trim());
-    (rest.is_none() && !key.is_empty() && !secret.is_empty()).then(|| ApiKeys {
-        key: key.to_owned(),
-        secret: Secret::new(secret),
+    (rest.is_none() && !key.is_empty() && !secret.is_empty()).then(|| Keys {
+        api_key: key.to_owned(),
+        api_secret: Secret::new(secret),
     })
 }
 
@@ -81,7 +81,7 @@ mod tests {
     fn a_key_file_has_one_key() {
         let keys = parse("# staging\n\nAPIabc: s3cr3t \n").unwrap();
         assert_eq!(
-            (keys.key.as_str(), keys.secret.expose()),
+            (keys.api_key.as_str(), keys.api_secret.expose()),
             ("APIabc", "s3cr3t")
         );
         for bad in ["", "APIabc", "APIabc:", ": s", "a: b\nc: d"] {
@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn the_environment_must_have_both() {
         let env = |name: &str| (name == "LIVEKIT_API_KEY").then(|| "APIabc".to_owned());
-        let error = ApiKeys::from_env(env).unwrap_err().to_string();
+        let error = Keys::from_env(env).unwrap_err().to_string();
         assert!(
             error.starts_with("LIVEKIT_API_SECRET is not set"),
             "{error}"

@@ -8,7 +8,7 @@ use livekit_api::services::room::{CreateRoomOptions, RoomClient};
 use livekit_api::services::{ServerError, ServerErrorCode, ServiceError};
 use serde::{Deserialize, Serialize};
 
-pub use keys::{ApiKeys, KeysError};
+pub use keys::{Keys, KeysError};
 
 use crate::job::RunId;
 
@@ -110,12 +110,12 @@ pub struct Rooms {
 
 impl Rooms {
     /// The room service at `url` (`ws`, `wss`, `http` or `https`). Nothing is sent yet.
-    pub fn new(url: &str, keys: &ApiKeys) -> Rooms {
+    pub fn new(url: &str, keys: &Keys) -> Rooms {
         Rooms {
-            client: RoomClient::with_api_key(url, &keys.key, keys.secret.expose())
+            client: RoomClient::with_api_key(url, &keys.api_key, keys.api_secret.expose())
                 .with_request_timeout(REQUEST_TIMEOUT),
             url: url.to_owned(),
-            key: keys.key.clone(),
+            key: keys.api_key.clone(),
         }
     }
 

@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use muster::job::RunId;
-use muster::rooms::{ApiKeys, RoomError, Rooms};
+use muster::rooms::{Keys, RoomError, Rooms};
 use muster::secret::Secret;
 
 use crate::fixtures::livekit::{API_KEY, API_SECRET, LiveKit};
 use crate::fixtures::{ports, skip};
 
-fn keys(key: &str, secret: &str) -> ApiKeys {
-    ApiKeys {
-        key: key.to_owned(),
-        secret: Secret::new(secret),
+fn keys(key: &str, secret: &str) -> Keys {
+    Keys {
+        api_key: key.to_owned(),
+        api_secret: Secret::new(secret),
     }
 }
 
@@ -76,9 +76,9 @@ async fn each_failure_has_its_cause() {
             .await
             .expect_err("wrong keys");
         let text = error.to_string();
-        assert!(text.contains(&format!("`{}`", bad.key)), "{text}");
+        assert!(text.contains(&format!("`{}`", bad.api_key)), "{text}");
         assert!(text.contains("LIVEKIT_API_SECRET"), "{text}");
-        assert!(!text.contains(bad.secret.expose()), "{text}");
+        assert!(!text.contains(bad.api_secret.expose()), "{text}");
     }
     let url = format!("ws://127.0.0.1:{}", ports::free_tcp());
     let error = Rooms::new(&url, &keys(API_KEY, API_SECRET))
