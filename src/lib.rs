@@ -24,6 +24,7 @@ pub mod load;
 pub mod local;
 pub mod measure;
 pub mod participant;
+pub mod prober;
 pub mod rendezvous;
 pub mod report;
 pub mod rooms;

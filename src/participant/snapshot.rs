@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::job::Timestamp;
+use crate::job::{Quality, Timestamp};
 
 use super::failure::Failure;
 
@@ -157,6 +157,8 @@ pub struct TxTotals {
     pub bytes: u64,
     /// Frames.
     pub frames: u64,
+    /// Frames that were not sent because this prober was late.
+    pub frames_skipped: u64,
     /// Packets sent again on request.
     pub retransmitted: u64,
     /// Sequence numbers that the server asked for again.
@@ -203,31 +205,6 @@ pub enum TrackKind {
     Audio,
     /// VP8, or what others publish.
     Video,
-}
-
-/// LiveKit's connection quality, worst first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Quality {
-    /// No packets.
-    Lost,
-    /// `POOR`.
-    Poor,
-    /// `GOOD`.
-    Good,
-    /// `EXCELLENT`.
-    Excellent,
-}
-
-impl Quality {
-    /// The stable name, in snake case.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Quality::Lost => "lost",
-            Quality::Poor => "poor",
-            Quality::Good => "good",
-            Quality::Excellent => "excellent",
-        }
-    }
 }
 
 /// The server's account of itself, from its `JoinResponse`.

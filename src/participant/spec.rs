@@ -27,6 +27,9 @@ pub struct ParticipantSpec {
     pub connect_timeout: Duration,
     /// How often a dropped signalling connection is resumed before the participant gives up.
     pub resume_attempts: u32,
+    /// Read the server's clock at once: ten signalling pings, 50 ms apart, right after joining,
+    /// beside the regular ones.
+    pub probe_clock: bool,
 }
 
 impl ParticipantSpec {
@@ -41,6 +44,7 @@ impl ParticipantSpec {
             ca_file: None,
             connect_timeout: Duration::from_secs(15),
             resume_attempts: 3,
+            probe_clock: false,
         }
     }
 }

@@ -68,8 +68,8 @@ pub struct SentCounts {
 /// The prober's own health in the window: whether it, not the SFU, was short.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct GeneratorHealth {
-    /// CPU time used by the prober, in milliseconds, user and system.
-    pub cpu_ms: u64,
+    /// CPU time used by the prober, in milliseconds, user and system; absent when unreadable.
+    pub cpu_ms: Option<u64>,
     /// CPU time that it could have used: the window times the processors it may run on (or its
     /// cgroup's quota), in milliseconds.
     pub cpu_available_ms: u64,
@@ -78,8 +78,8 @@ pub struct GeneratorHealth {
     /// Time that runnable threads of the prober waited for a processor, in milliseconds
     /// (`/proc/self/task/*/schedstat`); absent when unreadable.
     pub run_delay_ms: Option<u64>,
-    /// Resident memory at the window's end, in bytes.
-    pub resident_bytes: u64,
+    /// Resident memory at the window's end, in bytes; absent when unreadable.
+    pub resident_bytes: Option<u64>,
     /// Datagrams that its own socket buffers dropped.
     pub receive_drops: u64,
     /// How late the media loop's ticks were.
@@ -138,7 +138,7 @@ pub struct TierPart {
     pub phases_us: BTreeMap<String, Histogram>,
     /// Subscription to first RTP packet, of participants that joined for this tier.
     pub track_subscribe_us: Histogram,
-    /// Media-path round trip, once a second and participant.
+    /// Media-path round trip: each sample of each participant.
     pub rtt_us: Histogram,
     /// Interarrival jitter (RFC 3550), once a second and participant.
     pub jitter_us: Histogram,

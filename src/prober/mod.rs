@@ -1,0 +1,36 @@
+//! The load of one vantage: participants that join, are measured, and leave. Load ends by the
+//! plan's `stop_at`, whatever the bucket says.
+//!
+//! [`self_test`] proves the path before anything is promised; [`start_load`] carries out a
+//! [`LoadPlan`] and hands out a part per tier as soon as it is measured. Deciding *whether* to
+//! load is the rendezvous' work.
+
+mod cohort;
+mod host;
+mod identity;
+mod load;
+mod plan;
+mod self_test;
+mod tally;
+mod tokens;
+
+pub use load::{LiveFigures, RunningLoad, start_load};
+pub use plan::{LoadPlan, LocalTier};
+pub use self_test::{SelfTest, self_test};
+pub use tokens::{Keys, TokenError};
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::participant::Engine;
+
+/// What every join of a prober needs.
+#[derive(Clone, Debug)]
+pub struct LoadContext {
+    /// The media threads.
+    pub engine: Engine,
+    /// Signs join tokens.
+    pub keys: Keys,
+    /// A CA to trust for `wss://` beside the system's, as a PEM file.
+    pub ca_file: Option<Arc<PathBuf>>,
+}

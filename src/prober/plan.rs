@@ -1,0 +1,71 @@
+//! What one prober is to do, in its own time.
+
+use std::time::{Duration, Instant};
+
+use crate::job::{ClaimId, Job, Vantage, Workload};
+use crate::load::{TierPlan, share};
+use crate::report::part::Headcount;
+
+/// One tier in the prober's own monotonic time.
+#[derive(Clone, Copy, Debug)]
+pub struct LocalTier {
+    /// What the start decided, on the run's reference clock.
+    pub plan: TierPlan,
+    /// Joins may begin.
+    pub settle_from: Instant,
+    /// The window opens.
+    pub from: Instant,
+    /// The window closes.
+    pub to: Instant,
+}
+
+/// What one prober is to do.
+#[derive(Clone, Debug)]
+pub struct LoadPlan {
+    /// The job.
+    pub job: Job,
+    /// This prober's label.
+    pub vantage: Vantage,
+    /// This prober's claim.
+    pub claim: ClaimId,
+    /// Its place among the vantages, for the division of totals.
+    pub index: u32,
+    /// How many vantages take part.
+    pub fleet_size: u32,
+    /// All tiers, in order.
+    pub tiers: Vec<LocalTier>,
+    /// No load after this.
+    pub stop_at: Instant,
+}
+
+impl LoadPlan {
+    /// The room of this vantage's participants.
+    pub fn room(&self) -> &str {
+        let Workload::SharedRoom { room, .. } = &self.job.workload;
+        room
+    }
+
+    /// How many participants this vantage is asked for in a tier.
+    pub fn headcount(&self, tier: &TierPlan) -> Headcount {
+        let Workload::SharedRoom { ramp_total, .. } = &self.job.workload;
+        let subscribers = if *ramp_total && tier.tier > 0 {
+            share(tier.subscribers, self.fleet_size, self.index)
+        } else {
+            tier.subscribers
+        };
+        Headcount {
+            publishers: self.job.media.publishers(),
+            subscribers,
+        }
+    }
+
+    /// How long a join token must live at `now` to outlast the load and its grace.
+    pub fn token_ttl(&self, now: Instant) -> Duration {
+        self.stop_at.saturating_duration_since(now) + self.job.times.grace.0
+    }
+}
+
+/// When the `n`-th of a tier's joins is due: evenly at `join_rate` per second from `settle_from`.
+pub fn join_at(settle_from: Instant, join_rate: u32, n: u32) -> Instant {
+    settle_from + Duration::from_micros(u64::from(n) * 1_000_000 / u64::from(join_rate.max(1)))
+}

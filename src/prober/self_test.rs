@@ -1,0 +1,94 @@
+//! Trying the path to the SFU before anything is promised.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the edge: waits for a participant to connect"
+)]
+
+use std::time::{Duration, Instant};
+
+use super::LoadContext;
+use super::identity::{Role, identity};
+use crate::job::{RunId, Vantage};
+use crate::participant::snapshot::{ClockSample, MediaPath, Phases};
+use crate::participant::{Cause, Failure, ParticipantSpec, State};
+use crate::report::part::SfuInfo;
+
+/// How often the tester is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// What trying the path showed.
+#[derive(Clone, Debug)]
+pub struct SelfTest {
+    /// Readings of the SFU's clock, for its offset.
+    pub clock: Vec<ClockSample>,
+    /// What the SFU said of itself.
+    pub sfu: SfuInfo,
+    /// Where media would flow; `None` when the SFU named no pair.
+    pub path: Option<MediaPath>,
+    /// How long each phase took.
+    pub phases: Phases,
+    /// Round trips on the media path, in microseconds.
+    pub rtt_us: Vec<u32>,
+}
+
+/// Joins a hidden participant, waits until media could flow, reads the SFU's clock, leaves.
+///
+/// # Errors
+/// The participant's failure, with its cause.
+pub async fn self_test(
+    context: &LoadContext,
+    url: &str,
+    room: &str,
+    run: &RunId,
+    vantage: &Vantage,
+    nonce: u32,
+) -> Result<SelfTest, Failure> {
+    let name = identity(run, vantage, Role::Tester, nonce);
+    let ttl = Duration::from_secs(120);
+    let token = context
+        .keys
+        .join_token(room, &name, Role::Tester, ttl)
+        .map_err(|e| Failure::new(Cause::Unauthorized, e.to_string()))?;
+    let mut spec = ParticipantSpec::new(url, token, name);
+    spec.ca_file.clone_from(&context.ca_file);
+    spec.probe_clock = true;
+    let deadline = Instant::now() + spec.connect_timeout + Duration::from_secs(5);
+    let participant = context.engine.join(spec);
+    let mut clock = Vec::new();
+    let mut rtt_us = Vec::new();
+    loop {
+        let samples = participant.drain_samples();
+        clock.extend(samples.clock);
+        rtt_us.extend(samples.rtt_us);
+        let snapshot = participant.snapshot();
+        match &snapshot.state {
+            State::Failed(failure) => return Err(failure.clone()),
+            State::Connected if clock.len() >= CLOCK_SAMPLES => break,
+            _ if Instant::now() >= deadline => {
+                return Err(Failure::new(
+                    Cause::JoinTimeout,
+                    format!("{} clock readings of {CLOCK_SAMPLES} came", clock.len()),
+                ));
+            }
+            _ => tokio::time::sleep(LOOK_EVERY).await,
+        }
+    }
+    let last = participant.leave().await;
+    let server = last.server.unwrap_or_default();
+    Ok(SelfTest {
+        clock,
+        sfu: SfuInfo {
+            version: server.version,
+            edition: server.edition,
+            node: server.node_id,
+            region: server.region,
+            protocol: server.protocol,
+        },
+        path: last.path,
+        phases: last.phases,
+        rtt_us,
+    })
+}
+
+/// Readings of the SFU's clock that a self-test waits for.
+const CLOCK_SAMPLES: usize = 10;

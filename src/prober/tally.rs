@@ -1,0 +1,419 @@
+//! One tier's figures, from what its participants counted: pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::host::HostSample;
+use super::identity::Role;
+use crate::job::{ClaimId, Quality, RunId, SCHEMA_MAJOR, Vantage, WriteId};
+use crate::load::{TierPlan, Window};
+use crate::measure::Histogram;
+use crate::participant::snapshot::{Phases, RxTotals, TxTotals};
+use crate::participant::{EngineHealth, Event, Samples, Snapshot, State, TrackSnapshot};
+use crate::report::part::{
+    ConnectedSeries, GeneratorHealth, Headcount, PacketCounts, SentCounts, SfuInfo, TierPart,
+};
+
+/// A participant as the tally sees it at one moment.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// Its number within its role.
+    pub id: (Role, u32),
+    /// Whether it was asked to join for the tier at hand.
+    pub new: bool,
+    /// What it has counted.
+    pub snapshot: Snapshot,
+    /// Each track that it takes; only looked at when a window opens and closes.
+    pub tracks: Vec<TrackSnapshot>,
+}
+
+/// Whose part it becomes.
+#[derive(Clone, Debug)]
+pub struct Heading {
+    /// The run.
+    pub run: RunId,
+    /// Where from.
+    pub vantage: Vantage,
+    /// By which process.
+    pub claim: ClaimId,
+    /// Tells the write from another.
+    pub write_id: WriteId,
+    /// The tier.
+    pub plan: TierPlan,
+    /// When the window was really open, on the reference clock.
+    pub measured: Window,
+    /// What was asked for.
+    pub requested: Headcount,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Base {
+    rx: RxTotals,
+    tx: TxTotals,
+    reconnects: u32,
+    track_packets: BTreeMap<Arc<str>, u64>,
+}
+
+/// A tier in the making.
+#[derive(Debug, Default)]
+pub struct Tally {
+    base: BTreeMap<(Role, u32), Base>,
+    host: HostSample,
+    connected: ConnectedSeries,
+    rtt_us: Histogram,
+    jitter_us: Histogram,
+    track_subscribe_us: Histogram,
+    quality: BTreeMap<Quality, u64>,
+    failures: BTreeMap<String, u64>,
+    tick_lag_us: Histogram,
+    pacing_lag_us: Histogram,
+}
+
+impl Tally {
+    /// What happened to a participant while the tier settled or was measured.
+    pub fn events(&mut self, role: Role, events: &[Event]) {
+        for event in events {
+            match event {
+                Event::TrackSubscribed { after, .. } if role == Role::Subscriber => {
+                    self.track_subscribe_us.record_duration(*after);
+                }
+                Event::Failed(failure) => self.failure(failure.cause.name()),
+                _ => {}
+            }
+        }
+    }
+
+    /// A participant that could not even be asked to join.
+    pub fn failure(&mut self, cause: &str) {
+        *self.failures.entry(cause.to_owned()).or_default() += 1;
+    }
+
+    /// The window opens: what was counted before is left out.
+    pub fn open(&mut self, seen: &[Seen], host: HostSample) {
+        self.host = host;
+        self.base = seen
+            .iter()
+            .map(|s| {
+                let base = Base {
+                    rx: s.snapshot.rx,
+                    tx: s.snapshot.tx,
+                    reconnects: s.snapshot.reconnects,
+                    track_packets: s
+                        .tracks
+                        .iter()
+                        .map(|t| (t.sid.clone(), t.packets))
+                        .collect(),
+                };
+                (s.id, base)
+            })
+            .collect();
+    }
+
+    /// Samples that were taken inside the window.
+    pub fn samples(&mut self, samples: &Samples) {
+        for us in &samples.rtt_us {
+            self.rtt_us.record(u64::from(*us));
+        }
+    }
+
+    /// A second of the window begins.
+    pub fn second(&mut self, seen: &[Seen], health: EngineHealth) {
+        let mut connected = Headcount::default();
+        for s in seen.iter().filter(|s| s.snapshot.state.is_connected()) {
+            match s.id.0 {
+                Role::Publisher => connected.publishers += 1,
+                Role::Subscriber => connected.subscribers += 1,
+                Role::Tester => {}
+            }
+            if let Some(us) = s.snapshot.rx.jitter_us {
+                self.jitter_us.record(u64::from(us));
+            }
+        }
+        for q in seen.iter().filter_map(quality) {
+            *self.quality.entry(q).or_default() += 1;
+        }
+        self.connected.publishers.push(connected.publishers);
+        self.connected.subscribers.push(connected.subscribers);
+        self.tick_lag_us.record(health.tick_lag_max_us);
+        self.pacing_lag_us.record(health.pacing_lag_max_us);
+    }
+
+    /// The window closes: the part.
+    pub fn close(
+        mut self,
+        heading: Heading,
+        seen: &[Seen],
+        host: HostSample,
+        processors: f64,
+    ) -> TierPart {
+        let length = heading.measured.to.saturating_since(heading.measured.from);
+        for _ in seen
+            .iter()
+            .filter(|s| s.new && s.snapshot.state == State::Connecting)
+        {
+            self.failure("still_connecting");
+        }
+        let mut part = self.empty_part(heading, host, length, processors);
+        let mut sfu = BTreeSet::new();
+        for s in seen {
+            let base = self.base.get(&s.id).cloned().unwrap_or_default();
+            add(&mut part, s, &base, length);
+            if let Some(i) = &s.snapshot.server {
+                sfu.insert(SfuInfo {
+                    version: i.version.clone(),
+                    edition: i.edition.clone(),
+                    node: i.node_id.clone(),
+                    region: i.region.clone(),
+                    protocol: i.protocol,
+                });
+            }
+        }
+        part.sfu = sfu.into_iter().collect();
+        part
+    }
+
+    fn empty_part(
+        &self,
+        heading: Heading,
+        host: HostSample,
+        length: Duration,
+        processors: f64,
+    ) -> TierPart {
+        let since = |now: Option<u64>, then: Option<u64>| Some(now?.saturating_sub(then?));
+        TierPart {
+            schema: SCHEMA_MAJOR,
+            write_id: heading.write_id,
+            run: heading.run,
+            vantage: heading.vantage,
+            claim: heading.claim,
+            tier: heading.plan.tier,
+            window: heading.plan.window,
+            measured: heading.measured,
+            requested: heading.requested,
+            connected: self.connected.clone(),
+            subscriptions_wanted: 0,
+            subscriptions_receiving: 0,
+            join_us: Histogram::new(),
+            connect_us: Histogram::new(),
+            phases_us: BTreeMap::new(),
+            track_subscribe_us: self.track_subscribe_us.clone(),
+            rtt_us: self.rtt_us.clone(),
+            jitter_us: self.jitter_us.clone(),
+            packets: PacketCounts::default(),
+            sent: SentCounts::default(),
+            loss_ppm: Histogram::new(),
+            bitrate_in_kbps: Histogram::new(),
+            quality: self.quality.clone(),
+            failures: self.failures.clone(),
+            reconnects: 0,
+            transports: BTreeMap::new(),
+            generator: GeneratorHealth {
+                cpu_ms: since(host.cpu_ms, self.host.cpu_ms),
+                cpu_available_ms: millis(length.mul_f64(processors)),
+                machine_busy_percent: host.machine_busy_percent(&self.host),
+                run_delay_ms: since(host.run_delay_ms, self.host.run_delay_ms),
+                resident_bytes: host.resident_bytes,
+                receive_drops: 0,
+                tick_lag_us: self.tick_lag_us.clone(),
+                pacing_lag_us: self.pacing_lag_us.clone(),
+            },
+            sfu: Vec::new(),
+        }
+    }
+}
+
+fn millis(d: Duration) -> u64 {
+    u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn quality(s: &Seen) -> Option<Quality> {
+    if !s.snapshot.state.is_connected() {
+        return None;
+    }
+    s.snapshot.quality
+}
+
+/// Adds what one participant did in the window.
+fn add(part: &mut TierPart, s: &Seen, base: &Base, length: Duration) {
+    let (rx, rx0) = (&s.snapshot.rx, &base.rx);
+    let (tx, tx0) = (&s.snapshot.tx, &base.tx);
+    let drops = rx.own_buffer_drops.saturating_sub(rx0.own_buffer_drops);
+    part.generator.receive_drops += drops;
+    part.reconnects += u64::from(s.snapshot.reconnects.saturating_sub(base.reconnects));
+    if s.new {
+        phases(part, &s.snapshot.phases);
+    }
+    if s.snapshot.state.is_connected()
+        && let Some(path) = &s.snapshot.path
+    {
+        *part
+            .transports
+            .entry(path.transport.to_owned())
+            .or_default() += 1;
+    }
+    part.sent.retransmitted += tx.retransmitted.saturating_sub(tx0.retransmitted);
+    part.sent.packets += tx
+        .packets
+        .saturating_sub(tx0.packets)
+        .saturating_sub(tx.retransmitted.saturating_sub(tx0.retransmitted));
+    part.sent.bytes += tx.bytes.saturating_sub(tx0.bytes);
+    part.sent.frames_skipped += tx.frames_skipped.saturating_sub(tx0.frames_skipped);
+    if s.id.0 != Role::Subscriber {
+        return;
+    }
+    let expected = rx.expected.saturating_sub(rx0.expected);
+    let lost = rx.lost.saturating_sub(rx0.lost);
+    let pending = rx.pending.saturating_sub(rx0.pending);
+    let bytes = rx.bytes.saturating_sub(rx0.bytes);
+    let p = &mut part.packets;
+    p.expected += expected;
+    p.received += expected.saturating_sub(lost).saturating_sub(pending);
+    p.missing_before_rtx += rx.missing_before_rtx.saturating_sub(rx0.missing_before_rtx);
+    p.recovered += rx.recovered.saturating_sub(rx0.recovered);
+    p.lost += lost;
+    p.own_drops += drops.min(lost);
+    p.duplicates += rx.duplicates.saturating_sub(rx0.duplicates);
+    p.reordered += rx.reordered.saturating_sub(rx0.reordered);
+    p.bytes += bytes;
+    let not_own = lost.saturating_sub(drops);
+    if let Some(ppm) = not_own.saturating_mul(1_000_000).checked_div(expected) {
+        part.loss_ppm.record(ppm);
+    }
+    if s.snapshot.state.is_connected() && !length.is_zero() {
+        let kbps = u128::from(bytes) * 8 * 1_000 / length.as_micros();
+        part.bitrate_in_kbps
+            .record(u64::try_from(kbps).unwrap_or(u64::MAX));
+    }
+    part.subscriptions_wanted += u64::from(s.snapshot.subscriptions_wanted);
+    let receiving = s
+        .tracks
+        .iter()
+        .filter(|t| t.packets > base.track_packets.get(&t.sid).copied().unwrap_or(0))
+        .count();
+    part.subscriptions_receiving += u64::try_from(receiving).unwrap_or(u64::MAX);
+}
+
+fn phases(part: &mut TierPart, p: &Phases) {
+    if let Some(d) = p.joined {
+        part.join_us.record_duration(d);
+    }
+    if let Some(d) = p.connected {
+        part.connect_us.record_duration(d);
+    }
+    for (name, d) in [
+        ("dns", p.dns),
+        ("tcp", p.tcp),
+        ("tls", p.tls),
+        ("websocket", p.websocket),
+        ("join", p.join),
+        ("ice", p.ice),
+        ("first_packet", p.first_packet),
+        ("first_frame", p.first_frame),
+    ] {
+        if let Some(d) = d {
+            part.phases_us
+                .entry(name.to_owned())
+                .or_default()
+                .record_duration(d);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::Timestamp;
+
+    fn seen(n: u32, state: State, rx: RxTotals) -> Seen {
+        Seen {
+            id: (Role::Subscriber, n),
+            new: true,
+            snapshot: Snapshot {
+                state,
+                rx,
+                ..Snapshot::default()
+            },
+            tracks: Vec::new(),
+        }
+    }
+
+    fn heading() -> Heading {
+        let window = Window {
+            from: Timestamp::from_micros(0),
+            to: Timestamp::from_micros(2_000_000),
+        };
+        let vantage: Vantage = "iad".parse().unwrap();
+        Heading {
+            run: "r".parse().unwrap(),
+            claim: ClaimId::new(&vantage, 0, 1),
+            vantage,
+            write_id: WriteId::from_u64(1),
+            plan: TierPlan {
+                tier: 1,
+                subscribers: 2,
+                settle_from: Timestamp::from_micros(-1),
+                window,
+            },
+            measured: window,
+            requested: Headcount {
+                publishers: 0,
+                subscribers: 2,
+            },
+        }
+    }
+
+    #[test]
+    fn only_what_falls_inside_the_window_counts() {
+        let before = RxTotals {
+            expected: 1_000,
+            lost: 100,
+            bytes: 1,
+            ..RxTotals::default()
+        };
+        let after = RxTotals {
+            expected: 2_000,
+            lost: 110,
+            bytes: 250_001,
+            ..before
+        };
+        let mut tally = Tally::default();
+        tally.open(&[seen(0, State::Connected, before)], HostSample::default());
+        tally.second(&[seen(0, State::Connected, after)], EngineHealth::default());
+        let part = tally.close(
+            heading(),
+            &[
+                seen(0, State::Connected, after),
+                seen(1, State::Connecting, RxTotals::default()),
+            ],
+            HostSample::default(),
+            2.0,
+        );
+        assert_eq!((part.packets.expected, part.packets.lost), (1_000, 10));
+        assert_eq!(part.loss_ppm.count(), 1);
+        assert_eq!(part.bitrate_in_kbps.max().map(|k| k / 10), Some(100));
+        assert_eq!(part.connected.subscribers, [1]);
+        assert_eq!(part.failures.get("still_connecting"), Some(&1));
+        assert_eq!(part.generator.cpu_available_ms, 4_000);
+        assert_eq!(part.generator.cpu_ms, None);
+    }
+
+    #[test]
+    fn own_drops_are_not_the_paths_loss() {
+        let after = RxTotals {
+            expected: 1_000,
+            lost: 10,
+            own_buffer_drops: 10,
+            ..RxTotals::default()
+        };
+        let tally = Tally::default();
+        let part = tally.close(
+            heading(),
+            &[seen(0, State::Connected, after)],
+            HostSample::default(),
+            1.0,
+        );
+        assert_eq!(part.packets.own_drops, 10);
+        assert_eq!(part.loss_ppm.max(), Some(0));
+    }
+}
