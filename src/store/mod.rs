@@ -8,8 +8,10 @@
 mod backoff;
 mod bucket_url;
 mod error;
+mod faulty;
 mod key;
 mod memory;
+mod probe;
 mod s3;
 mod settle;
 
@@ -19,8 +21,10 @@ use bytes::Bytes;
 pub use backoff::Backoff;
 pub use bucket_url::{BucketUrl, BucketUrlError};
 pub use error::{At, Location, StoreError};
+pub use faulty::{Fate, Fault, FaultRates, FaultyStore, Op};
 pub use key::{Key, KeyError};
 pub use memory::{MemoryStore, Now};
+pub use probe::{Capabilities, Finding, probe};
 pub use s3::{
     Addressing, DateSample, DateSamples, Endpoint, EndpointError, Patience, S3Settings, S3Store,
     SettingsError, StaticCredentials,
