@@ -8,9 +8,9 @@ use super::packet::{Frame, MediaPacket, Sent};
 use super::preset::{Layer, Quality};
 use super::vp8::{DESCRIPTOR_LEN, Descriptor};
 
-/// Keyframes of one layer that were asked for are at least this far from its last one:
-/// LiveKit's server passes on a PLI for the lowest layer as often (`pli_throttle.low_quality`,
-/// 500 ms), and for the others every second.
+/// A keyframe that was asked for comes at least this long after its layer's last one. LiveKit's
+/// server passes on a PLI for the lowest layer as often and for the others every second
+/// (`DefaultPLIThrottleConfig` in its `pkg/sfu/receiver_base.go`, v1.11.0).
 pub const KEYFRAME_SPACING: Duration = Duration::from_millis(500);
 
 /// The video clock (RFC 7741 section 4.1), in Hz.
@@ -210,10 +210,13 @@ impl Stream {
         out: &mut impl FnMut(MediaPacket<'_>),
         sent: &mut Sent,
     ) {
-        if self.flight.is_none() && self.active {
-            self.catch_up(now, sent);
-        }
-        while self.next_due().is_some_and(|due| due <= now) {
+        loop {
+            if self.flight.is_none() && self.active {
+                self.catch_up(now, sent);
+            }
+            if self.next_due().is_none_or(|due| due > now) {
+                return;
+            }
             let Some(mut flight) = self.flight.take().or_else(|| self.start_frame(N)) else {
                 return;
             };
