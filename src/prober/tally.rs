@@ -391,7 +391,7 @@ mod tests {
         );
         assert_eq!((part.packets.expected, part.packets.lost), (1_000, 10));
         assert_eq!(part.loss_ppm.count(), 1);
-        assert_eq!(part.bitrate_in_kbps.max().map(|k| k / 10), Some(100));
+        assert_eq!(part.bitrate_in_kbps.max().map(|k| k / 10), Some(100)); // 1,000 kbit/s
         assert_eq!(part.connected.subscribers, [1]);
         assert_eq!(part.failures.get("still_connecting"), Some(&1));
         assert_eq!(part.generator.cpu_available_ms, 4_000);
