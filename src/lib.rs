@@ -25,6 +25,7 @@ pub mod local;
 pub mod measure;
 pub mod participant;
 pub mod prober;
+pub mod render;
 pub mod rendezvous;
 pub mod report;
 pub mod rooms;

@@ -1,7 +1,9 @@
 //! From a job to the steps that each prober takes: pure, the same for all who read it.
 
+mod knee;
 mod schedule;
 mod share;
 
+pub use knee::{Knee, Located, Verdict, headroom, locate};
 pub use schedule::{TierPlan, Window, schedule};
 pub use share::share;

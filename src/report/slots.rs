@@ -1,0 +1,131 @@
+//! What became of each slot: complete, partial or dropped.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::combine::{CombineInputs, VantageState};
+use super::combined::{Dropped, SlotState, VantageReport};
+use super::part::{Outcome, ReportPart};
+use crate::job::{ClaimId, Fleet, Vantage};
+
+/// The labels that may take part, as far as they are known.
+pub fn labels(inputs: &CombineInputs) -> BTreeSet<Vantage> {
+    let roster = inputs.start.iter().flat_map(|s| s.roster.keys());
+    let mut labels: BTreeSet<Vantage> = roster.cloned().collect();
+    match &inputs.job.fleet {
+        Fleet::Vantages(named) => labels.extend(named.iter().cloned()),
+        // With an open roster, whoever took a slot.
+        Fleet::Expect(_) if labels.is_empty() => {
+            let taken = inputs.vantages.iter().filter(|(_, s)| s.claim.is_some());
+            labels.extend(taken.map(|(v, _)| v.clone()));
+        }
+        Fleet::Expect(_) => {}
+    }
+    labels
+}
+
+/// How many vantages must measure a tier for it to be complete.
+pub fn expected(inputs: &CombineInputs) -> u32 {
+    let known = u32::try_from(labels(inputs).len()).unwrap_or(u32::MAX);
+    inputs.job.fleet.size().max(known)
+}
+
+/// The claim whose parts count at a vantage; `None` when any does.
+pub fn claim<'a>(inputs: &'a CombineInputs, vantage: &Vantage) -> Option<&'a ClaimId> {
+    let start = inputs.start.as_ref();
+    start
+        .and_then(|s| s.roster.get(vantage))
+        .and_then(|entry| entry.claim.as_ref())
+        .or_else(|| inputs.vantages.get(vantage)?.claim.as_ref())
+}
+
+/// Every slot with what became of it; `counted` names the tiers that count, by vantage, and
+/// `reports` the reports that do.
+pub fn slots(
+    inputs: &CombineInputs,
+    counted: &BTreeMap<Vantage, BTreeSet<u32>>,
+    reports: &BTreeMap<Vantage, &ReportPart>,
+) -> Vec<VantageReport> {
+    let planned = inputs.start.as_ref().map_or(0, |s| s.tiers.len());
+    let mut slots: Vec<VantageReport> = labels(inputs)
+        .into_iter()
+        .map(|vantage| {
+            let tiers: Vec<u32> = counted
+                .get(&vantage)
+                .into_iter()
+                .flatten()
+                .copied()
+                .collect();
+            let report = reports.get(&vantage);
+            let (state, reason) = match report {
+                Some(_) if planned > 0 && tiers.len() == planned => (SlotState::Complete, None),
+                Some(report) => (SlotState::Partial, Some(stopped(report))),
+                None => {
+                    let state = inputs.vantages.get(&vantage);
+                    (SlotState::Dropped, Some(lost(inputs, state, &tiers)))
+                }
+            };
+            VantageReport {
+                claim: claim(inputs, &vantage).cloned(),
+                state,
+                reason,
+                tiers,
+                build: report.map(|r| r.build.clone()),
+                vantage: Some(vantage),
+            }
+        })
+        .collect();
+    let free = usize::try_from(expected(inputs)).unwrap_or(usize::MAX);
+    slots.resize_with(free.max(slots.len()), || VantageReport {
+        vantage: None,
+        claim: None,
+        state: SlotState::Dropped,
+        reason: Some("nobody took this slot".to_owned()),
+        tiers: vec![],
+        build: None,
+    });
+    slots
+}
+
+fn stopped(report: &ReportPart) -> String {
+    match &report.outcome {
+        Outcome::Stopped { reason } => format!("stopped: {reason}"),
+        Outcome::Complete => "reported, but not all of its tiers count".to_owned(),
+    }
+}
+
+fn lost(inputs: &CombineInputs, state: Option<&VantageState>, tiers: &[u32]) -> String {
+    let Some(state) = state.filter(|s| s.claim.is_some()) else {
+        return if tiers.is_empty() {
+            "never claimed its slot".to_owned()
+        } else {
+            "sent no report".to_owned()
+        };
+    };
+    let mut text = match tiers {
+        _ if inputs.start.is_none() => "took its slot, but the run never started".to_owned(),
+        [] if !state.ready => "claimed its slot and never became ready".to_owned(),
+        [] => "was ready and measured no tier".to_owned(),
+        [one] => format!("measured tier {one}, then sent no report"),
+        [first, .., last] => format!("measured tiers {first} to {last}, then sent no report"),
+    };
+    if let Some(at) = state.last_heartbeat {
+        text.push_str(&format!("; last seen {at}"));
+        if let Some(phase) = &state.last_phase {
+            text.push_str(&format!(" ({phase})"));
+        }
+    }
+    text
+}
+
+/// Of all slots, those that were lost.
+pub fn dropped(slots: &[VantageReport]) -> Vec<Dropped> {
+    slots
+        .iter()
+        .filter(|s| s.state == SlotState::Dropped)
+        .map(|s| Dropped {
+            vantage: s.vantage.clone(),
+            reason: s.reason.clone().unwrap_or_default(),
+            tiers: s.tiers.clone(),
+        })
+        .collect()
+}
