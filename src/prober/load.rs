@@ -18,6 +18,7 @@ use super::host::{HostSample, processors};
 use super::identity::{Role, identity, source};
 use super::plan::{LoadPlan, LocalTier, join_at};
 use super::tally::{Heading, Seen, Tally};
+use super::tokens::join_token;
 use crate::job::WriteId;
 use crate::load::Window;
 use crate::participant::spec::{AudioPublish, Publish, VideoPublish};
@@ -204,11 +205,7 @@ impl Load {
         let plan = &self.plan;
         let identity = identity(&plan.job.run, &plan.vantage, role, id.1);
         let ttl = plan.token_ttl(Instant::now());
-        let token = match self
-            .context
-            .keys
-            .join_token(plan.room(), &identity, role, ttl)
-        {
+        let token = match join_token(&self.context.keys, plan.room(), &identity, role, ttl) {
             Ok(token) => token,
             Err(error) => {
                 tracing::error!(%error, "no join token");

@@ -17,12 +17,12 @@ mod tokens;
 pub use load::{LiveFigures, RunningLoad, start_load};
 pub use plan::{LoadPlan, LocalTier};
 pub use self_test::{SelfTest, self_test};
-pub use tokens::{Keys, TokenError};
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::participant::Engine;
+use crate::rooms::Keys;
 
 /// What every join of a prober needs.
 #[derive(Clone, Debug)]

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::LoadContext;
 use super::identity::{Role, identity};
+use super::tokens::join_token;
 use crate::job::{RunId, Vantage};
 use crate::participant::snapshot::{ClockSample, MediaPath, Phases};
 use crate::participant::{Cause, Failure, ParticipantSpec, State};
@@ -45,9 +46,7 @@ pub async fn self_test(
 ) -> Result<SelfTest, Failure> {
     let name = identity(run, vantage, Role::Tester, nonce);
     let ttl = Duration::from_secs(120);
-    let token = context
-        .keys
-        .join_token(room, &name, Role::Tester, ttl)
+    let token = join_token(&context.keys, room, &name, Role::Tester, ttl)
         .map_err(|e| Failure::new(Cause::Unauthorized, e.to_string()))?;
     let mut spec = ParticipantSpec::new(url, token, name);
     spec.ca_file.clone_from(&context.ca_file);

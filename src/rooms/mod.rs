@@ -15,9 +15,6 @@ use crate::job::RunId;
 /// How long one request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long an SFU keeps a room after its last participant has left.
-const DEPARTURE_TIMEOUT: Duration = Duration::from_secs(60);
-
 /// Why the room service did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum RoomError {
@@ -130,7 +127,7 @@ impl Rooms {
         Ok(rooms.into_iter().find(|room| room.name == name))
     }
 
-    /// Creates `name` for `run`. The SFU deletes it by itself when nobody has joined for
+    /// Creates `name` for `run`. The SFU deletes it by itself when nobody has been in it for
     /// `empty_timeout`, in whole seconds.
     ///
     /// LiveKit's own call takes an existing room for a created one, so existence is asked
@@ -160,7 +157,8 @@ impl Rooms {
         };
         let options = CreateRoomOptions {
             empty_timeout: whole_seconds(empty_timeout),
-            departure_timeout: whole_seconds(DEPARTURE_TIMEOUT),
+            // Probers try the path long before the start, and leave the room empty again.
+            departure_timeout: whole_seconds(empty_timeout),
             metadata: serde_json::to_string(&mark).unwrap_or_default(),
             ..CreateRoomOptions::default()
         };
