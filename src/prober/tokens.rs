@@ -33,7 +33,7 @@ pub fn join_token(
         room_join: true,
         room: room.to_owned(),
         can_publish: Some(role == Role::Publisher),
-        can_subscribe: Some(role == Role::Subscriber),
+        can_subscribe: Some(role != Role::Publisher),
         can_publish_data: Some(false),
         can_update_own_metadata: Some(false),
         hidden: role == Role::Tester,
