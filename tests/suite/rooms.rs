@@ -6,8 +6,7 @@ use muster::job::RunId;
 use muster::rooms::{Keys, RoomError, Rooms};
 use muster::secret::Secret;
 
-use crate::fixtures::livekit::{API_KEY, API_SECRET, LiveKit};
-use crate::fixtures::{ports, skip};
+use crate::fixtures::{livekit, ports, skip};
 
 fn keys(key: &str, secret: &str) -> Keys {
     Keys {
@@ -22,11 +21,10 @@ fn run(id: &str) -> RunId {
 
 #[tokio::test]
 async fn a_run_deletes_only_its_own_rooms() {
-    let Some(binary) = LiveKit::find() else {
-        skip::skip!("livekit-server");
+    let Some(server) = livekit::start().await else {
+        skip::skip!("livekit-server or Go");
     };
-    let server = LiveKit::start(&binary);
-    let rooms = Rooms::new(&server.url(), &keys(API_KEY, API_SECRET));
+    let rooms = Rooms::new(server.url(), &keys(server.key(), server.secret().expose()));
     let minute = Duration::from_secs(60);
     let create = async |room: &str, by: &str| rooms.create(room, &run(by), minute).await;
     create("ours", "r1").await.expect("created");
@@ -65,13 +63,12 @@ async fn a_run_deletes_only_its_own_rooms() {
 
 #[tokio::test]
 async fn each_failure_has_its_cause() {
-    let Some(binary) = LiveKit::find() else {
-        skip::skip!("livekit-server");
+    let Some(server) = livekit::start().await else {
+        skip::skip!("livekit-server or Go");
     };
-    let server = LiveKit::start(&binary);
-    let wrong_secret = keys(API_KEY, "another-secret-of-more-than-32-characters");
-    for bad in [wrong_secret, keys("nobody", API_SECRET)] {
-        let error = Rooms::new(&server.url(), &bad)
+    let wrong_secret = keys(server.key(), "another-secret-of-more-than-32-characters");
+    for bad in [wrong_secret, keys("nobody", server.secret().expose())] {
+        let error = Rooms::new(server.url(), &bad)
             .list()
             .await
             .expect_err("wrong keys");
@@ -81,7 +78,7 @@ async fn each_failure_has_its_cause() {
         assert!(!text.contains(bad.api_secret.expose()), "{text}");
     }
     let url = format!("ws://127.0.0.1:{}", ports::free_tcp());
-    let error = Rooms::new(&url, &keys(API_KEY, API_SECRET))
+    let error = Rooms::new(&url, &keys(server.key(), server.secret().expose()))
         .list()
         .await
         .expect_err("nobody there");

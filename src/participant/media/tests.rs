@@ -286,8 +286,8 @@ fn late_frames_are_sent_and_too_late_ones_skipped_and_counted() {
     let before: Vec<_> = (0..3).map(|layer| world.frames(layer).len()).collect();
     world.now += Duration::from_secs(2);
     world.run(Duration::from_secs(1), 5 * MS);
-    for layer in 0..3 {
-        let (first, _) = &world.frames(layer)[before[layer]];
+    for (layer, &sent) in before.iter().enumerate() {
+        let (first, _) = &world.frames(layer)[sent];
         assert!(first.keyframe, "a gap ends with a keyframe");
     }
     let due: u64 = [20, 20, 30].iter().map(|fps| fps * 4_300 / 1_000).sum();
