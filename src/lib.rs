@@ -19,6 +19,7 @@
 //! | [`local`] | what it started, it stops |
 //! | [`cli`] | every failure has one line and one exit code |
 
+pub mod clock;
 pub mod job;
 pub mod load;
 pub mod local;

@@ -67,6 +67,10 @@ fn word(s: &str, max: usize) -> bool {
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
+fn lower_hex(b: u8) -> bool {
+    b.is_ascii_digit() || (b'a'..=b'f').contains(&b)
+}
+
 id!(
     /// One execution of one job. Ids that muster makes sort by time
     /// (`20261122-071339-4f9c2a`).
@@ -88,12 +92,12 @@ id!(
     /// A prober's claim to its slot, unique per process (`iad.0.9f8e7d6c5b4a`).
     ClaimId,
     "claim",
-    "it reads {vantage}.{k}.{12 hex digits}",
+    "it reads {vantage}.{k}.{12 digits of 0-9 and a-f}",
     |s| {
         let mut parts = s.rsplitn(3, '.');
         let (nonce, k, vantage) = (parts.next(), parts.next(), parts.next());
-        nonce.is_some_and(|n| n.len() == 12 && n.bytes().all(|b| b.is_ascii_hexdigit()))
-            && k.is_some_and(|k| k.parse::<u32>().is_ok())
+        nonce.is_some_and(|n| n.len() == 12 && n.bytes().all(lower_hex))
+            && k.is_some_and(|k| k.parse::<u32>().is_ok_and(|n| n.to_string() == k))
             && vantage.is_some_and(|v| word(v, 40))
     }
 );
@@ -102,6 +106,22 @@ impl ClaimId {
     /// The `k`-th claim to a vantage's slot, by the process that drew `nonce`.
     pub fn new(vantage: &Vantage, k: u32, nonce: u64) -> Self {
         ClaimId(format!("{vantage}.{k}.{:012x}", nonce & 0xffff_ffff_ffff))
+    }
+
+    /// The slot's label.
+    pub fn vantage(&self) -> Vantage {
+        Vantage(self.parts().0.to_owned())
+    }
+
+    /// Which claim to its slot this is, from 0.
+    pub fn k(&self) -> u32 {
+        self.parts().1.parse().unwrap_or(u32::MAX)
+    }
+
+    fn parts(&self) -> (&str, &str) {
+        let mut parts = self.0.rsplitn(3, '.').skip(1);
+        let k = parts.next().unwrap_or_default();
+        (parts.next().unwrap_or_default(), k)
     }
 }
 

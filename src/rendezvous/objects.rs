@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock::OffsetInterval;
 use crate::job::{ClaimId, RunId, Timestamp, Vantage, WriteId};
 use crate::load::TierPlan;
 
@@ -22,15 +23,6 @@ pub struct Slot {
     pub claim: ClaimId,
     /// muster's version and revision.
     pub build: String,
-}
-
-/// The true offset (another clock minus one's own) lies in [lo, hi], in microseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OffsetInterval {
-    /// Lower end.
-    pub lo_us: i64,
-    /// Upper end.
-    pub hi_us: i64,
 }
 
 /// Which clock the windows are written in.

@@ -21,6 +21,12 @@ pub struct Key(String);
 pub struct KeyError(String);
 
 impl Key {
+    /// A text that is a key because of how it was built.
+    pub(crate) fn by_construction(text: String) -> Self {
+        debug_assert!(text.parse::<Key>().is_ok(), "{text} is no key");
+        Key(text)
+    }
+
     /// The text of this key.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,0 +1,291 @@
+//! Every key of a run: one type builds and reads them all.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::job::{ClaimId, RunId, Vantage};
+use crate::store::{ByteLimit, Key, List};
+
+/// One object of a run, by what it is. Its text is the object's key,
+/// `runs/{run}/…`, below the store's prefix.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RunKey {
+    /// The run.
+    pub run: RunId,
+    /// Which of its objects.
+    pub item: Item,
+}
+
+/// An object of a run.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Item {
+    /// What to do.
+    Job,
+    /// What admits a vantage's prober.
+    Ticket(Vantage),
+    /// The `k`-th claim to a slot.
+    Slot(Vantage, u32),
+    /// What a claim's prober found out before the start.
+    Ready(ClaimId),
+    /// The one start decision.
+    Start,
+    /// A heartbeat.
+    Live(Vantage),
+    /// One tier of one vantage.
+    Tier(Vantage, u32),
+    /// A vantage's finished report.
+    Report(Vantage),
+    /// A prober's log.
+    Log(Vantage),
+    /// The kill switch.
+    Abort,
+    /// What revision `r` counts.
+    Inputs(Revision),
+    /// Revision `r` of the combined report.
+    Combined(Revision),
+    /// The same for people.
+    Page(Revision),
+}
+
+/// A revision of the combined report, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Revision(pub u32);
+
+impl Revision {
+    /// The first one, whose combined report is named `combined.json`.
+    pub const FIRST: Revision = Revision(1);
+
+    /// The next one.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Revision(self.0.saturating_add(1))
+    }
+}
+
+/// Below this all runs are.
+pub const RUNS: &str = "runs/";
+
+impl RunKey {
+    /// An object of a run.
+    pub fn new(run: &RunId, item: Item) -> Self {
+        RunKey {
+            run: run.clone(),
+            item,
+        }
+    }
+
+    /// As the store takes it.
+    pub fn key(&self) -> Key {
+        Key::by_construction(self.to_string())
+    }
+
+    /// The most bytes that a reader of this object takes: far above what muster writes.
+    pub const fn limit(&self) -> ByteLimit {
+        match self.item {
+            Item::Job | Item::Ticket(_) => ByteLimit::mib(1),
+            Item::Slot(..) | Item::Ready(_) | Item::Live(_) | Item::Abort => ByteLimit::kib(64),
+            // About 150 bytes for each of 10,000 vantages.
+            Item::Start => ByteLimit::mib(8),
+            Item::Tier(..) => ByteLimit::mib(8),
+            Item::Report(_) | Item::Log(_) => ByteLimit::mib(64),
+            Item::Inputs(_) | Item::Combined(_) | Item::Page(_) => ByteLimit::mib(256),
+        }
+    }
+}
+
+/// The folders of a run that are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Folder {
+    /// Claims.
+    Slots,
+    /// What claims found out.
+    Ready,
+    /// Heartbeats.
+    Live,
+    /// Tiers.
+    Tiers,
+    /// Reports.
+    Reports,
+}
+
+impl Folder {
+    const fn name(self) -> &'static str {
+        match self {
+            Folder::Slots => "slots",
+            Folder::Ready => "ready",
+            Folder::Live => "live",
+            Folder::Tiers => "tiers",
+            Folder::Reports => "reports",
+        }
+    }
+
+    /// Everything in it.
+    pub fn list(self, run: &RunId) -> List {
+        List::all(format!("{RUNS}{run}/{}/", self.name()))
+    }
+}
+
+/// All claims to one slot.
+pub fn list_slots_of(run: &RunId, vantage: &Vantage) -> List {
+    List::all(format!("{RUNS}{run}/slots/{vantage}."))
+}
+
+/// Everything of a run.
+pub fn list_run(run: &RunId) -> List {
+    List::all(format!("{RUNS}{run}/"))
+}
+
+/// All runs, as folders.
+pub fn list_runs() -> List {
+    List::folder(RUNS)
+}
+
+/// The run whose folder a listing of [`list_runs`] found.
+pub fn run_of_folder(folder: &str) -> Option<RunId> {
+    folder.strip_prefix(RUNS)?.strip_suffix('/')?.parse().ok()
+}
+
+impl fmt::Display for RunKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{RUNS}{}/", self.run)?;
+        match &self.item {
+            Item::Job => f.write_str("job.json"),
+            Item::Ticket(v) => write!(f, "tickets/{v}.json"),
+            Item::Slot(v, k) => write!(f, "slots/{v}.{k}.json"),
+            Item::Ready(claim) => write!(f, "ready/{claim}.json"),
+            Item::Start => f.write_str("start.json"),
+            Item::Live(v) => write!(f, "live/{v}.json"),
+            Item::Tier(v, n) => write!(f, "tiers/{v}/{n}.json"),
+            Item::Report(v) => write!(f, "reports/{v}.report.json"),
+            Item::Log(v) => write!(f, "logs/{v}.jsonl.gz"),
+            Item::Abort => f.write_str("abort.json"),
+            Item::Inputs(r) => write!(f, "inputs.{}.json", r.0),
+            Item::Combined(Revision::FIRST) => f.write_str("combined.json"),
+            Item::Combined(r) => write!(f, "combined.{}.json", r.0),
+            Item::Page(Revision::FIRST) => f.write_str("report.html"),
+            Item::Page(r) => write!(f, "report.{}.html", r.0),
+        }
+    }
+}
+
+/// A key that is none of a run's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no object of a run")]
+pub struct RunKeyError(String);
+
+impl FromStr for RunKey {
+    type Err = RunKeyError;
+
+    fn from_str(text: &str) -> Result<Self, RunKeyError> {
+        // Each key has one spelling: what reads back differently (`inputs.01.json`) is none.
+        parse(text)
+            .filter(|key| key.to_string() == text)
+            .ok_or_else(|| RunKeyError(text.chars().take(200).collect()))
+    }
+}
+
+fn parse(text: &str) -> Option<RunKey> {
+    let (run, rest) = text.strip_prefix(RUNS)?.split_once('/')?;
+    let item = match rest.split_once('/') {
+        None => top_level(rest)?,
+        Some(("tickets", name)) => Item::Ticket(name.strip_suffix(".json")?.parse().ok()?),
+        Some(("slots", name)) => {
+            let (vantage, k) = name.strip_suffix(".json")?.rsplit_once('.')?;
+            Item::Slot(vantage.parse().ok()?, k.parse().ok()?)
+        }
+        Some(("ready", name)) => Item::Ready(name.strip_suffix(".json")?.parse().ok()?),
+        Some(("live", name)) => Item::Live(name.strip_suffix(".json")?.parse().ok()?),
+        Some(("tiers", name)) => {
+            let (vantage, n) = name.strip_suffix(".json")?.split_once('/')?;
+            Item::Tier(vantage.parse().ok()?, n.parse().ok()?)
+        }
+        Some(("reports", name)) => Item::Report(name.strip_suffix(".report.json")?.parse().ok()?),
+        Some(("logs", name)) => Item::Log(name.strip_suffix(".jsonl.gz")?.parse().ok()?),
+        Some(_) => return None,
+    };
+    Some(RunKey {
+        run: run.parse().ok()?,
+        item,
+    })
+}
+
+fn top_level(name: &str) -> Option<Item> {
+    let revision = |r: &str| r.parse().ok().filter(|r| *r > 0).map(Revision);
+    Some(match name {
+        "job.json" => Item::Job,
+        "start.json" => Item::Start,
+        "abort.json" => Item::Abort,
+        "combined.json" => Item::Combined(Revision::FIRST),
+        "report.html" => Item::Page(Revision::FIRST),
+        _ => match name.split_once('.')? {
+            ("inputs", rest) => Item::Inputs(revision(rest.strip_suffix(".json")?)?),
+            ("combined", rest) => Item::Combined(revision(rest.strip_suffix(".json")?)?),
+            ("report", rest) => Item::Page(revision(rest.strip_suffix(".html")?)?),
+            _ => return None,
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn items() -> impl Strategy<Value = Item> {
+        let vantage = || "[a-z0-9][a-z0-9-]{0,39}".prop_map(|v| v.parse::<Vantage>().unwrap());
+        let revision = || (1u32..=u32::MAX).prop_map(Revision);
+        prop_oneof![
+            Just(Item::Job),
+            vantage().prop_map(Item::Ticket),
+            (vantage(), any::<u32>()).prop_map(|(v, k)| Item::Slot(v, k)),
+            (vantage(), any::<u32>(), any::<u64>())
+                .prop_map(|(v, k, n)| Item::Ready(ClaimId::new(&v, k, n))),
+            Just(Item::Start),
+            vantage().prop_map(Item::Live),
+            (vantage(), any::<u32>()).prop_map(|(v, n)| Item::Tier(v, n)),
+            vantage().prop_map(Item::Report),
+            vantage().prop_map(Item::Log),
+            Just(Item::Abort),
+            revision().prop_map(Item::Inputs),
+            revision().prop_map(Item::Combined),
+            revision().prop_map(Item::Page),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_built_is_read_back(run in "[a-z0-9][a-z0-9-]{0,63}", item in items()) {
+            let key = RunKey::new(&run.parse().unwrap(), item);
+            prop_assert_eq!(key.to_string().parse::<RunKey>(), Ok(key.clone()));
+            prop_assert_eq!(key.to_string().parse::<Key>(), Ok(key.key()));
+        }
+
+        #[test]
+        fn what_is_read_is_built_back(text in "runs/[a-z0-9-]{1,3}/(slots|ready|tiers|live|reports|inputs|combined|report|logs|tickets)[/.][a-z0-9./+-]{0,12}(json|html|gz)?") {
+            if let Ok(key) = text.parse::<RunKey>() {
+                prop_assert_eq!(key.to_string(), text);
+            }
+        }
+    }
+
+    #[test]
+    fn each_key_has_one_spelling() {
+        for text in [
+            "runs/r/inputs.0.json",
+            "runs/r/inputs.01.json",
+            "runs/r/inputs.+1.json",
+            "runs/r/combined.1.json",
+            "runs/r/slots/iad.json",
+            "runs/r/slots/iad.00.json",
+            "runs/r/ready/iad.0.json",
+            "runs/r/ready/iad.+0.0123456789ab.json",
+            "runs/r/ready/iad.0.0123456789AB.json",
+            "runs/r/tiers/iad/../1.json",
+            "runs/r/job.json/",
+            "runs//job.json",
+            "job.json",
+        ] {
+            assert!(text.parse::<RunKey>().is_err(), "{text}");
+        }
+    }
+}
