@@ -19,7 +19,10 @@
 //! | [`local`] | what it started, it stops |
 //! | [`cli`] | every failure has one line and one exit code |
 
+pub mod cli;
 pub mod clock;
+pub mod error;
+pub mod exit;
 pub mod job;
 pub mod load;
 pub mod local;

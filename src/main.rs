@@ -1,3 +1,7 @@
 //! Parse, run, exit code.
 
-fn main() {}
+use muster::exit::Exit;
+
+fn main() -> Exit {
+    muster::cli::main(std::env::args_os())
+}

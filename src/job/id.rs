@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use super::Timestamp;
+
 /// Why a text can't be an id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a {what}: {rule}")]
@@ -102,6 +104,20 @@ id!(
     }
 );
 
+impl RunId {
+    /// The id of a run that begins at `now`; `nonce` tells it from others of the same second.
+    pub fn new(now: Timestamp, nonce: u32) -> Self {
+        let second: String = now
+            .to_string()
+            .chars()
+            .filter(|c| c.is_ascii_digit() || *c == 'T')
+            .take("20261122T071339".len())
+            .map(|c| if c == 'T' { '-' } else { c })
+            .collect();
+        RunId(format!("{second}-{:06x}", nonce & 0xff_ffff))
+    }
+}
+
 impl ClaimId {
     /// The `k`-th claim to a vantage's slot, by the process that drew `nonce`.
     pub fn new(vantage: &Vantage, k: u32, nonce: u64) -> Self {
@@ -135,5 +151,19 @@ impl WriteId {
     /// From 64 random bits.
     pub fn from_u64(n: u64) -> Self {
         WriteId(format!("{n:016x}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn run_ids_sort_by_time() {
+        let at = |us| Timestamp::from_micros(us);
+        let id = RunId::new(at(1_795_331_619_250_000), 0x4f_9c2a);
+        assert_eq!(id.as_str(), "20261122-071339-4f9c2a");
+        assert_eq!(id.as_str().parse(), Ok(id.clone()));
+        assert!(id < RunId::new(at(1_795_331_620_000_000), 0));
     }
 }

@@ -1,0 +1,42 @@
+//! Where the run meets.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::store::{BucketUrl, Endpoint, S3Settings};
+
+/// Where the run meets. Credentials come from AWS's standard chain (`AWS_ACCESS_KEY_ID` and so
+/// on), never from an argument.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Bucket")]
+pub struct BucketArgs {
+    /// The bucket, like s3://name or s3://name/prefix
+    #[arg(long, value_name = "URL", env = "MUSTER_BUCKET")]
+    pub bucket: BucketUrl,
+
+    /// Its endpoint, for a store other than AWS S3 [default: AWS_ENDPOINT_URL, else AWS S3 in
+    /// AWS_REGION]
+    #[arg(long, value_name = "URL", env = "AWS_ENDPOINT_URL_S3")]
+    pub endpoint: Option<Endpoint>,
+
+    /// Its region [default: AWS_REGION or the profile's]
+    #[arg(long, value_name = "NAME")]
+    pub bucket_region: Option<String>,
+
+    /// PEM file of a CA to trust for the endpoint, beside the system's
+    #[arg(long, value_name = "FILE", env = "AWS_CA_BUNDLE")]
+    pub bucket_ca_file: Option<PathBuf>,
+}
+
+impl BucketArgs {
+    /// How to reach the bucket.
+    pub fn settings(&self) -> S3Settings {
+        S3Settings {
+            endpoint: self.endpoint.clone(),
+            region: self.bucket_region.clone(),
+            ca_file: self.bucket_ca_file.clone(),
+            ..S3Settings::new(self.bucket.clone())
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! The command line as it is typed: raw arguments, each group with the plan it resolves to.
+
+mod bucket;
+mod job;
+mod keys;
+mod output;
+
+pub use bucket::BucketArgs;
+pub use job::{FleetArgs, JobArgs, StartArgs};
+pub use keys::KeysArgs;
+pub use output::{Format, OutputArgs};
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use super::plan;
+
+/// Does a LiveKit SFU hold up when clients from several regions join at once, and where does
+/// it break?
+#[derive(Debug, Parser)]
+#[command(
+    name = "muster",
+    version,
+    after_help = "MUSTER_LOG sets what is logged on standard error (`info`, `muster=debug`) [default: info].\n\
+        Exit codes: 0 passed, 1 internal, 99 a threshold failed, 102 timed out, 104 bad configuration,\n\
+        105 aborted, 111 incomplete or unknown, 112 slot taken, 113 SFU or bucket unreachable."
+)]
+pub struct Cli {
+    /// How log lines on standard error look [default: text]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "FORMAT",
+        default_value = "text",
+        hide_default_value = true
+    )]
+    pub log_format: LogFormat,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Print the resolved job with its shares, windows and totals; write nothing
+    Plan(plan::Args),
+}

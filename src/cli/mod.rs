@@ -1,0 +1,65 @@
+//! The command line: raw arguments, a resolved plan, a result. Every failure has one line and
+//! one exit code.
+
+mod args;
+mod edge;
+mod guards;
+mod log;
+mod output;
+mod plan;
+mod viewer;
+
+use std::ffi::OsString;
+
+use clap::Parser;
+
+use crate::error::Error;
+use crate::exit::Exit;
+use args::{Cli, Command};
+pub use guards::CloudRefusal;
+
+/// Parses `args`, carries out the command, and says how to exit.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are asked for; all else is a mistake. Nothing helps against a
+            // closed stream.
+            let _ = error.print();
+            return if error.use_stderr() {
+                Exit::BadConfiguration
+            } else {
+                Exit::Passed
+            };
+        }
+    };
+    let result = log::start(cli.log_format).and_then(|()| carry_out(cli.command));
+    match result {
+        Ok(exit) => exit,
+        Err(error) => {
+            log::failure(cli.log_format, &error);
+            error.exit()
+        }
+    }
+}
+
+fn carry_out(command: Command) -> Result<Exit, Error> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Error::new(Exit::Internal, format!("cannot start threads: {e}")))?;
+    // On a worker, so that a panic comes back as a value, and so that children are started by a
+    // thread that lives as long as the runtime.
+    let task = runtime.spawn(async move {
+        match command {
+            Command::Plan(args) => plan::run(&args),
+        }
+    });
+    let result = runtime.block_on(task).unwrap_or_else(|panic| {
+        let text = format!("muster itself failed, which is a bug: {panic}");
+        Err(Error::new(Exit::Internal, text))
+    });
+    // What still runs has been told to stop; a thread that does not is not waited for.
+    runtime.shutdown_background();
+    result
+}

@@ -1,0 +1,232 @@
+//! `muster plan`: what a run would do.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::args::{FleetArgs, Format, JobArgs, StartArgs};
+use super::{edge, guards, output};
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::job::{Fleet, Job, JobSpec, Origin, Ramp, Timestamp, Workload};
+use crate::load::{schedule, share};
+
+/// `muster plan`
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    #[command(flatten)]
+    fleet: FleetArgs,
+    #[command(flatten)]
+    job: JobArgs,
+    #[command(flatten)]
+    start: StartArgs,
+
+    /// How the plan looks [default: text]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORMAT",
+        default_value = "text",
+        hide_default_value = true
+    )]
+    format: Format,
+}
+
+/// The ramp of `run` and `plan` when neither flag nor file names one.
+const DEFAULT_RAMP: [u32; 3] = [10, 25, 50];
+
+/// The job that flags, job file and environment make together.
+pub fn job(
+    fleet: &FleetArgs,
+    job: &JobArgs,
+    start: &StartArgs,
+    origin: Origin,
+) -> Result<Job, Error> {
+    let defaults = JobSpec {
+        url: std::env::var("LIVEKIT_URL").ok().filter(|v| !v.is_empty()),
+        ramp: Ramp::new(&DEFAULT_RAMP).ok(),
+        ..JobSpec::default()
+    };
+    let spec = start.over(fleet.over(job.spec(defaults)?), origin.now);
+    let resolved = Job::resolve(spec, origin)?;
+    guards::cloud(&resolved, job.cloud_agreement)?;
+    Ok(resolved)
+}
+
+/// Prints the plan.
+pub fn run(args: &Args) -> Result<Exit, Error> {
+    let job = job(&args.fleet, &args.job, &args.start, edge::origin(None))?;
+    let plan = Plan::of(&job);
+    output::print(&match args.format {
+        Format::Text => plan.text(),
+        Format::Json => serde_json::to_string_pretty(&plan)
+            .map_err(|e| Error::new(Exit::Internal, e.to_string()))?,
+    })?;
+    Ok(Exit::Passed)
+}
+
+/// A job with everything that follows from it.
+#[derive(Serialize)]
+struct Plan<'a> {
+    job: &'a Job,
+    tiers: Vec<Tier>,
+    /// The most participants at once, over the whole fleet.
+    peak_participants: u64,
+}
+
+#[derive(Serialize)]
+struct Tier {
+    /// 0 is the baseline.
+    tier: u32,
+    /// Subscribers at each vantage, in the order of the labels.
+    shares: Vec<u32>,
+    /// Subscribers over all vantages.
+    subscribers: u64,
+    /// Publishers over all vantages.
+    publishers: u64,
+    /// Joins begin, in seconds after the start.
+    settle_from_s: u64,
+    /// The window opens, in seconds after the start.
+    from_s: u64,
+    /// The window closes, in seconds after the start.
+    to_s: u64,
+}
+
+impl Plan<'_> {
+    fn of(job: &Job) -> Plan<'_> {
+        let Workload::SharedRoom { ramp_total, .. } = &job.workload;
+        let vantages = job.fleet.size();
+        let publishers = u64::from(job.media.publishers()) * u64::from(vantages);
+        let zero = Timestamp::from_micros(0);
+        let after = |t: Timestamp| t.saturating_since(zero).as_secs();
+        let tiers = schedule(job, zero)
+            .into_iter()
+            .map(|plan| {
+                let shares: Vec<u32> = (0..vantages)
+                    .map(|i| {
+                        if *ramp_total && plan.tier > 0 {
+                            share(plan.subscribers, vantages, i)
+                        } else {
+                            plan.subscribers
+                        }
+                    })
+                    .collect();
+                Tier {
+                    tier: plan.tier,
+                    subscribers: shares.iter().copied().map(u64::from).sum(),
+                    shares,
+                    publishers,
+                    settle_from_s: after(plan.settle_from),
+                    from_s: after(plan.window.from),
+                    to_s: after(plan.window.to),
+                }
+            })
+            .collect();
+        Plan {
+            job,
+            tiers,
+            peak_participants: job.peak_participants(),
+        }
+    }
+
+    fn text(&self) -> String {
+        let job = self.job;
+        let Workload::SharedRoom {
+            room,
+            existing_room,
+            ..
+        } = &job.workload;
+        let fleet = match &job.fleet {
+            Fleet::Vantages(labels) => {
+                let labels: Vec<&str> = labels.iter().map(|v| v.as_str()).collect();
+                labels.join(", ")
+            }
+            Fleet::Expect(n) => format!("any {n}"),
+        };
+        let thresholds: Vec<String> = job.thresholds.iter().map(ToString::to_string).collect();
+        let start = match job.times.start_at {
+            Some(at) => format!("at {at}"),
+            None => format!(
+                "when all slots are taken, at the latest {}",
+                job.times.start_by
+            ),
+        };
+        let rows = [
+            ("SFU", job.url.clone()),
+            (
+                "room",
+                format!(
+                    "{room}{}",
+                    if *existing_room {
+                        " (existing, kept)"
+                    } else {
+                        ""
+                    }
+                ),
+            ),
+            ("vantages", fleet),
+            (
+                "publishers",
+                format!(
+                    "{} per vantage: {} video{}, {} audio",
+                    job.media.publishers(),
+                    job.media.video_publishers,
+                    if job.media.simulcast {
+                        " in three layers"
+                    } else {
+                        ""
+                    },
+                    job.media.audio_publishers,
+                ),
+            ),
+            ("layout", job.media.layout.to_string()),
+            ("thresholds", thresholds.join(", ")),
+            ("start", start),
+            ("no load after", job.times.hard_deadline.to_string()),
+            (
+                "peak",
+                format!(
+                    "{} participants of at most {}, {} joins/s per vantage",
+                    self.peak_participants, job.limits.max_participants, job.limits.join_rate
+                ),
+            ),
+        ];
+        let mut text = String::new();
+        for (name, value) in rows {
+            let _ = writeln!(text, "{name:<14} {value}");
+        }
+        let _ = writeln!(
+            text,
+            "\n{:<9} {:>12} {:>12} {:>11} {:>8} {:>16}",
+            "tier", "per vantage", "subscribers", "publishers", "joins", "measured"
+        );
+        for tier in &self.tiers {
+            let name = match tier.tier {
+                0 => "baseline".to_owned(),
+                n => n.to_string(),
+            };
+            let _ = writeln!(
+                text,
+                "{name:<9} {:>12} {:>12} {:>11} {:>7}s {:>7}s to {:>4}s",
+                each(&tier.shares),
+                tier.subscribers,
+                tier.publishers,
+                tier.settle_from_s,
+                tier.from_s,
+                tier.to_s
+            );
+        }
+        let _ = writeln!(text, "\nSeconds count from the start. Nothing was written.");
+        text
+    }
+}
+
+/// `7` when all shares are alike, else `3 to 4`.
+fn each(shares: &[u32]) -> String {
+    let (min, max) = (shares.iter().min(), shares.iter().max());
+    match (min, max) {
+        (Some(min), Some(max)) if min == max => min.to_string(),
+        (Some(min), Some(max)) => format!("{min} to {max}"),
+        _ => "none".to_owned(),
+    }
+}

@@ -1,0 +1,79 @@
+//! The one place where an error gets its exit code.
+
+use std::fmt;
+
+use crate::cli::CloudRefusal;
+use crate::exit::Exit;
+use crate::job::JobError;
+use crate::local::LivekitServerError;
+use crate::rooms::{KeysError, RoomError};
+use crate::store::SettingsError;
+use crate::store::StoreError;
+
+/// Why a command ended without a result: what to tell the user, and how to exit.
+#[derive(Debug)]
+pub struct Error {
+    exit: Exit,
+    text: String,
+}
+
+impl Error {
+    /// An error of a kind that no module has a type for.
+    pub fn new(exit: Exit, text: impl Into<String>) -> Error {
+        Error {
+            exit,
+            text: text.into(),
+        }
+    }
+
+    /// How to exit.
+    pub fn exit(&self) -> Exit {
+        self.exit
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// `impl From<$error> for Error`, with the exit code that `$exit` gives.
+macro_rules! exits {
+    ($($error:ty => $exit:expr;)*) => {
+        $(impl From<$error> for Error {
+            fn from(error: $error) -> Error {
+                let exit: fn(&$error) -> Exit = $exit;
+                Error::new(exit(&error), error.to_string())
+            }
+        })*
+    };
+}
+
+exits! {
+    CloudRefusal => |_| Exit::BadConfiguration;
+    JobError => |_| Exit::BadConfiguration;
+    KeysError => |_| Exit::BadConfiguration;
+    SettingsError => |_| Exit::BadConfiguration;
+    StoreError => |e| match e {
+        StoreError::Exists { .. } => Exit::Internal,
+        _ => Exit::Unreachable,
+    };
+    RoomError => |e| match e {
+        RoomError::Exists { .. } | RoomError::Absent { .. } => Exit::BadConfiguration,
+        RoomError::Unreachable { .. }
+        | RoomError::Strange { .. }
+        | RoomError::Refused { .. }
+        | RoomError::Failed { .. } => Exit::Unreachable,
+    };
+    LivekitServerError => |e| match e {
+        LivekitServerError::NotExecutable(_) | LivekitServerError::Missing(_) => {
+            Exit::BadConfiguration
+        }
+        LivekitServerError::Start { .. } | LivekitServerError::NotReady { .. } => {
+            Exit::Unreachable
+        }
+    };
+}
