@@ -11,3 +11,4 @@
 
 mod fixtures;
 mod rooms;
+mod store;

@@ -161,19 +161,22 @@ mod tests {
     use super::*;
     use crate::store::Location;
 
-    fn meaning(status: u16, code: Option<&str>) -> StoreError {
-        let at = At::store(&Location {
+    fn at() -> At {
+        At::store(&Location {
             bucket: "b".into(),
             prefix: String::new(),
             endpoint: "http://127.0.0.1:1".into(),
-        });
+        })
+    }
+
+    fn meaning(status: u16, code: Option<&str>) -> StoreError {
         let answer = Answer {
             status,
             code,
             message: Some("words"),
             region: Some("eu-west-1"),
         };
-        answer.error(at, "read")
+        answer.error(at(), "read")
     }
 
     #[test]
@@ -189,6 +192,19 @@ mod tests {
         ] {
             assert!(!meaning(status, code).is_absent(), "{status} {code:?}");
         }
+    }
+
+    #[test]
+    fn missing_credentials_are_named() {
+        use aws_sdk_s3::operation::get_object::GetObjectError;
+        let missing = CredentialsError::not_loaded("nothing in the chain");
+        let sent: SdkError<GetObjectError, HttpResponse> = SdkError::construction_failure(missing);
+        let said = error(sent, at(), "read");
+        assert!(
+            matches!(said, StoreError::BadCredentials { .. }),
+            "{said:?}"
+        );
+        assert!(said.to_string().contains("set AWS_ACCESS_KEY_ID"), "{said}");
     }
 
     #[test]
