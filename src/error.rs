@@ -6,6 +6,7 @@ use crate::cli::CloudRefusal;
 use crate::exit::Exit;
 use crate::job::JobError;
 use crate::local::LivekitServerError;
+use crate::participant::Failure;
 use crate::rooms::{KeysError, RoomError};
 use crate::store::SettingsError;
 use crate::store::StoreError;
@@ -57,6 +58,7 @@ exits! {
     JobError => |_| Exit::BadConfiguration;
     KeysError => |_| Exit::BadConfiguration;
     SettingsError => |_| Exit::BadConfiguration;
+    Failure => |_| Exit::Unreachable;
     StoreError => |e| match e {
         StoreError::Exists { .. } => Exit::Internal,
         _ => Exit::Unreachable,

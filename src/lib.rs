@@ -11,6 +11,7 @@
 //! | [`clock`] | the true offset lies inside the stated interval |
 //! | [`store`] | only a definite answer is an answer; the rest is unknown |
 //! | [`rendezvous`] | only a claim that the roster names may put on load |
+//! | [`rooms`] | a run deletes no room but its own |
 //! | [`participant`] | every packet that arrived is accounted for |
 //! | [`prober`] | load ends by the hard deadline, whatever the bucket says |
 //! | [`measure`] | histograms merge without losing a count |
@@ -18,6 +19,9 @@
 //! | [`render`] | a rendering shows what the report says, and adds nothing |
 //! | [`local`] | what it started, it stops |
 //! | [`cli`] | every failure has one line and one exit code |
+//! | [`error`] | an error gets its exit code in one place |
+//! | [`exit`] | an exit code never changes its meaning |
+//! | [`secret`] | what no log, report or error may show |
 
 pub mod cli;
 pub mod clock;

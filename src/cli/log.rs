@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::exit::Exit;
 
 /// What is logged unless `MUSTER_LOG` says otherwise.
-const DEFAULT_FILTER: &str = "warn,muster=info";
+const DEFAULT_FILTER: &str = "error,muster=info";
 
 /// Starts logging, by `MUSTER_LOG` in the syntax of `tracing_subscriber::EnvFilter`.
 pub fn start(format: LogFormat) -> Result<(), Error> {

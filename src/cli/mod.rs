@@ -2,11 +2,13 @@
 //! one exit code.
 
 mod args;
+mod check;
 mod edge;
 mod guards;
 mod log;
 mod output;
 mod plan;
+mod report;
 mod viewer;
 
 use std::ffi::OsString;
@@ -52,7 +54,9 @@ fn carry_out(command: Command) -> Result<Exit, Error> {
     // thread that lives as long as the runtime.
     let task = runtime.spawn(async move {
         match command {
+            Command::Check(args) => check::run(&args).await,
             Command::Plan(args) => plan::run(&args),
+            Command::Report(args) => report::run(&args).await,
         }
     });
     let result = runtime.block_on(task).unwrap_or_else(|panic| {

@@ -3,8 +3,11 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use super::args::{Format, OutputArgs};
 use crate::error::Error;
 use crate::exit::Exit;
+use crate::render;
+use crate::report::{Combined, RunVerdict};
 
 /// Prints a result. A reader that has closed the pipe has read what it wanted.
 pub fn print(text: &str) -> Result<(), Error> {
@@ -26,6 +29,23 @@ pub fn print(text: &str) -> Result<(), Error> {
         }
         _ => Ok(()),
     }
+}
+
+/// Prints a combined report, writes it to a file if asked to, and says how to exit: as the run
+/// that it is of.
+pub fn report(combined: &Combined, args: &OutputArgs) -> Result<Exit, Error> {
+    if let Some(path) = &args.json {
+        write_file(path, &render::json(combined))?;
+    }
+    print(&match args.format {
+        Format::Text | Format::Json => render::json(combined),
+    })?;
+    Ok(match combined.verdict {
+        _ if combined.aborted.is_some() => Exit::Aborted,
+        RunVerdict::Passed => Exit::Passed,
+        RunVerdict::Failed => Exit::ThresholdFailed,
+        RunVerdict::Incomplete => Exit::Incomplete,
+    })
 }
 
 /// Writes `text` to `path`: whoever reads it sees all of it or what was there before.

@@ -28,7 +28,7 @@ pub enum RoomError {
     },
     /// Something answers, and not as LiveKit's room service does.
     #[error(
-        "{url} does not answer as a LiveKit server that knows the API key `{key}`: {why}; check --url, LIVEKIT_API_KEY and LIVEKIT_API_SECRET"
+        "{url} answers, but not as a LiveKit server that knows the API key `{key}` with this secret ({why}); check --url, LIVEKIT_API_KEY and LIVEKIT_API_SECRET"
     )]
     Strange {
         /// The SFU.
@@ -228,6 +228,8 @@ impl Rooms {
             ServiceError::Twirp(ServerError::Request(e)) => {
                 let why = innermost(&e);
                 if e.is_decode() || e.is_body() {
+                    // LiveKit itself refuses a key in plain text, which its client can't read.
+                    let why = "the answer is not the room service's".to_owned();
                     RoomError::Strange { url, key, why }
                 } else {
                     RoomError::Unreachable { url, why }

@@ -9,7 +9,6 @@
     reason = "tests fail by panicking, and wait for real servers on the real clock"
 )]
 
-mod bucket;
 mod fixtures;
 mod rooms;
 mod store;

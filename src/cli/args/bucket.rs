@@ -1,10 +1,14 @@
 //! Where the run meets.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 
-use crate::store::{BucketUrl, Endpoint, S3Settings};
+use crate::clock;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::store::{BucketUrl, Endpoint, EndpointError, S3Settings, S3Store};
 
 /// Where the run meets. Credentials come from AWS's standard chain (`AWS_ACCESS_KEY_ID` and so
 /// on), never from an argument.
@@ -13,7 +17,7 @@ use crate::store::{BucketUrl, Endpoint, S3Settings};
 pub struct BucketArgs {
     /// The bucket, like s3://name or s3://name/prefix
     #[arg(long, value_name = "URL", env = "MUSTER_BUCKET")]
-    pub bucket: BucketUrl,
+    pub bucket: Option<BucketUrl>,
 
     /// Its endpoint, for a store other than AWS S3 [default: AWS_ENDPOINT_URL, else AWS S3 in
     /// AWS_REGION]
@@ -31,12 +35,42 @@ pub struct BucketArgs {
 
 impl BucketArgs {
     /// How to reach the bucket.
-    pub fn settings(&self) -> S3Settings {
-        S3Settings {
-            endpoint: self.endpoint.clone(),
+    pub fn settings(&self) -> Result<S3Settings, Error> {
+        let Some(bucket) = self.bucket.clone() else {
+            return Err(Error::new(
+                Exit::BadConfiguration,
+                "no bucket is named; give --bucket s3://name/prefix or set MUSTER_BUCKET",
+            ));
+        };
+        let endpoint = match &self.endpoint {
+            Some(endpoint) => Some(endpoint.clone()),
+            None => endpoint_for_all_services()?,
+        };
+        Ok(S3Settings {
+            endpoint,
             region: self.bucket_region.clone(),
             ca_file: self.bucket_ca_file.clone(),
-            ..S3Settings::new(self.bucket.clone())
-        }
+            ..S3Settings::new(bucket)
+        })
+    }
+
+    /// The bucket. Nothing is sent yet.
+    pub async fn open(&self) -> Result<S3Store, Error> {
+        open(self.settings()?).await
+    }
+}
+
+/// The bucket that `settings` lead to. Nothing is sent yet.
+pub async fn open(settings: S3Settings) -> Result<S3Store, Error> {
+    Ok(S3Store::connect(settings, Arc::new(clock::now)).await?)
+}
+
+/// `AWS_ENDPOINT_URL`, which AWS's own tools read as well when there is none for S3 alone.
+fn endpoint_for_all_services() -> Result<Option<Endpoint>, Error> {
+    match std::env::var("AWS_ENDPOINT_URL") {
+        Ok(url) if !url.is_empty() => url.parse().map(Some).map_err(|e: EndpointError| {
+            Error::new(Exit::BadConfiguration, format!("AWS_ENDPOINT_URL: {e}"))
+        }),
+        _ => Ok(None),
     }
 }

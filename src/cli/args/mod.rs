@@ -12,7 +12,7 @@ pub use output::{Format, OutputArgs};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use super::plan;
+use super::{check, plan, report};
 
 /// Does a LiveKit SFU hold up when clients from several regions join at once, and where does
 /// it break?
@@ -53,6 +53,10 @@ pub enum LogFormat {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Print the combined report of a run, the newest by default; exit as that run did
+    Report(report::Args),
+    /// Tell in seconds whether keys, rooms, the bucket and the media path work from here
+    Check(check::Args),
     /// Print the resolved job with its shares, windows and totals; write nothing
     Plan(plan::Args),
 }

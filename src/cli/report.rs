@@ -1,0 +1,99 @@
+//! `muster report`: a run's combined report, as the finalizer wrote it.
+
+use super::args::{BucketArgs, OutputArgs};
+use super::output;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::job::{RunId, SCHEMA_MAJOR};
+use crate::rendezvous::keys::{self, Item, Revision, RunKey};
+use crate::report::Combined;
+use crate::store::{List, Store};
+
+/// `muster report`
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// The run [default: the newest one that has a combined report]
+    #[arg(value_name = "RUN", env = "MUSTER_RUN")]
+    run: Option<RunId>,
+    #[command(flatten)]
+    bucket: BucketArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Prints the report.
+pub async fn run(args: &Args) -> Result<Exit, Error> {
+    let store = args.bucket.open().await?;
+    let combined = match &args.run {
+        Some(run) => of_run(&store, run).await?,
+        None => newest(&store).await?,
+    };
+    output::report(&combined, &args.output)
+}
+
+/// The newest revision of the newest run that has one.
+async fn newest(store: &impl Store) -> Result<Combined, Error> {
+    let listing = store.list(&keys::list_runs()).await?;
+    let mut runs: Vec<RunId> = listing
+        .prefixes
+        .iter()
+        .filter_map(|folder| keys::run_of_folder(folder))
+        .collect();
+    runs.sort_unstable();
+    for run in runs.iter().rev() {
+        if let Some(revision) = newest_revision(store, run).await? {
+            return read(store, run, revision).await;
+        }
+    }
+    Err(Error::new(
+        Exit::BadConfiguration,
+        format!(
+            "no run in s3://{} has a combined report ({} runs seen); `muster finalize RUN` makes one",
+            store.location().bucket,
+            runs.len()
+        ),
+    ))
+}
+
+/// The newest revision of `run`.
+async fn of_run(store: &impl Store, run: &RunId) -> Result<Combined, Error> {
+    if let Some(revision) = newest_revision(store, run).await? {
+        return read(store, run, revision).await;
+    }
+    let text = if store.list(&keys::list_run(run)).await?.objects.is_empty() {
+        format!(
+            "run {run} does not exist in s3://{}; check the id and --bucket",
+            store.location().bucket
+        )
+    } else {
+        format!("run {run} has no combined report yet; `muster finalize {run}` makes one")
+    };
+    Err(Error::new(Exit::BadConfiguration, text))
+}
+
+async fn newest_revision(store: &impl Store, run: &RunId) -> Result<Option<Revision>, Error> {
+    let combined = List::all(format!("{}{run}/combined.", keys::RUNS));
+    let listing = store.list(&combined).await?;
+    Ok(listing
+        .objects
+        .iter()
+        .filter_map(|entry| match entry.key.parse::<RunKey>().ok()?.item {
+            Item::Combined(revision) => Some(revision),
+            _ => None,
+        })
+        .max())
+}
+
+async fn read(store: &impl Store, run: &RunId, revision: Revision) -> Result<Combined, Error> {
+    let key = RunKey::new(run, Item::Combined(revision));
+    let object = store.get(&key.key(), key.limit()).await?;
+    let combined = serde_json::from_slice::<Combined>(&object.body)
+        .map_err(|e| e.to_string())
+        .and_then(|combined| match combined.schema {
+            SCHEMA_MAJOR => Ok(combined),
+            other => Err(format!(
+                "it has schema {other}, this build reads {SCHEMA_MAJOR}"
+            )),
+        });
+    combined.map_err(|why| Error::new(Exit::Incomplete, format!("{key} can't be read: {why}")))
+}
