@@ -79,6 +79,34 @@ impl fmt::Debug for At {
     }
 }
 
+/// A call of a [`Store`](super::Store).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// [`Store::create`](super::Store::create).
+    Create,
+    /// [`Store::put`](super::Store::put).
+    Put,
+    /// [`Store::get`](super::Store::get).
+    Get,
+    /// [`Store::list`](super::Store::list).
+    List,
+    /// [`Store::delete`](super::Store::delete).
+    Delete,
+}
+
+impl Op {
+    /// The permission that the call needs, as IAM calls it.
+    pub fn permission(self) -> &'static str {
+        match self {
+            Op::Create | Op::Put => "s3:PutObject",
+            // Who may not list isn't told that a key is missing.
+            Op::Get => "s3:GetObject and s3:ListBucket",
+            Op::List => "s3:ListBucket",
+            Op::Delete => "s3:DeleteObject",
+        }
+    }
+}
+
 /// Why a store did not do what it was asked. Each text says what, where, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
@@ -113,22 +141,21 @@ pub enum StoreError {
         at: At,
     },
 
-    /// The credentials are known, but may not do this (403).
-    #[error(
-        "{at}: access denied ({why}): these credentials may not {action} here; where they may not list, a missing key is answered like this too"
-    )]
+    /// The credentials are known, but may not do this (403). A missing key is answered like this
+    /// too where they may not list.
+    #[error("{at}: access denied ({why}): allow these credentials {}", op.permission())]
     Denied {
         /// The key or prefix.
         at: At,
-        /// What was tried: `read`, `create`, `overwrite`, `list`, `delete`.
-        action: &'static str,
+        /// What was tried.
+        op: Op,
         /// The store's own words.
         why: String,
     },
 
     /// There are no credentials, or the store doesn't accept them.
     #[error(
-        "{at}: {why}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, to credentials of this store"
+        "{at}: credentials {why}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, to credentials of this store"
     )]
     BadCredentials {
         /// The store.

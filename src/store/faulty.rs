@@ -8,22 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::backoff::mix;
-use super::{At, ByteLimit, Key, List, Listing, Location, Object, Put, Store, StoreError};
-
-/// A call of a [`Store`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Op {
-    /// [`Store::create`].
-    Create,
-    /// [`Store::put`].
-    Put,
-    /// [`Store::get`].
-    Get,
-    /// [`Store::list`].
-    List,
-    /// [`Store::delete`].
-    Delete,
-}
+use super::{At, ByteLimit, Key, List, Listing, Location, Object, Op, Put, Store, StoreError};
 
 /// What goes wrong with a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,7 +160,7 @@ impl<S: Store> FaultyStore<S> {
         &self,
         fate: Fate,
         at: At,
-        action: &'static str,
+        op: Op,
         call: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         let why = |what: &str| format!("{what} by a fault of the test");
@@ -195,7 +180,7 @@ impl<S: Store> FaultyStore<S> {
             }
             Some(Fault::Denied) => Err(StoreError::Denied {
                 at,
-                action,
+                op,
                 why: why("denied"),
             }),
             Some(Fault::Conflict) => Err(StoreError::Conflict { at }),
@@ -230,21 +215,21 @@ impl<S: Store> Store for FaultyStore<S> {
     async fn create(&self, key: &Key, body: Bytes) -> Result<Put, StoreError> {
         let fate = self.fate(Op::Create, key.as_str());
         let at = At::key(self.location(), key);
-        self.befall(fate, at, "create", self.inner.create(key, body))
+        self.befall(fate, at, Op::Create, self.inner.create(key, body))
             .await
     }
 
     async fn put(&self, key: &Key, body: Bytes) -> Result<Put, StoreError> {
         let fate = self.fate(Op::Put, key.as_str());
         let at = At::key(self.location(), key);
-        self.befall(fate, at, "overwrite", self.inner.put(key, body))
+        self.befall(fate, at, Op::Put, self.inner.put(key, body))
             .await
     }
 
     async fn get(&self, key: &Key, limit: ByteLimit) -> Result<Object, StoreError> {
         let fate = self.fate(Op::Get, key.as_str());
         let at = At::key(self.location(), key);
-        self.befall(fate, at, "read", self.inner.get(key, limit))
+        self.befall(fate, at, Op::Get, self.inner.get(key, limit))
             .await
     }
 
@@ -252,7 +237,7 @@ impl<S: Store> Store for FaultyStore<S> {
         let fate = self.fate(Op::List, &request.prefix);
         let at = At::prefix(self.location(), &request.prefix);
         let fresh = self
-            .befall(fate, at, "list", self.inner.list(request))
+            .befall(fate, at, Op::List, self.inner.list(request))
             .await?;
         let listed = &mut self.state().listed;
         if fate.fault == Some(Fault::Stale) {
@@ -266,7 +251,7 @@ impl<S: Store> Store for FaultyStore<S> {
     async fn delete(&self, key: &Key) -> Result<(), StoreError> {
         let fate = self.fate(Op::Delete, key.as_str());
         let at = At::key(self.location(), key);
-        self.befall(fate, at, "delete", self.inner.delete(key))
+        self.befall(fate, at, Op::Delete, self.inner.delete(key))
             .await
     }
 }

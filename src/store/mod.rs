@@ -20,8 +20,8 @@ use bytes::Bytes;
 
 pub use backoff::Backoff;
 pub use bucket_url::{BucketUrl, BucketUrlError};
-pub use error::{At, Location, StoreError};
-pub use faulty::{Fate, Fault, FaultRates, FaultyStore, Op};
+pub use error::{At, Location, Op, StoreError};
+pub use faulty::{Fate, Fault, FaultRates, FaultyStore};
 pub use key::{Key, KeyError};
 pub use memory::{MemoryStore, Now};
 pub use probe::{Capabilities, Finding, probe};

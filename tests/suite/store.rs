@@ -391,6 +391,32 @@ async fn minio_says_what_is_wrong() {
     errors(&server.settings(""), nobody.await).await;
 }
 
+#[tokio::test]
+async fn silence_is_given_up_on() {
+    // Accepts connections, by its backlog, and never answers.
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = mute.local_addr().expect("bound");
+    for endpoint in [
+        format!("http://{address}"),
+        "http://no-such-host.invalid".to_owned(),
+    ] {
+        let mut settings = S3Settings::new("s3://muster".parse().expect("a bucket"));
+        settings.endpoint = Some(endpoint.parse().expect("an endpoint"));
+        settings.credentials = Some(StaticCredentials {
+            access_key: "any".into(),
+            secret_key: Secret::new("any"),
+            session_token: None,
+        });
+        settings.patience.attempt = Duration::from_millis(200);
+        settings.patience.operation = Duration::from_secs(2);
+        let store = connect(settings).await;
+        let said = store.get(&key("x"), LIMIT).await.expect_err("no answer");
+        assert!(matches!(said, StoreError::Unreachable { .. }), "{said:?}");
+        assert!(said.to_string().contains(&endpoint), "{said}");
+        println!("{said}");
+    }
+}
+
 /// What can go wrong with `good` settings, and `nobody`'s credentials, which may do nothing there.
 async fn errors(good: &S3Settings, nobody: StaticCredentials) {
     let at = key("runs/r/job.json");

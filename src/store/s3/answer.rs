@@ -6,10 +6,10 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
-use crate::store::{At, StoreError};
+use crate::store::{At, Op, StoreError};
 
-/// The error of a call that tried to `action` (`read`, `create`, …) at `at`.
-pub(super) fn error<E>(error: SdkError<E, HttpResponse>, at: At, action: &'static str) -> StoreError
+/// The error of an `op` at `at`.
+pub(super) fn error<E>(error: SdkError<E, HttpResponse>, at: At, op: Op) -> StoreError
 where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
 {
@@ -25,7 +25,7 @@ where
                 message: refused.err().message(),
                 region: raw.headers().get("x-amz-bucket-region"),
             };
-            answer.error(at, action)
+            answer.error(at, op)
         }
         SdkError::ResponseError(unread) => {
             let status = unread.raw().status().as_u16();
@@ -35,13 +35,13 @@ where
                 message: None,
                 region: None,
             }
-            .error(at, action)
+            .error(at, op)
         }
         SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) => {
             let mut why = chain(&error);
             // rustls, when the peer's first bytes are no TLS.
             if why.contains("InvalidContentType") {
-                why += "; it doesn't speak TLS: write http:// in --endpoint";
+                why = "it doesn't speak TLS: write http:// in --endpoint".to_owned();
             }
             StoreError::Unreachable { at, why }
         }
@@ -54,8 +54,8 @@ where
 
 fn bad_credentials(error: &CredentialsError, at: At) -> StoreError {
     let why = match error {
-        CredentialsError::CredentialsNotLoaded(_) => "no credentials found".to_owned(),
-        other => format!("credentials can't be loaded: {}", chain(other)),
+        CredentialsError::CredentialsNotLoaded(_) => "were found nowhere".to_owned(),
+        other => format!("can't be loaded: {}", chain(other)),
     };
     StoreError::BadCredentials { at, why }
 }
@@ -75,7 +75,7 @@ struct Answer<'a> {
 
 impl Answer<'_> {
     /// Codes as in the S3 API reference, "List of error codes".
-    fn error(self, at: At, action: &'static str) -> StoreError {
+    fn error(self, at: At, op: Op) -> StoreError {
         let why = self.words();
         match (self.code.unwrap_or_default(), self.status) {
             ("NoSuchKey", _) => StoreError::Absent { at },
@@ -90,7 +90,10 @@ impl Answer<'_> {
                 | "InvalidClientTokenId"
                 | "UnrecognizedClientException",
                 _,
-            ) => StoreError::BadCredentials { at, why },
+            ) => StoreError::BadCredentials {
+                at,
+                why: format!("refused ({why})"),
+            },
             ("RequestTimeTooSkewed", _) => StoreError::Other {
                 at,
                 why: format!(
@@ -116,7 +119,7 @@ impl Answer<'_> {
                     "{why} with no S3 error in it: does --endpoint name an S3 endpoint, with the right one of http:// and https://?"
                 ),
             },
-            ("AccessDenied", _) | (_, 401 | 403) => StoreError::Denied { at, action, why },
+            ("AccessDenied", _) | (_, 401 | 403) => StoreError::Denied { at, op, why },
             _ => StoreError::Other { at, why },
         }
     }
@@ -125,24 +128,24 @@ impl Answer<'_> {
         let mut words = format!("HTTP {}", self.status);
         for part in [self.code, self.message].into_iter().flatten() {
             words += " ";
-            words.extend(part.chars().take(300));
+            words.extend(part.trim_end_matches('.').chars().take(300));
         }
         words
     }
 }
 
-/// An error with its causes, each said once.
+/// The last two causes of an error, which say what happened; the layers above say where.
 pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
+    let mut said: Vec<String> = Vec::new();
+    let mut cause = Some(error);
     while let Some(e) = cause {
         let words = e.to_string();
-        if !text.contains(&words) {
-            text = format!("{text}: {words}");
+        if said.last().is_none_or(|last| !last.contains(&words)) {
+            said.push(words);
         }
         cause = e.source();
     }
-    text
+    said.split_off(said.len().saturating_sub(2)).join(": ")
 }
 
 fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
@@ -176,7 +179,7 @@ mod tests {
             message: Some("words"),
             region: Some("eu-west-1"),
         };
-        answer.error(at(), "read")
+        answer.error(at(), Op::Get)
     }
 
     #[test]
@@ -199,7 +202,7 @@ mod tests {
         use aws_sdk_s3::operation::get_object::GetObjectError;
         let missing = CredentialsError::not_loaded("nothing in the chain");
         let sent: SdkError<GetObjectError, HttpResponse> = SdkError::construction_failure(missing);
-        let said = error(sent, at(), "read");
+        let said = error(sent, at(), Op::Get);
         assert!(
             matches!(said, StoreError::BadCredentials { .. }),
             "{said:?}"

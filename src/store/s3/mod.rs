@@ -2,6 +2,7 @@
 
 mod answer;
 mod dates;
+mod endpoint;
 mod settings;
 
 use std::time::Duration;
@@ -12,12 +13,11 @@ use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use bytes::{Bytes, BytesMut};
 
 pub use dates::{DateSample, DateSamples};
-pub use settings::{
-    Addressing, Endpoint, EndpointError, Patience, S3Settings, SettingsError, StaticCredentials,
-};
+pub use endpoint::{Endpoint, EndpointError};
+pub use settings::{Addressing, Patience, S3Settings, SettingsError, StaticCredentials};
 
 use super::{
-    At, ByteLimit, Entry, Key, List, Listing, Location, MAX_LISTED, Now, Object, Put, Store,
+    At, ByteLimit, Entry, Key, List, Listing, Location, MAX_LISTED, Now, Object, Op, Put, Store,
     StoreError,
 };
 use crate::job::Timestamp;
@@ -64,7 +64,7 @@ impl S3Store {
     }
 
     async fn write(&self, key: &Key, body: Bytes, create: bool) -> Result<Put, StoreError> {
-        let action = if create { "create" } else { "overwrite" };
+        let op = if create { Op::Create } else { Op::Put };
         self.client
             .put_object()
             .bucket(&self.location.bucket)
@@ -77,7 +77,7 @@ impl S3Store {
             .map(|answer| Put {
                 etag: answer.e_tag.map(unquoted),
             })
-            .map_err(|e| answer::error(e, At::key(&self.location, key), action))
+            .map_err(|e| answer::error(e, At::key(&self.location, key), op))
     }
 }
 
@@ -104,7 +104,7 @@ impl Store for S3Store {
             .key(self.name(key.as_str()))
             .send()
             .await
-            .map_err(|e| answer::error(e, at.clone(), "read"))?;
+            .map_err(|e| answer::error(e, at.clone(), Op::Get))?;
         let size = answer.content_length.and_then(|n| u64::try_from(n).ok());
         if let Some(size) = size.filter(|size| *size > limit.0) {
             return Err(StoreError::TooLarge { at, size, limit });
@@ -144,7 +144,7 @@ impl Store for S3Store {
                 .set_continuation_token(token.clone())
                 .send()
                 .await
-                .map_err(|e| answer::error(e, at.clone(), "list"))?;
+                .map_err(|e| answer::error(e, at.clone(), Op::List))?;
             let relative = |key: &str| key.strip_prefix(&own).map(str::to_owned);
             listing.prefixes.extend(
                 page.common_prefixes()
@@ -185,7 +185,7 @@ impl Store for S3Store {
             .send()
             .await
             .map(drop)
-            .map_err(|e| answer::error(e, At::key(&self.location, key), "delete"))
+            .map_err(|e| answer::error(e, At::key(&self.location, key), Op::Delete))
     }
 }
 

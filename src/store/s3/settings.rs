@@ -1,8 +1,6 @@
 //! From what the user gave to a client.
 
-use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use aws_config::environment::EnvironmentVariableRegionProvider;
@@ -19,9 +17,8 @@ use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use url::Url;
 
-use super::DateSamples;
+use super::{DateSamples, Endpoint};
 use crate::secret::Secret;
 use crate::store::{BucketUrl, Location};
 
@@ -109,50 +106,6 @@ impl Default for Patience {
     }
 }
 
-/// An endpoint's URL: `http` or `https`, a host, perhaps a port and a path.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint(Url);
-
-/// Why a text is no [`Endpoint`].
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not an endpoint: {why}; write https://host or http://host:port")]
-pub struct EndpointError {
-    text: String,
-    why: String,
-}
-
-impl FromStr for Endpoint {
-    type Err = EndpointError;
-
-    fn from_str(text: &str) -> Result<Self, EndpointError> {
-        let fail = |shown: &str, why: &str| EndpointError {
-            text: shown.to_owned(),
-            why: why.to_owned(),
-        };
-        let url = Url::parse(text).map_err(|e| fail(text, &e.to_string()))?;
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(fail(
-                "…@…",
-                "credentials don't belong into it, they come from AWS_ACCESS_KEY_ID",
-            ));
-        }
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(fail(text, "it starts with neither https:// nor http://"));
-        }
-        if url.query().is_some() || url.fragment().is_some() {
-            return Err(fail(text, "it has a query or a fragment"));
-        }
-        Ok(Endpoint(url))
-    }
-}
-
-/// Without a closing slash, as users write it.
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.as_str().trim_end_matches('/'))
-    }
-}
-
 /// Why no client could be made of the settings.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
@@ -178,53 +131,57 @@ impl S3Settings {
         dates: DateSamples,
     ) -> Result<(Client, Location), SettingsError> {
         let http = self.http_client()?;
-        let path_style = match self.addressing {
-            Addressing::Auto => self.endpoint.is_some(),
-            Addressing::Path => true,
-            Addressing::VirtualHost => false,
-        };
-        let base = match &self.credentials {
+        let given = self.endpoint.as_ref().map(Endpoint::to_string);
+        let (base, endpoint, region) = match &self.credentials {
             // Nothing to look for: the environment stays unread.
-            Some(given) => aws_sdk_s3::Config::builder()
-                .behavior_version(BehaviorVersion::v2026_01_12())
-                .credentials_provider(given.provider())
-                .region(Region::new(
-                    self.region.clone().unwrap_or_else(|| DEFAULT_REGION.into()),
-                )),
+            Some(credentials) => {
+                let base = aws_sdk_s3::Config::builder()
+                    .behavior_version(BehaviorVersion::v2026_01_12())
+                    .credentials_provider(credentials.provider());
+                (base, given, self.region.clone().map(Region::new))
+            }
             None => {
                 let found = aws_config::defaults(BehaviorVersion::v2026_01_12())
                     .http_client(http.clone())
                     .region(self.regions())
                     .load()
                     .await;
-                if found.region().is_none() {
-                    return Err(SettingsError::NoRegion {
-                        url: self.url.to_string(),
-                    });
-                }
-                aws_sdk_s3::config::Builder::from(&found)
+                let endpoint = given.or_else(|| found.endpoint_url().map(str::to_owned));
+                let base = aws_sdk_s3::config::Builder::from(&found);
+                (base, endpoint, found.region().cloned())
             }
         };
-        let base = match &self.endpoint {
-            Some(endpoint) => base.endpoint_url(endpoint.to_string()),
+        let region = match (region, &endpoint) {
+            (Some(region), _) => region,
+            (None, Some(_)) => Region::new(DEFAULT_REGION),
+            (None, None) => {
+                return Err(SettingsError::NoRegion {
+                    url: self.url.to_string(),
+                });
+            }
+        };
+        let path_style = match self.addressing {
+            Addressing::Auto => endpoint.is_some(),
+            Addressing::Path => true,
+            Addressing::VirtualHost => false,
+        };
+        let base = match &endpoint {
+            Some(endpoint) => base.endpoint_url(endpoint),
             None => base,
         };
         let config = base
             .http_client(http)
+            .region(region.clone())
             .force_path_style(path_style)
             .timeout_config(self.patience.timeouts())
             .retry_config(self.patience.retries())
-            // Signing covers the body with SHA-256 already. A CRC32 beside it, the SDK's default,
-            // is unknown to older stores, and a presigned URL can't carry it.
+            // The signature covers the body's SHA-256 already. The CRC32 that the SDK adds by
+            // default is refused by older stores.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             .interceptor(dates)
             .build();
-        let endpoint = match (&self.endpoint, config.region()) {
-            (Some(endpoint), _) => endpoint.to_string(),
-            (None, Some(region)) => format!("AWS S3 in {region}"),
-            (None, None) => "AWS S3".to_owned(),
-        };
+        let endpoint = endpoint.unwrap_or_else(|| format!("AWS S3 in {region}"));
         let location = Location {
             bucket: self.url.bucket().to_owned(),
             prefix: self.url.prefix().to_owned(),
@@ -241,7 +198,6 @@ impl S3Settings {
             given
                 .or_else(EnvironmentVariableRegionProvider::new())
                 .or_else(ProfileFileRegionProvider::new())
-                .or_else(Region::new(DEFAULT_REGION))
         } else {
             given.or_default_provider()
         }
@@ -271,6 +227,7 @@ impl S3Settings {
     }
 }
 
+/// What stores other than AWS's sign with, unless told otherwise.
 const DEFAULT_REGION: &str = "us-east-1";
 
 /// The file's bytes, known to be certificates that the TLS library takes: it panics on others.
@@ -325,35 +282,6 @@ impl Patience {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn endpoints_are_checked() {
-        for good in [
-            "http://127.0.0.1:9000",
-            "https://s3.example.org",
-            "https://host/storage/v1/s3",
-        ] {
-            assert_eq!(
-                good.parse::<Endpoint>().map(|e| e.to_string()),
-                Ok(good.to_owned())
-            );
-        }
-        for bad in [
-            "127.0.0.1:9000",
-            "localhost",
-            "ftp://host",
-            "https://host/?x=1",
-            "http://",
-        ] {
-            let message = bad.parse::<Endpoint>().expect_err(bad).to_string();
-            assert!(message.contains(bad), "{message}");
-        }
-        let message = "http://me:hunter2@host"
-            .parse::<Endpoint>()
-            .expect_err("no")
-            .to_string();
-        assert!(!message.contains("hunter2"), "{message}");
-    }
 
     #[test]
     fn no_setting_shows_a_secret() {
