@@ -1,13 +1,16 @@
 //! From whatever arrived to the combined report: a pure function, the same for any order of
 //! the parts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::combined::{Combined, JobDigest, KneeReport, Rejection, RunVerdict, Usage};
-use super::part::{ReportPart, TierPart};
-use super::slots;
+use super::combined::{
+    Combined, JobDigest, KneeReport, Level, Recommended, Rejection, RunVerdict, Tier, Usage,
+};
+use super::part::{ReportPart, SfuInfo, TierPart};
+use super::tier::{self, Expected, Measured, Parts};
+use super::{accept, figures, slots};
 use crate::job::{ClaimId, Job, SCHEMA_MAJOR, Timestamp, Vantage, Workload};
-use crate::load::Knee;
+use crate::load::{Knee, Verdict, headroom, locate};
 use crate::rendezvous::objects::Start;
 
 /// All that a combined report is made of.
@@ -47,29 +50,175 @@ pub struct VantageState {
 /// Combine whatever arrived.
 pub fn combine(inputs: &CombineInputs) -> Combined {
     let job = &inputs.job;
-    let vantages = slots::slots(inputs, &BTreeMap::new(), &BTreeMap::new());
-    let dropped = slots::dropped(&vantages);
+    let mut rejected = inputs.rejected.clone();
+    let reports = accept::reports(inputs, &mut rejected);
+    let parts = accept::tiers(inputs, &mut rejected);
+    rejected.sort();
+    rejected.dedup();
+
+    let labels = slots::labels(inputs);
+    let expected = Expected {
+        labels: &labels,
+        count: slots::expected(inputs),
+    };
+    let none = Parts::new();
+    let baseline = parts.get(&0).unwrap_or(&none);
+    let plans = inputs.start.iter().flat_map(|s| &s.tiers);
+    let tiers: Vec<Tier> = plans
+        .map(|plan| {
+            let parts = parts.get(&plan.tier).unwrap_or(&none);
+            tier::report(plan, parts, baseline, expected, &job.thresholds)
+        })
+        .collect();
+
+    let vantages = slots::slots(inputs, &counted(&parts), &reports);
+    let verdicts: Vec<Verdict> = tiers.iter().map(|t| t.verdict).collect();
+    let located = locate(&verdicts);
+    let capacity = located.capacity.and_then(|n| level(tier_of(&tiers, n)?));
+    let (verdict, reasons) = run_verdict(inputs, &tiers);
     Combined {
         schema: SCHEMA_MAJOR,
         run: job.run.clone(),
-        verdict: RunVerdict::Incomplete,
-        reasons: inputs.cancelled.iter().cloned().collect(),
+        verdict,
+        reasons,
         aborted: inputs.aborted.clone(),
-        knee: KneeReport {
-            knee: Knee::Unknown { unclear: vec![] },
-            because: vec![],
-        },
-        capacity: None,
-        recommended: None,
+        knee: knee(located.knee, &tiers),
+        capacity,
+        recommended: capacity.map(|level| Recommended {
+            headroom_percent: job.headroom_percent,
+            subscribers: headroom(level.subscribers, job.headroom_percent),
+            subscribers_per_vantage: headroom(level.subscribers_per_vantage, job.headroom_percent),
+        }),
         job: digest(job),
         start_at: inputs.start.as_ref().map(|s| s.start_at),
         reference: inputs.start.as_ref().map(|s| s.reference),
-        sfu: vec![],
-        tiers: vec![],
+        sfu: sfu(&parts),
+        usage: usage(&parts),
+        tiers,
+        dropped: slots::dropped(&vantages),
         vantages,
-        dropped,
-        rejected: inputs.rejected.clone(),
-        usage: Usage::default(),
+        rejected,
+    }
+}
+
+type TierParts<'a> = BTreeMap<u32, Parts<'a>>;
+
+/// The tiers that count, by vantage.
+fn counted(parts: &TierParts) -> BTreeMap<Vantage, BTreeSet<u32>> {
+    let mut counted: BTreeMap<Vantage, BTreeSet<u32>> = BTreeMap::new();
+    for (tier, parts) in parts {
+        for vantage in parts.keys() {
+            counted.entry(vantage.clone()).or_default().insert(*tier);
+        }
+    }
+    counted
+}
+
+fn tier_of(tiers: &[Tier], n: u32) -> Option<&Tier> {
+    tiers.iter().find(|t| t.tier == n)
+}
+
+/// The load of a tier that held, which all its vantages were asked for.
+fn level(tier: &Tier) -> Option<Level> {
+    let requested = tier.figures.as_ref()?.requested;
+    let each = tier.rows.iter().map(|r| r.figures.requested.subscribers);
+    Some(Level {
+        tier: tier.tier,
+        subscribers_per_vantage: each.min()?,
+        subscribers: requested.subscribers,
+        publishers: requested.publishers,
+    })
+}
+
+fn run_verdict(inputs: &CombineInputs, tiers: &[Tier]) -> (RunVerdict, Vec<String>) {
+    let of = |verdict| {
+        tiers
+            .iter()
+            .filter(move |t| t.verdict == verdict)
+            .map(move |t| format!("{} {}", name(t.tier), verdict_words(verdict)))
+    };
+    let failed: Vec<String> = of(Verdict::Failed).collect();
+    if !failed.is_empty() {
+        return (RunVerdict::Failed, failed);
+    }
+    let cancelled = inputs.cancelled.iter().map(|r| format!("cancelled: {r}"));
+    let aborted = inputs.aborted.iter().map(|r| format!("aborted: {r}"));
+    let unstarted = (inputs.start.is_none() && inputs.cancelled.is_none())
+        .then(|| "the run never started".to_owned());
+    let reasons: Vec<String> = cancelled
+        .chain(aborted)
+        .chain(unstarted)
+        .chain(of(Verdict::Unknown))
+        .collect();
+    if reasons.is_empty() && !tiers.is_empty() {
+        (RunVerdict::Passed, reasons)
+    } else {
+        (RunVerdict::Incomplete, reasons)
+    }
+}
+
+/// A tier as texts name it.
+fn name(tier: u32) -> String {
+    match tier {
+        0 => "the baseline".to_owned(),
+        n => format!("tier {n}"),
+    }
+}
+
+const fn verdict_words(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Held => "held",
+        Verdict::Unknown => "can't be judged",
+        Verdict::Failed => "failed",
+    }
+}
+
+/// The knee with what its tier, or the tiers in doubt, say.
+fn knee(knee: Knee, tiers: &[Tier]) -> KneeReport {
+    let reasons = |n: u32| tier_of(tiers, n).map_or(&[][..], |t| t.reasons.as_slice());
+    let doubts = |unclear: &[u32]| -> Vec<String> {
+        let all = unclear
+            .iter()
+            .flat_map(|n| reasons(*n).iter().map(|r| format!("{}: {r}", name(*n))));
+        all.collect()
+    };
+    let because = match &knee {
+        Knee::NoneBroke => vec![],
+        Knee::FirstBroke { tier } => reasons(*tier).to_vec(),
+        Knee::Broke { tier, unclear } => {
+            let mut because = reasons(*tier).to_vec();
+            because.extend(doubts(unclear));
+            because
+        }
+        Knee::Unknown { unclear } => doubts(unclear),
+    };
+    KneeReport { knee, because }
+}
+
+fn sfu(parts: &TierParts) -> Vec<SfuInfo> {
+    let all = parts.values().flat_map(BTreeMap::values);
+    let distinct: BTreeSet<SfuInfo> = all.flat_map(|m| m.part().sfu.iter().cloned()).collect();
+    distinct.into_iter().collect()
+}
+
+fn usage(parts: &TierParts) -> Usage {
+    let (mut seconds, mut bytes_in, mut bytes_out) = (0u64, 0u64, 0u64);
+    for part in parts
+        .values()
+        .flat_map(BTreeMap::values)
+        .map(Measured::part)
+    {
+        let series = &part.connected;
+        for n in series.publishers.iter().chain(&series.subscribers) {
+            seconds = seconds.saturating_add(u64::from(*n));
+        }
+        bytes_in = bytes_in.saturating_add(part.packets.bytes);
+        bytes_out = bytes_out.saturating_add(part.sent.bytes);
+    }
+    Usage {
+        participant_minutes: figures::rounded(seconds as f64 / 60.0),
+        bytes_in,
+        bytes_out,
     }
 }
 
@@ -107,3 +256,6 @@ fn host(url: &str) -> String {
         None => host.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -325,7 +325,7 @@ pub struct Generator {
     /// Of all processors of its machine: busy, whoever with.
     pub machine_busy_percent: Option<f64>,
     /// Resident memory in bytes.
-    pub resident_bytes: u64,
+    pub resident_bytes: Option<u64>,
     /// Datagrams that its own buffers dropped.
     pub receive_drops: u64,
     /// How late its ticks were.

@@ -1,9 +1,22 @@
 //! What one prober measured, what all together say, what that decides.
+//!
+//! [`part`] is what a prober sends. [`combine`] decides which parts count (`accept`), adds them
+//! up tier by tier (`merge`), turns sums into figures (`figures`), judges them (`verdict`, with
+//! `suspect` for the probers themselves) and says what became of each slot (`slots`). The
+//! outcome is [`combined`].
 
+mod accept;
 pub mod combine;
 pub mod combined;
+mod figures;
+mod merge;
 pub mod part;
+#[cfg(test)]
+pub mod sample;
 mod slots;
+pub mod suspect;
+mod tier;
+mod verdict;
 
 pub use combine::{CombineInputs, VantageState, combine};
 pub use combined::{Combined, RunVerdict};

@@ -52,6 +52,22 @@ pub struct PacketCounts {
     pub bytes: u64,
 }
 
+impl PacketCounts {
+    /// Add another's.
+    pub fn merge(&mut self, other: &PacketCounts) {
+        let sum = |a: &mut u64, b: u64| *a = a.saturating_add(b);
+        sum(&mut self.expected, other.expected);
+        sum(&mut self.received, other.received);
+        sum(&mut self.missing_before_rtx, other.missing_before_rtx);
+        sum(&mut self.recovered, other.recovered);
+        sum(&mut self.lost, other.lost);
+        sum(&mut self.own_drops, other.own_drops);
+        sum(&mut self.duplicates, other.duplicates);
+        sum(&mut self.reordered, other.reordered);
+        sum(&mut self.bytes, other.bytes);
+    }
+}
+
 /// Packets of all publishers in the window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SentCounts {
@@ -63,6 +79,17 @@ pub struct SentCounts {
     pub bytes: u64,
     /// Frames that were skipped because the prober was late.
     pub frames_skipped: u64,
+}
+
+impl SentCounts {
+    /// Add another's.
+    pub fn merge(&mut self, other: &SentCounts) {
+        let sum = |a: &mut u64, b: u64| *a = a.saturating_add(b);
+        sum(&mut self.packets, other.packets);
+        sum(&mut self.retransmitted, other.retransmitted);
+        sum(&mut self.bytes, other.bytes);
+        sum(&mut self.frames_skipped, other.frames_skipped);
+    }
 }
 
 /// The prober's own health in the window: whether it, not the SFU, was short.

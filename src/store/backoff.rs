@@ -35,10 +35,9 @@ impl Backoff {
         }
         let doubled = 1u32.checked_shl(failed - 1).unwrap_or(u32::MAX);
         let nominal = self.first.saturating_mul(doubled).min(self.longest);
-        let share = (mix(seed ^ u64::from(failed)) >> 32) as u32;
+        let share = mix(seed ^ u64::from(failed)) as f64 / u64::MAX as f64;
         let spread = nominal / 2;
-        let extra = spread.as_nanos() as u64 / (1 << 20) * u64::from(share >> 12);
-        Some(spread + Duration::from_nanos(extra))
+        Some(spread + spread.mul_f64(share))
     }
 }
 

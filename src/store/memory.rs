@@ -119,9 +119,9 @@ impl Store for MemoryStore {
             {
                 continue;
             }
-            let folder = rest.find('/').filter(|_| request.folders);
-            if let Some(end) = folder {
-                let folder = format!("{prefix}{}/", &rest[..end]);
+            let folder = rest.split_once('/').filter(|_| request.folders);
+            if let Some((name, _)) = folder {
+                let folder = format!("{prefix}{name}/");
                 if listing.prefixes.last() != Some(&folder) {
                     listing.prefixes.push(folder);
                 }

@@ -9,6 +9,7 @@
     reason = "tests fail by panicking, and wait for real servers on the real clock"
 )]
 
+mod bucket;
 mod fixtures;
 mod rooms;
 mod store;

@@ -151,8 +151,8 @@ impl S3 for Objects {
         let (body, content_range) = match input.range {
             Some(range) => {
                 let part = range.check(full)?;
-                // `check` keeps the range within the body, whose length is a usize.
-                let body = stored.body.slice(part.start as usize..part.end as usize);
+                let index = |n| usize::try_from(n).map_err(|_| s3_error!(InvalidRange));
+                let body = stored.body.slice(index(part.start)?..index(part.end)?);
                 let header = format!("bytes {}-{}/{full}", part.start, part.end - 1);
                 (body, Some(header))
             }

@@ -1,0 +1,147 @@
+//! Which parts count: each once, from the claim that the roster names, of this run and its
+//! windows.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::combine::CombineInputs;
+use super::combined::Rejection;
+use super::part::{ReportPart, TierPart};
+use super::slots;
+use super::tier::{Measured, Parts};
+use crate::job::{ClaimId, RunId, SCHEMA_MAJOR, Vantage};
+
+/// The report of each vantage that counts.
+pub fn reports<'a>(
+    inputs: &'a CombineInputs,
+    rejected: &mut Vec<Rejection>,
+) -> BTreeMap<Vantage, &'a ReportPart> {
+    let labels = slots::labels(inputs);
+    let mut accepted: BTreeMap<Vantage, &ReportPart> = BTreeMap::new();
+    for report in &inputs.reports {
+        let vantage = &report.vantage;
+        let origin = Origin {
+            schema: report.schema,
+            run: &report.run,
+            vantage,
+            claim: &report.claim,
+        };
+        let reason = origin
+            .reason(inputs, &labels)
+            .or_else(|| settle(&mut accepted, vantage, report));
+        if let Some(reason) = reason {
+            rejected.push(Rejection {
+                object: format!("report of {vantage}"),
+                vantage: Some(vantage.clone()),
+                reason,
+            });
+        }
+    }
+    accepted
+}
+
+/// The parts that count, by tier and vantage.
+pub fn tiers<'a>(
+    inputs: &'a CombineInputs,
+    rejected: &mut Vec<Rejection>,
+) -> BTreeMap<u32, Parts<'a>> {
+    let labels = slots::labels(inputs);
+    let in_reports = inputs.reports.iter().flat_map(|r| &r.tiers);
+    let mut accepted: BTreeMap<u32, BTreeMap<Vantage, &TierPart>> = BTreeMap::new();
+    for part in inputs.tiers.iter().chain(in_reports) {
+        let vantage = &part.vantage;
+        let reason = tier_reason(part, inputs, &labels)
+            .or_else(|| settle(accepted.entry(part.tier).or_default(), vantage, part));
+        if let Some(reason) = reason {
+            rejected.push(Rejection {
+                object: format!("tier {} of {vantage}", part.tier),
+                vantage: Some(vantage.clone()),
+                reason,
+            });
+        }
+    }
+    let measured = |(v, part): (Vantage, &'a TierPart)| (v, Measured::new(part));
+    accepted
+        .into_iter()
+        .map(|(tier, parts)| (tier, parts.into_iter().map(measured).collect()))
+        .collect()
+}
+
+/// Accept a body of a vantage once. Of two that differ, the one whose JSON sorts first counts,
+/// so that the order of arrival decides nothing; says so when there are two.
+fn settle<'a, T: PartialEq + Serialize>(
+    accepted: &mut BTreeMap<Vantage, &'a T>,
+    vantage: &Vantage,
+    body: &'a T,
+) -> Option<String> {
+    let Some(other) = accepted.get(vantage) else {
+        accepted.insert(vantage.clone(), body);
+        return None;
+    };
+    if *other == body {
+        return None;
+    }
+    let json = |t: &T| serde_json::to_string(t).unwrap_or_default();
+    if json(body) < json(other) {
+        accepted.insert(vantage.clone(), body);
+    }
+    Some("two bodies differ, and only one counts".to_owned())
+}
+
+/// Why a tier part doesn't count, if it doesn't.
+fn tier_reason(
+    part: &TierPart,
+    inputs: &CombineInputs,
+    labels: &BTreeSet<Vantage>,
+) -> Option<String> {
+    let origin = Origin {
+        schema: part.schema,
+        run: &part.run,
+        vantage: &part.vantage,
+        claim: &part.claim,
+    };
+    origin.reason(inputs, labels).or_else(|| {
+        let mut plans = inputs.start.iter().flat_map(|s| &s.tiers);
+        match plans.find(|p| p.tier == part.tier) {
+            None => Some("the run has no such tier".to_owned()),
+            Some(plan) if plan.window != part.window => {
+                Some("its window is not the run's".to_owned())
+            }
+            Some(_) => None,
+        }
+    })
+}
+
+/// What a part says of where it comes from.
+struct Origin<'a> {
+    schema: u32,
+    run: &'a RunId,
+    vantage: &'a Vantage,
+    claim: &'a ClaimId,
+}
+
+impl Origin<'_> {
+    /// Why it doesn't count, if it doesn't.
+    fn reason(&self, inputs: &CombineInputs, labels: &BTreeSet<Vantage>) -> Option<String> {
+        if self.schema != SCHEMA_MAJOR {
+            return Some(format!(
+                "its schema is version {}, and this build reads {SCHEMA_MAJOR}",
+                self.schema
+            ));
+        }
+        if self.run != &inputs.job.run {
+            return Some(format!("it belongs to run {}", self.run));
+        }
+        if !labels.contains(self.vantage) {
+            return Some(format!("{} has no place in this run", self.vantage));
+        }
+        match slots::claim(inputs, self.vantage) {
+            Some(claim) if claim != self.claim => Some(format!(
+                "claim {} has the slot, and {} sent it",
+                claim, self.claim
+            )),
+            _ => None,
+        }
+    }
+}

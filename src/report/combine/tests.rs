@@ -1,0 +1,398 @@
+//! What a combined report says of whole runs.
+
+use proptest::prelude::*;
+
+use super::super::combined::SlotState;
+use super::super::sample::{any_part, healthy, kill, lossy, part, replace, starve, vantage};
+use super::*;
+use crate::job::{Fleet, WriteId};
+
+fn json(inputs: &CombineInputs) -> String {
+    serde_json::to_string(&combine(inputs)).unwrap()
+}
+
+fn broken_from(tier: u32) -> CombineInputs {
+    let mut inputs = healthy();
+    for tier in tier..4 {
+        for label in ["a", "b", "c"] {
+            replace(&mut inputs, &lossy(label, tier, 7));
+        }
+    }
+    inputs
+}
+
+#[test]
+fn a_healthy_run_passes_and_has_no_knee() {
+    let c = combine(&healthy());
+    assert_eq!(c.verdict, RunVerdict::Passed);
+    assert_eq!(c.knee.knee, Knee::NoneBroke);
+    assert_eq!(c.capacity.map(|l| (l.tier, l.subscribers)), Some((3, 60)));
+    assert_eq!(c.recommended.map(|r| r.subscribers), Some(42));
+    assert!(c.dropped.is_empty() && c.rejected.is_empty());
+    let tier = &c.tiers[2];
+    assert_eq!((tier.vantages, tier.expected_vantages), (3, 3));
+    let connected = &tier.figures.as_ref().unwrap().connected;
+    assert_eq!(connected.subscribers.unwrap().min, 30);
+    assert_eq!(connected.publishers.unwrap().min, 3);
+}
+
+#[test]
+fn the_knee_names_the_tier_and_the_measured_value() {
+    let c = combine(&broken_from(2));
+    assert_eq!(c.verdict, RunVerdict::Failed);
+    assert_eq!(
+        c.knee.knee,
+        Knee::Broke {
+            tier: 2,
+            unclear: vec![]
+        }
+    );
+    assert_eq!(
+        c.knee.because,
+        [
+            "loss<1%: 7.00 % at a (bound 1.00 %); 7.00 % at b (bound 1.00 %); 7.00 % at c (bound 1.00 %)"
+        ]
+    );
+    assert_eq!(c.capacity.map(|l| l.tier), Some(1));
+}
+
+#[test]
+fn one_vantage_that_breaks_is_a_break() {
+    let mut inputs = healthy();
+    replace(&mut inputs, &lossy("b", 3, 2));
+    let c = combine(&inputs);
+    // Over all vantages the loss is below the bound.
+    assert!(c.tiers[3].figures.as_ref().unwrap().loss_percent.unwrap() < 1.0);
+    assert_eq!(c.knee.because, ["loss<1%: 2.00 % at b (bound 1.00 %)"]);
+    assert_eq!(
+        c.tiers[3].worst.loss_percent.as_ref().unwrap().vantage,
+        vantage("b")
+    );
+}
+
+#[test]
+fn a_short_prober_never_makes_a_knee() {
+    let mut inputs = healthy();
+    let mut starved = lossy("b", 2, 30);
+    starve(&mut starved);
+    replace(&mut inputs, &starved);
+    let c = combine(&inputs);
+    assert_eq!(c.tiers[2].suspect, [vantage("b")]);
+    assert_eq!(c.tiers[2].verdict, Verdict::Unknown);
+    assert_eq!(c.knee.knee, Knee::Unknown { unclear: vec![2] });
+    assert_eq!(c.verdict, RunVerdict::Incomplete);
+    assert!(
+        c.knee.because[0].contains("tick lag p99"),
+        "{:?}",
+        c.knee.because
+    );
+
+    // A fit vantage that fails in the same tier still does.
+    replace(&mut inputs, &lossy("c", 2, 5));
+    let c = combine(&inputs);
+    assert_eq!(c.knee.because, ["loss<1%: 5.00 % at c (bound 1.00 %)"]);
+}
+
+#[test]
+fn a_short_prober_with_good_figures_is_suspect_and_holds() {
+    let mut inputs = healthy();
+    let mut starved = part("b", 2);
+    starve(&mut starved);
+    replace(&mut inputs, &starved);
+    let c = combine(&inputs);
+    assert_eq!(c.verdict, RunVerdict::Passed);
+    assert_eq!(c.tiers[2].suspect, [vantage("b")]);
+
+    // Unless it put on less load than the tier says.
+    let mut skipping = part("b", 2);
+    skipping.sent.frames_skipped = skipping.sent.packets;
+    replace(&mut inputs, &skipping);
+    assert_eq!(combine(&inputs).tiers[2].verdict, Verdict::Unknown);
+}
+
+#[test]
+fn a_prober_killed_in_tier_2_is_dropped_and_its_tier_1_counts() {
+    let mut inputs = healthy();
+    kill(&mut inputs, "b", 2);
+    let c = combine(&inputs);
+    assert_eq!(c.dropped.len(), 1);
+    assert_eq!(c.dropped[0].vantage, Some(vantage("b")));
+    assert_eq!(c.dropped[0].tiers, [0, 1]);
+    assert!(
+        c.dropped[0]
+            .reason
+            .starts_with("measured tiers 0 to 1, then sent no report; last seen")
+    );
+    assert_eq!(c.tiers[1].vantages, 3);
+    assert_eq!(c.tiers[1].verdict, Verdict::Held);
+    assert_eq!(c.tiers[2].vantages, 2);
+    assert_eq!(
+        c.tiers[2].reasons,
+        ["measured by 2 of 3 vantages, not by b"]
+    );
+    assert_eq!(c.capacity.map(|l| l.tier), Some(1));
+    assert_eq!(
+        c.knee.knee,
+        Knee::Unknown {
+            unclear: vec![2, 3]
+        }
+    );
+}
+
+#[test]
+fn a_vantage_that_was_lost_because_the_sfu_broke_does_not_hide_that_it_did() {
+    let mut inputs = broken_from(2);
+    kill(&mut inputs, "a", 2);
+    kill(&mut inputs, "b", 2);
+    let c = combine(&inputs);
+    assert_eq!(c.verdict, RunVerdict::Failed);
+    assert_eq!(
+        c.knee.knee,
+        Knee::Broke {
+            tier: 2,
+            unclear: vec![]
+        }
+    );
+}
+
+#[test]
+fn a_vantage_that_reported_less_than_all_is_partial() {
+    let mut inputs = healthy();
+    inputs
+        .tiers
+        .retain(|t| t.vantage != vantage("c") || t.tier < 3);
+    let report = inputs
+        .reports
+        .iter_mut()
+        .find(|r| r.vantage == vantage("c"))
+        .unwrap();
+    report.tiers.truncate(3);
+    report.outcome = super::super::part::Outcome::Stopped {
+        reason: "lease_lost".to_owned(),
+    };
+    let c = combine(&inputs);
+    let slot = &c.vantages[2];
+    assert_eq!(
+        (slot.state, slot.reason.as_deref()),
+        (SlotState::Partial, Some("stopped: lease_lost"))
+    );
+    assert!(c.dropped.is_empty());
+}
+
+#[test]
+fn slots_that_nobody_took_are_dropped() {
+    let mut inputs = healthy();
+    inputs.job.fleet = Fleet::Expect(5);
+    let c = combine(&inputs);
+    assert_eq!(c.dropped.iter().filter(|d| d.vantage.is_none()).count(), 2);
+    assert_eq!(c.verdict, RunVerdict::Incomplete);
+    assert_eq!(c.tiers[1].reasons, ["measured by 3 of 5 vantages"]);
+}
+
+#[test]
+fn a_run_that_never_started_says_so() {
+    let mut inputs = healthy();
+    inputs.start = None;
+    inputs.tiers.clear();
+    inputs.reports.clear();
+    inputs.cancelled = Some("only 2 of 3 slots were taken".to_owned());
+    let c = combine(&inputs);
+    assert_eq!(c.verdict, RunVerdict::Incomplete);
+    assert_eq!(c.reasons, ["cancelled: only 2 of 3 slots were taken"]);
+    assert_eq!(c.dropped.len(), 3);
+}
+
+#[test]
+fn an_aborted_run_is_never_passed() {
+    let mut inputs = healthy();
+    inputs.aborted = Some("Ctrl-C".to_owned());
+    assert_eq!(combine(&inputs).verdict, RunVerdict::Incomplete);
+}
+
+#[test]
+fn the_baseline_decides_by_the_distance_not_by_the_number() {
+    // 300 ms from far away, in every tier: no break.
+    let far = |tier| {
+        let mut far = part("c", tier);
+        far.rtt_us = crate::measure::Histogram::new();
+        far.rtt_us.record_n(300_000, 100);
+        far
+    };
+    let mut inputs = healthy();
+    for tier in 0..4 {
+        replace(&mut inputs, &far(tier));
+    }
+    assert_eq!(combine(&inputs).verdict, RunVerdict::Passed);
+
+    // The same figure where the baseline was 3 ms: a break, and the bound is told.
+    let mut inputs = healthy();
+    replace(&mut inputs, &far(3));
+    let c = combine(&inputs);
+    assert!(
+        c.knee.because[0].starts_with("rtt_p95<baseline*2+100ms: 301.1 ms at c (bound 105."),
+        "{:?}",
+        c.knee.because
+    );
+
+    // Without a baseline it can't be told.
+    for parts in [&mut inputs.tiers] {
+        parts.retain(|t| t.vantage != vantage("c") || t.tier > 0);
+    }
+    inputs.reports.retain(|r| r.vantage != vantage("c"));
+    assert_eq!(combine(&inputs).tiers[3].verdict, Verdict::Unknown);
+}
+
+#[test]
+fn no_samples_is_neither_zero_nor_a_pass() {
+    let mut inputs = healthy();
+    let mut silent = part("a", 3);
+    silent.rtt_us = crate::measure::Histogram::new();
+    silent.quality.clear();
+    replace(&mut inputs, &silent);
+    let c = combine(&inputs);
+    assert_eq!(c.tiers[3].verdict, Verdict::Unknown);
+    assert_eq!(
+        c.tiers[3].reasons,
+        [
+            "quality>=good: no samples at a",
+            "rtt_p95<baseline*2+100ms: no samples at a"
+        ]
+    );
+    assert_eq!(c.tiers[3].rows[0].figures.rtt_ms, None);
+}
+
+#[test]
+fn half_a_window_is_not_a_tier() {
+    let mut inputs = healthy();
+    let mut late = part("a", 1);
+    late.measured.from = late.measured.from + std::time::Duration::from_secs(5);
+    replace(&mut inputs, &late);
+    let c = combine(&inputs);
+    assert_eq!(c.tiers[1].verdict, Verdict::Unknown);
+    assert_eq!(
+        c.tiers[1].reasons,
+        ["only 50 % of the window was measured at a"]
+    );
+    assert_eq!(c.tiers[1].started_apart_ms, Some(5_000.0));
+}
+
+#[test]
+fn what_does_not_belong_here_is_rejected_by_name() {
+    let mut inputs = healthy();
+    let mut stranger = part("a", 1);
+    stranger.vantage = vantage("mars");
+    let mut copied = part("a", 1);
+    copied.run = "another-run".parse().unwrap();
+    let mut replayed = part("a", 1);
+    replayed.claim = ClaimId::new(&vantage("a"), 1, 7);
+    let mut shifted = part("a", 1);
+    shifted.window.from = shifted.window.to;
+    let mut newer = part("a", 1);
+    newer.schema = 2;
+    let mut beyond = part("a", 1);
+    beyond.tier = 9;
+    let plain = json(&inputs);
+    inputs
+        .tiers
+        .extend([stranger, copied, replayed, shifted, newer, beyond]);
+    let mut c = combine(&inputs);
+    assert_eq!(c.rejected.len(), 6, "{:?}", c.rejected);
+    c.rejected.clear();
+    assert_eq!(serde_json::to_string(&c).unwrap(), plain);
+}
+
+/// A run of any figures: with a bit for every part that came.
+fn any_inputs() -> impl Strategy<Value = CombineInputs> {
+    let seeds = prop::collection::vec(any::<u64>(), 0..4);
+    (seeds, any::<[bool; 4]>()).prop_map(|(seeds, broken)| {
+        let mut inputs = healthy();
+        for (tier, broken) in (0u32..).zip(broken) {
+            if broken && tier % 2 == 1 {
+                replace(&mut inputs, &lossy("b", tier, 3));
+            }
+        }
+        for seed in seeds {
+            replace(&mut inputs, &any_part(seed));
+        }
+        inputs
+    })
+}
+
+const fn rank(verdict: RunVerdict) -> u8 {
+    match verdict {
+        RunVerdict::Passed => 0,
+        RunVerdict::Incomplete | RunVerdict::Failed => 1,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_order_gives_the_same_bytes(inputs in any_inputs(), extra in any::<u64>(), turn in 0usize..12) {
+        let mut one = inputs;
+        let mut double = any_part(extra);
+        double.write_id = WriteId::from_u64(0);
+        one.tiers.push(double);
+        let mut other = one.clone();
+        other.tiers.reverse();
+        let turn = turn.min(other.tiers.len());
+        other.tiers.rotate_left(turn);
+        other.reports.reverse();
+        prop_assert!(json(&one) == json(&other));
+    }
+
+    #[test]
+    fn no_part_counts_twice(inputs in any_inputs(), pick in any::<prop::sample::Index>()) {
+        let mut twice = inputs.clone();
+        twice.tiers.push(pick.get(&inputs.tiers).clone());
+        twice.reports.push(pick.get(&inputs.reports).clone());
+        prop_assert!(json(&inputs) == json(&twice));
+    }
+
+    #[test]
+    fn taking_parts_away_never_makes_a_pass(
+        inputs in any_inputs(),
+        tiers in prop::collection::vec(any::<bool>(), 12),
+        reports in any::<[bool; 3]>(),
+    ) {
+        let mut fewer = inputs.clone();
+        let mut keep = tiers.iter().copied().chain(std::iter::repeat(true));
+        fewer.tiers.retain(|_| keep.next().unwrap());
+        let mut keep = reports.into_iter();
+        fewer.reports.retain(|_| keep.next().unwrap());
+        let (all, some) = (combine(&inputs), combine(&fewer));
+        prop_assert!(rank(some.verdict) >= rank(all.verdict));
+        for (all, some) in all.tiers.iter().zip(&some.tiers) {
+            if some.verdict == Verdict::Held {
+                prop_assert_eq!(all.verdict, Verdict::Held);
+            }
+            if some.verdict == Verdict::Failed {
+                prop_assert_eq!(all.verdict, Verdict::Failed, "fail is final");
+            }
+        }
+    }
+
+    #[test]
+    fn all_together_are_no_worse_than_the_worst_vantage(inputs in any_inputs()) {
+        for tier in combine(&inputs).tiers {
+            let all = tier.figures.unwrap();
+            if let (Some(all), Some(worst)) = (all.loss_percent, tier.worst.loss_percent) {
+                prop_assert!(all <= worst.value + 1e-9);
+            }
+            if let (Some(all), Some(worst)) = (all.rtt_ms, tier.worst.rtt_p95_ms) {
+                prop_assert!(all.p95 <= worst.value);
+            }
+            if let (Some(all), Some(worst)) = (all.quality, tier.worst.quality) {
+                prop_assert!(all >= worst.value);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back(inputs in any_inputs()) {
+        let text = json(&inputs);
+        let back: Combined = serde_json::from_str(&text).unwrap();
+        prop_assert!(serde_json::to_string(&back).unwrap() == text);
+    }
+}

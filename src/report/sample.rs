@@ -1,0 +1,258 @@
+//! Made-up parts for tests: plausible figures, or any figures at all.
+
+use std::collections::BTreeMap;
+
+use super::combine::{CombineInputs, VantageState};
+use super::part::{
+    ConnectedSeries, GeneratorHealth, Headcount, Outcome, PacketCounts, ReportPart, SentCounts,
+    SfuInfo, TierPart,
+};
+use crate::job::{
+    ClaimId, Job, JobSpec, Origin, Quality, Ramp, RunId, SCHEMA_MAJOR, Span, Timestamp, Vantage,
+    WriteId,
+};
+use crate::load::schedule;
+use crate::measure::Histogram;
+use crate::rendezvous::objects::{ReferenceClock, RosterEntry, Start};
+
+const DURATION_S: u32 = 10;
+
+/// A label.
+pub fn vantage(label: &str) -> Vantage {
+    label.parse().unwrap()
+}
+
+fn claim(vantage: &Vantage) -> ClaimId {
+    ClaimId::new(vantage, 0, 1)
+}
+
+/// A job of vantages a, b, c with ramp 5,10,20.
+pub fn job() -> Job {
+    let spec = JobSpec {
+        url: Some("ws://127.0.0.1:7880".to_owned()),
+        vantages: Some(["a", "b", "c"].map(vantage).to_vec()),
+        ramp: Some(Ramp::new(&[5, 10, 20]).unwrap()),
+        duration: Some(Span::secs(u64::from(DURATION_S))),
+        ..JobSpec::default()
+    };
+    let origin = Origin {
+        run: "20261122-071339-4f9c2a".parse::<RunId>().unwrap(),
+        write_id: WriteId::from_u64(1),
+        now: Timestamp::from_micros(1_795_331_619_000_000),
+    };
+    Job::resolve(spec, origin).unwrap()
+}
+
+/// Its start, all three on the roster.
+pub fn start(job: &Job) -> Start {
+    let start_at = job.created_at + std::time::Duration::from_secs(9);
+    let labels = ["a", "b", "c"].map(vantage).into_iter().zip(0u32..);
+    Start {
+        roster: labels
+            .map(|(v, index)| {
+                let claim = Some(claim(&v));
+                (v, RosterEntry { claim, index })
+            })
+            .collect(),
+        start_at,
+        tiers: schedule(job, start_at),
+        reference: ReferenceClock::Sfu,
+    }
+}
+
+fn histogram(us: &[u64], n: u64) -> Histogram {
+    let mut h = Histogram::new();
+    for us in us {
+        h.record_n(*us, n);
+    }
+    h
+}
+
+/// A tier that held, as a fit prober measured it.
+pub fn part(label: &str, tier: u32) -> TierPart {
+    let job = job();
+    let plan = start(&job).tiers[usize::try_from(tier).unwrap()];
+    let subscribers = plan.subscribers;
+    let n = u64::from(subscribers);
+    let seconds = usize::try_from(DURATION_S).unwrap();
+    let vantage = vantage(label);
+    TierPart {
+        schema: SCHEMA_MAJOR,
+        write_id: WriteId::from_u64(u64::from(tier)),
+        run: job.run,
+        claim: claim(&vantage),
+        vantage,
+        tier,
+        window: plan.window,
+        measured: plan.window,
+        requested: Headcount {
+            publishers: 1,
+            subscribers,
+        },
+        connected: ConnectedSeries {
+            publishers: vec![1; seconds],
+            subscribers: vec![subscribers; seconds],
+        },
+        subscriptions_wanted: n * 6,
+        subscriptions_receiving: n * 6,
+        join_us: histogram(&[18_000, 25_000, 31_000], n),
+        connect_us: histogram(&[90_000, 110_000, 160_000], n),
+        phases_us: BTreeMap::from([
+            ("ice".to_owned(), histogram(&[40_000, 60_000], n)),
+            ("dtls".to_owned(), histogram(&[20_000, 30_000], n)),
+        ]),
+        track_subscribe_us: histogram(&[60_000, 140_000, 210_000], n),
+        rtt_us: histogram(&[400, 700, 1_300, 2_600], n * 3),
+        jitter_us: histogram(&[200, 900, 2_100], n * 3),
+        packets: PacketCounts {
+            expected: 2_000 * n,
+            received: 2_000 * n,
+            bytes: 2_000_000 * n,
+            ..PacketCounts::default()
+        },
+        sent: SentCounts {
+            packets: 2_900,
+            bytes: 2_900_000,
+            ..SentCounts::default()
+        },
+        loss_ppm: histogram(&[0], n),
+        bitrate_in_kbps: histogram(&[1_600], n),
+        quality: BTreeMap::from([(Quality::Excellent, n * 9), (Quality::Good, n)]),
+        failures: BTreeMap::new(),
+        reconnects: 0,
+        transports: BTreeMap::from([("udp".to_owned(), n + 1)]),
+        generator: GeneratorHealth {
+            cpu_ms: Some(1_500),
+            cpu_available_ms: 20_000,
+            machine_busy_percent: Some(40.0),
+            run_delay_ms: Some(120),
+            resident_bytes: Some(24 << 20),
+            receive_drops: 0,
+            tick_lag_us: histogram(&[100, 900, 4_000], 500),
+            pacing_lag_us: histogram(&[100, 900, 4_000], 500),
+        },
+        sfu: vec![SfuInfo {
+            version: "1.11.0".to_owned(),
+            edition: "Standard".to_owned(),
+            node: "ND_x8".to_owned(),
+            region: String::new(),
+            protocol: 16,
+        }],
+    }
+}
+
+/// A tier with a share of its packets lost on the path.
+pub fn lossy(label: &str, tier: u32, percent: u64) -> TierPart {
+    let mut part = part(label, tier);
+    let p = &mut part.packets;
+    p.missing_before_rtx = p.expected * percent * 2 / 100;
+    p.lost = p.expected * percent / 100;
+    p.recovered = p.missing_before_rtx - p.lost;
+    p.received = p.expected - p.lost;
+    let subscribers = u64::from(part.requested.subscribers);
+    part.loss_ppm = histogram(&[percent * 10_000], subscribers);
+    part
+}
+
+/// A prober that was stopped for long within the tier.
+pub fn starve(part: &mut TierPart) {
+    part.generator.tick_lag_us = histogram(&[2_000, 380_000], 500);
+}
+
+/// Every part of a run in which all held.
+pub fn healthy() -> CombineInputs {
+    let job = job();
+    let start = start(&job);
+    let tiers: Vec<TierPart> = ["a", "b", "c"]
+        .into_iter()
+        .flat_map(|label| (0..4).map(move |tier| part(label, tier)))
+        .collect();
+    let reports = ["a", "b", "c"].map(|label| ReportPart {
+        schema: SCHEMA_MAJOR,
+        write_id: WriteId::from_u64(99),
+        run: job.run.clone(),
+        vantage: vantage(label),
+        claim: claim(&vantage(label)),
+        finished_at: start.tiers[3].window.to,
+        outcome: Outcome::Complete,
+        build: "0.1.0".to_owned(),
+        tiers: tiers
+            .iter()
+            .filter(|t| t.vantage.as_str() == label)
+            .cloned()
+            .collect(),
+    });
+    let state = |label| VantageState {
+        claim: Some(claim(&vantage(label))),
+        ready: true,
+        last_heartbeat: Some(start.tiers[2].window.from),
+        last_phase: Some("tier 2".to_owned()),
+    };
+    CombineInputs {
+        vantages: ["a", "b", "c"].map(|l| (vantage(l), state(l))).into(),
+        start: Some(start),
+        job,
+        cancelled: None,
+        aborted: None,
+        tiers,
+        reports: reports.to_vec(),
+        rejected: vec![],
+    }
+}
+
+/// Put a part where another of its tier and vantage was, in objects and reports.
+pub fn replace(inputs: &mut CombineInputs, part: &TierPart) {
+    let in_reports = inputs.reports.iter_mut().flat_map(|r| &mut r.tiers);
+    for old in inputs.tiers.iter_mut().chain(in_reports) {
+        if (&old.vantage, old.tier) == (&part.vantage, part.tier) {
+            *old = part.clone();
+        }
+    }
+}
+
+/// The report of this vantage never came, nor did its tiers from `tier` on.
+pub fn kill(inputs: &mut CombineInputs, label: &str, tier: u32) {
+    inputs.reports.retain(|r| r.vantage.as_str() != label);
+    inputs
+        .tiers
+        .retain(|t| t.vantage.as_str() != label || t.tier < tier);
+}
+
+/// Any figures, by a seed: what an honest prober never sends as well.
+pub fn any_part(seed: u64) -> TierPart {
+    let mut state = seed;
+    // SplitMix64 (Steele, Lea, Flood 2014).
+    let mut draw = |below: u64| {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % below.max(1)
+    };
+    let label = ["a", "b", "c"][usize::try_from(draw(3)).unwrap()];
+    let mut part = part(label, u32::try_from(draw(4)).unwrap());
+    let expected = draw(u64::MAX);
+    part.packets = PacketCounts {
+        expected,
+        received: draw(u64::MAX),
+        missing_before_rtx: draw(100_000),
+        recovered: draw(1_000),
+        lost: draw(100_000),
+        own_drops: draw(1_000),
+        duplicates: draw(10),
+        reordered: draw(10),
+        bytes: draw(1 << 40),
+    };
+    part.rtt_us = histogram(&[draw(5_000), draw(5_000_000), draw(u64::MAX)], draw(50));
+    part.jitter_us = histogram(&[draw(5_000), draw(50_000)], draw(50));
+    part.join_us = histogram(&[draw(5_000_000)], draw(3));
+    part.quality = Quality::ALL.map(|q| (q, draw(40))).into();
+    part.connected
+        .publishers
+        .truncate(usize::try_from(draw(11)).unwrap());
+    part.subscriptions_receiving = draw(60);
+    part.sent.frames_skipped = draw(40);
+    part.generator.tick_lag_us = histogram(&[draw(1_000), draw(70_000)], 100);
+    part.failures = BTreeMap::from([("ice_timeout".to_owned(), draw(3))]);
+    part
+}

@@ -1,0 +1,247 @@
+//! One tier's report: its rows, its figures, what decides it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::combined::{Figures, Judgement, ThresholdReport, Tier, VantageRow};
+use super::figures;
+use super::merge::TierMerge;
+use super::part::TierPart;
+use super::suspect::{Shortage, shortages};
+use super::verdict::{self, Baseline, Evidence};
+use crate::job::{Threshold, Vantage};
+use crate::load::{TierPlan, Verdict};
+
+/// The least part of the window that a vantage must have measured for its tier to hold, in
+/// percent: the edges of a window are found by a clock that is read once a tick.
+pub const MEASURED_PERCENT: f64 = 90.0;
+
+/// How many vantages a reason names before it counts the rest.
+const NAMED_MAX: usize = 3;
+
+/// One vantage's part with what follows from it alone.
+pub struct Measured<'a> {
+    part: &'a TierPart,
+    sums: TierMerge,
+    shortages: Vec<Shortage>,
+}
+
+impl<'a> Measured<'a> {
+    /// From a part that counts.
+    pub fn new(part: &'a TierPart) -> Self {
+        Self {
+            part,
+            sums: TierMerge::of(part),
+            shortages: shortages(part),
+        }
+    }
+
+    /// The part itself.
+    pub fn part(&self) -> &'a TierPart {
+        self.part
+    }
+
+    /// The part of the planned window that was measured, in percent.
+    fn measured_percent(&self) -> f64 {
+        let planned = self.part.window;
+        let measured = self.part.measured;
+        let whole = planned.to.saturating_since(planned.from).as_secs_f64();
+        let from = measured.from.max(planned.from);
+        let to = measured.to.min(planned.to);
+        let inside = to.saturating_since(from).as_secs_f64();
+        if whole > 0.0 {
+            inside * 100.0 / whole
+        } else {
+            0.0
+        }
+    }
+
+    /// Why good figures of this part prove nothing, if they don't.
+    fn gap(&self) -> Option<String> {
+        let vantage = &self.part.vantage;
+        let measured = self.measured_percent();
+        if measured < MEASURED_PERCENT {
+            return Some(format!(
+                "only {measured:.0} % of the window was measured at {vantage}"
+            ));
+        }
+        let less_load = self.shortages.iter().find(|s| s.lowers_load())?;
+        Some(format!("the prober itself {less_load} at {vantage}"))
+    }
+
+    fn row(&self, figures: Figures) -> VantageRow {
+        VantageRow {
+            vantage: self.part.vantage.clone(),
+            suspect: self.shortages.iter().map(ToString::to_string).collect(),
+            measured_percent: figures::rounded(self.measured_percent()),
+            figures,
+            generator: figures::generator(self.part),
+        }
+    }
+}
+
+/// Parts that count, by vantage.
+pub type Parts<'a> = BTreeMap<Vantage, Measured<'a>>;
+
+/// Who should have measured a tier.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected<'a> {
+    /// Their labels, as far as they are known.
+    pub labels: &'a BTreeSet<Vantage>,
+    /// How many they are, known or not.
+    pub count: u32,
+}
+
+/// The report of one tier. `baseline` is tier 0's parts.
+pub fn report(
+    plan: &TierPlan,
+    parts: &Parts,
+    baseline: &Parts,
+    expected: Expected,
+    thresholds: &[Threshold],
+) -> Tier {
+    let mut total = TierMerge::default();
+    for m in parts.values() {
+        total.merge(&m.sums);
+    }
+    let figures: BTreeMap<Vantage, Figures> = parts
+        .iter()
+        .map(|(v, m)| (v.clone(), figures::figures(&m.sums)))
+        .collect();
+    let gaps = gaps(parts, expected);
+    let thresholds: Vec<ThresholdReport> = thresholds
+        .iter()
+        .map(|t| threshold_report(t, plan.tier, parts, baseline, gaps.is_empty(), &total))
+        .collect();
+    let incomplete = (!gaps.is_empty()).then_some(Verdict::Unknown);
+    let verdict = Verdict::all(thresholds.iter().map(|t| t.verdict).chain(incomplete));
+    Tier {
+        tier: plan.tier,
+        subscribers: plan.subscribers,
+        window: plan.window,
+        verdict,
+        reasons: reasons(verdict, &thresholds, gaps),
+        vantages: total.vantages,
+        expected_vantages: expected.count,
+        suspect: parts
+            .iter()
+            .filter(|(_, m)| !m.shortages.is_empty())
+            .map(|(v, _)| v.clone())
+            .collect(),
+        started_apart_ms: started_apart_ms(parts),
+        worst: figures::worst(&figures),
+        across: figures::across(&figures),
+        figures: (total.vantages > 0).then(|| figures::figures(&total)),
+        thresholds,
+        rows: parts
+            .values()
+            .zip(figures.into_values())
+            .map(|(m, f)| m.row(f))
+            .collect(),
+    }
+}
+
+fn threshold_report(
+    threshold: &Threshold,
+    tier: u32,
+    parts: &Parts,
+    baseline: &Parts,
+    complete: bool,
+    total: &TierMerge,
+) -> ThresholdReport {
+    let vantages: BTreeMap<Vantage, Judgement> = parts
+        .iter()
+        .map(|(vantage, m)| {
+            let baseline = match baseline.get(vantage) {
+                _ if tier == 0 => Baseline::Itself,
+                Some(b) if b.shortages.is_empty() => Baseline::Fit(&b.sums),
+                Some(b) => Baseline::Suspect(&b.sums),
+                None => Baseline::Missing,
+            };
+            let evidence = Evidence {
+                own: &m.sums,
+                shortages: &m.shortages,
+                baseline,
+            };
+            (vantage.clone(), verdict::judge(threshold, evidence))
+        })
+        .collect();
+    let incomplete = (!complete).then_some(Verdict::Unknown);
+    ThresholdReport {
+        threshold: threshold.clone(),
+        verdict: Verdict::all(vantages.values().map(|j| j.verdict).chain(incomplete)),
+        measured: verdict::text(verdict::measure(threshold.metric, total)),
+        vantages,
+    }
+}
+
+/// Why a tier did not hold, in words.
+fn reasons(verdict: Verdict, thresholds: &[ThresholdReport], gaps: Vec<String>) -> Vec<String> {
+    let of = |wanted: Verdict| {
+        thresholds.iter().filter_map(move |t| {
+            let judged = t.vantages.iter().filter(|(_, j)| j.verdict == wanted);
+            let at: Vec<String> = judged.map(|(v, j)| at_vantage(v, j)).collect();
+            (!at.is_empty()).then(|| format!("{}: {}", t.threshold, some(&at)))
+        })
+    };
+    match verdict {
+        Verdict::Held => vec![],
+        Verdict::Failed => of(Verdict::Failed).collect(),
+        Verdict::Unknown => gaps.into_iter().chain(of(Verdict::Unknown)).collect(),
+    }
+}
+
+fn at_vantage(vantage: &Vantage, judgement: &Judgement) -> String {
+    let Judgement {
+        measured, bound, ..
+    } = judgement;
+    match &judgement.unknown_because {
+        Some(because) if measured == verdict::UNKNOWN => format!("{because} at {vantage}"),
+        Some(because) => format!("{measured} at {vantage}, where {because}"),
+        None => format!("{measured} at {vantage} (bound {bound})"),
+    }
+}
+
+/// The first few, and how many more.
+fn some(texts: &[String]) -> String {
+    let (named, rest) = texts.split_at(texts.len().min(NAMED_MAX));
+    let mut text = named.join("; ");
+    if !rest.is_empty() {
+        text.push_str(&format!("; and at {} more", rest.len()));
+    }
+    text
+}
+
+/// What keeps a tier from holding, whatever was measured.
+fn gaps(parts: &Parts, expected: Expected) -> Vec<String> {
+    missing(parts, expected)
+        .into_iter()
+        .chain(parts.values().filter_map(Measured::gap))
+        .collect()
+}
+
+/// Which vantages did not measure the tier.
+fn missing(parts: &Parts, expected: Expected) -> Option<String> {
+    let came = u32::try_from(parts.len()).unwrap_or(u32::MAX);
+    if came >= expected.count {
+        return None;
+    }
+    let lost: Vec<String> = expected
+        .labels
+        .iter()
+        .filter(|v| !parts.contains_key(*v))
+        .map(ToString::to_string)
+        .collect();
+    let mut text = format!("measured by {came} of {} vantages", expected.count);
+    if !lost.is_empty() {
+        text.push_str(&format!(", not by {}", some(&lost)));
+    }
+    Some(text)
+}
+
+fn started_apart_ms(parts: &Parts) -> Option<f64> {
+    let starts = || parts.values().map(|m| m.part.measured.from);
+    let (first, last) = (starts().min()?, starts().max()?);
+    Some(figures::rounded(
+        last.saturating_since(first).as_secs_f64() * 1e3,
+    ))
+}

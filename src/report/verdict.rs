@@ -1,0 +1,174 @@
+//! Whether a tier held: the job's thresholds on each vantage's own figures.
+//!
+//! Every vantage is judged by its own figures and against its own baseline, for a round trip
+//! from far away isn't the SFU's doing, and a region that breaks is a break, however many others
+//! hold. The figure over all vantages needs no judgement of its own: a share, a percentile or
+//! the worst quality of all together is never worse than the worst vantage's.
+//!
+//! - *failed*: at least one vantage that was fit to measure is over a threshold. Final, whatever
+//!   else is missing.
+//! - *held*: every expected vantage measured the whole window under the whole load, and meets
+//!   every threshold.
+//! - *unknown*: everything else.
+
+use std::fmt;
+
+use super::combined::Judgement;
+use super::figures;
+use super::merge::TierMerge;
+use super::suspect::Shortage;
+use crate::job::threshold::{Bound, Comparison, Metric, Statistic};
+use crate::job::{Quality, Threshold};
+use crate::load::Verdict;
+use crate::measure::Histogram;
+
+/// A measured figure with its unit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value {
+    /// Percent.
+    Percent(f64),
+    /// Milliseconds.
+    Millis(f64),
+    /// LiveKit's connection quality.
+    Quality(Quality),
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // Two decimals, unless that would turn a little into nothing.
+            Value::Percent(p) if *p > 0.0 && *p < 0.01 => write!(f, "{p:.4} %"),
+            Value::Percent(p) => write!(f, "{p:.2} %"),
+            Value::Millis(ms) => write!(f, "{ms:.1} ms"),
+            Value::Quality(q) => f.write_str(q.name()),
+        }
+    }
+}
+
+/// What a text says when nothing was measured.
+pub const UNKNOWN: &str = "unknown";
+
+/// A value's text, or [`UNKNOWN`].
+pub fn text(value: Option<Value>) -> String {
+    value.map_or_else(|| UNKNOWN.to_owned(), |v| v.to_string())
+}
+
+/// The figure that a threshold looks at; `None` without samples.
+pub fn measure(metric: Metric, m: &TierMerge) -> Option<Value> {
+    let percent = |p: Option<f64>| p.map(Value::Percent);
+    let time = |h: &Histogram, statistic| Some(Value::Millis(statistic_us(h, statistic)? / 1e3));
+    match metric {
+        Metric::Connected => percent(figures::connected_percent(m)),
+        Metric::Receiving => percent(figures::receiving_percent(m)),
+        Metric::Loss => percent(figures::loss_percent(m)),
+        Metric::Quality => figures::quality(m).map(Value::Quality),
+        Metric::Rtt(s) => time(&m.rtt_us, s),
+        Metric::Join(s) => time(&m.join_us, s),
+        Metric::Connect(s) => time(&m.connect_us, s),
+        Metric::TrackSubscribe(s) => time(&m.track_subscribe_us, s),
+        Metric::Jitter(s) => time(&m.jitter_us, s),
+    }
+}
+
+fn statistic_us(h: &Histogram, statistic: Statistic) -> Option<f64> {
+    match statistic {
+        Statistic::Percentile(p) => h.quantile(f64::from(p) / 100.0).map(|us| us as f64),
+        Statistic::Mean => h.mean(),
+        Statistic::Max => h.max().map(|us| us as f64),
+    }
+}
+
+/// What a vantage is judged by in one tier.
+#[derive(Clone, Copy, Debug)]
+pub struct Evidence<'a> {
+    /// Its own sums.
+    pub own: &'a TierMerge,
+    /// What its prober was short of.
+    pub shortages: &'a [Shortage],
+    /// What bounds are relative to.
+    pub baseline: Baseline<'a>,
+}
+
+/// What a vantage's relative bounds are relative to.
+#[derive(Clone, Copy, Debug)]
+pub enum Baseline<'a> {
+    /// This tier is the baseline itself: relative bounds hold once they are measured.
+    Itself,
+    /// The vantage's tier 0, measured by a prober that was fit to.
+    Fit(&'a TierMerge),
+    /// The vantage's tier 0, and its prober was short in it: its times may be overstated, so
+    /// that a bound derived from them can be broken, but not be kept.
+    Suspect(&'a TierMerge),
+    /// None was measured.
+    Missing,
+}
+
+/// Judge one threshold at one vantage.
+pub fn judge(threshold: &Threshold, evidence: Evidence) -> Judgement {
+    let value = measure(threshold.metric, evidence.own);
+    let bound = resolve(threshold, evidence.baseline);
+    let judged = |verdict, because: Option<String>| Judgement {
+        verdict,
+        measured: text(value),
+        bound: text(bound),
+        unknown_because: because,
+    };
+    let unknown = |because: &str| judged(Verdict::Unknown, Some(because.to_owned()));
+
+    let Some(measured) = value else {
+        return unknown("no samples");
+    };
+    let relative = matches!(threshold.bound, Bound::Baseline { .. });
+    let meets = match (bound, evidence.baseline) {
+        (_, Baseline::Itself) if relative => true,
+        (Some(bound), _) => match compare(measured, threshold.comparison, bound) {
+            Some(meets) => meets,
+            None => return unknown("value and bound have different units"),
+        },
+        (None, _) => return unknown("its baseline is unknown"),
+    };
+    let short: Vec<String> = evidence.shortages.iter().map(ToString::to_string).collect();
+    if !meets && !short.is_empty() {
+        return unknown(&format!("the prober itself {}", short.join(", ")));
+    }
+    if !meets {
+        return judged(Verdict::Failed, None);
+    }
+    if relative && matches!(evidence.baseline, Baseline::Suspect(_)) {
+        return unknown("the prober itself was short during its baseline");
+    }
+    judged(Verdict::Held, None)
+}
+
+/// What a threshold compares with at a vantage.
+fn resolve(threshold: &Threshold, baseline: Baseline) -> Option<Value> {
+    match threshold.bound {
+        Bound::Percent(p) => Some(Value::Percent(p)),
+        Bound::Millis(ms) => Some(Value::Millis(ms)),
+        Bound::Quality(q) => Some(Value::Quality(q)),
+        Bound::Baseline { factor, plus_ms } => match baseline {
+            Baseline::Fit(m) | Baseline::Suspect(m) => match measure(threshold.metric, m)? {
+                Value::Millis(ms) => Some(Value::Millis(ms * factor + plus_ms)),
+                _ => None,
+            },
+            Baseline::Itself | Baseline::Missing => None,
+        },
+    }
+}
+
+/// `None` when the two can't be compared.
+fn compare(value: Value, comparison: Comparison, bound: Value) -> Option<bool> {
+    let order = match (value, bound) {
+        (Value::Percent(a), Value::Percent(b)) | (Value::Millis(a), Value::Millis(b)) => {
+            a.partial_cmp(&b)?
+        }
+        (Value::Quality(a), Value::Quality(b)) => a.cmp(&b),
+        _ => return None,
+    };
+    Some(match comparison {
+        Comparison::Less => order.is_lt(),
+        Comparison::LessOrEqual => order.is_le(),
+        Comparison::Greater => order.is_gt(),
+        Comparison::GreaterOrEqual => order.is_ge(),
+    })
+}
