@@ -26,8 +26,8 @@ pub use key::{Key, KeyError};
 pub use memory::{MemoryStore, Now};
 pub use probe::{Capabilities, Finding, probe};
 pub use s3::{
-    Addressing, DateSample, DateSamples, Endpoint, EndpointError, Patience, S3Settings, S3Store,
-    SettingsError, StaticCredentials,
+    Addressing, DateSamples, Endpoint, EndpointError, Patience, S3Settings, S3Store, SettingsError,
+    StaticCredentials,
 };
 pub use settle::{Next, Settled, Settling, create_settled};
 

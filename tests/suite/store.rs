@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
+use muster::clock::{Estimate, OffsetInterval};
 use muster::job::Timestamp;
 use muster::local::EmbeddedBucket;
 use muster::secret::Secret;
@@ -270,18 +271,15 @@ async fn s3_contract(settings: S3Settings, other_prefix: &str) {
 
     let samples = store.dates().take();
     assert!(samples.len() > 100, "{} samples", samples.len());
-    for sample in samples {
-        // One machine, one clock: the interval must hold it.
-        assert!(sample.sent <= sample.received, "{sample:?}");
-        assert!(
-            sample.date_s * 1_000_000 <= sample.received.as_micros(),
-            "{sample:?}"
-        );
-        assert!(
-            (sample.date_s + 1) * 1_000_000 > sample.sent.as_micros(),
-            "{sample:?}"
-        );
+    let mut offset = Estimate::unknown();
+    for sample in &samples {
+        // One machine, one clock: each interval must hold zero.
+        let seen = OffsetInterval::of(sample).expect("answered after it was asked");
+        assert!(seen.lo_us <= 0 && seen.hi_us >= 0, "{sample:?}");
+        offset.add(sample);
     }
+    let offset = offset.at(wall_clock()()).expect("known");
+    assert!(offset.lo_us <= 0 && offset.hi_us >= 0, "{offset:?}");
     assert_eq!(store.dates().take(), []);
 }
 

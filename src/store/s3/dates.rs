@@ -12,28 +12,16 @@ use aws_sdk_s3::error::BoxError;
 use aws_sdk_s3::primitives::{DateTime, DateTimeFormat};
 use aws_smithy_types::config_bag::{Storable, StoreReplace};
 
+use crate::clock::Sample;
 use crate::job::Timestamp;
 use crate::store::Now;
 
-/// One answer of the store, with the local times around it.
-///
-/// The store read its clock between the two: it showed at least `date_s` and less than
-/// `date_s + 1` seconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DateSample {
-    /// Local time before the request was sent.
-    pub sent: Timestamp,
-    /// The answer's `Date`, in whole seconds since the Unix epoch (RFC 9110 section 6.6.1).
-    pub date_s: i64,
-    /// Local time after the answer's head arrived.
-    pub received: Timestamp,
-}
-
-/// The latest [`DateSample`]s of a store, the oldest dropped first. Clones share them.
+/// The latest readings of a store's clock, from the `Date` of each of its answers; the oldest are
+/// dropped first. Clones share them.
 #[derive(Clone)]
 pub struct DateSamples {
     now: Now,
-    samples: Arc<Mutex<VecDeque<DateSample>>>,
+    samples: Arc<Mutex<VecDeque<Sample>>>,
 }
 
 /// An interval gets no narrower by more samples than this.
@@ -48,12 +36,12 @@ impl DateSamples {
     }
 
     /// Takes what has come in since the last call.
-    pub fn take(&self) -> Vec<DateSample> {
+    pub fn take(&self) -> Vec<Sample> {
         let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
         samples.drain(..).collect()
     }
 
-    fn add(&self, sample: DateSample) {
+    fn add(&self, sample: Sample) {
         let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
         if samples.len() == MAX_SAMPLES {
             samples.pop_front();
@@ -104,11 +92,7 @@ impl Intercept for DateSamples {
             .get("date")
             .and_then(|text| DateTime::from_str(text, DateTimeFormat::HttpDate).ok());
         if let (Some(Sent(sent)), Some(date)) = (bag.load::<Sent>(), date) {
-            self.add(DateSample {
-                sent: *sent,
-                date_s: date.secs(),
-                received,
-            });
+            self.add(Sample::date(*sent, date.secs(), received));
         }
         Ok(())
     }

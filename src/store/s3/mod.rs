@@ -12,7 +12,7 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use bytes::{Bytes, BytesMut};
 
-pub use dates::{DateSample, DateSamples};
+pub use dates::DateSamples;
 pub use endpoint::{Endpoint, EndpointError};
 pub use settings::{Addressing, Patience, S3Settings, SettingsError, StaticCredentials};
 
