@@ -65,6 +65,18 @@ impl Estimate {
         Some(best.aged(age, MAX_DRIFT_PPM))
     }
 
+    /// The offset as known at a local time. Without a sample, local time stands in for the other
+    /// clock: for decisions that must be taken all the same.
+    pub fn assumed(&self, now: Timestamp) -> OffsetInterval {
+        self.at(now)
+            .unwrap_or(OffsetInterval { lo_us: 0, hi_us: 0 })
+    }
+
+    /// Whether the other clock surely shows `t` or later.
+    pub fn surely_past(&self, now: Timestamp, t: Timestamp) -> bool {
+        self.assumed(now).latest_local(t) <= now
+    }
+
     /// How long ago the last sample came in.
     pub fn age(&self, now: Timestamp) -> Option<Duration> {
         self.best.map(|(_, then)| now.saturating_since(then))

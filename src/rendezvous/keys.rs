@@ -123,11 +123,11 @@ impl Folder {
     pub fn list(self, run: &RunId) -> List {
         List::all(format!("{RUNS}{run}/{}/", self.name()))
     }
-}
 
-/// All claims to one slot.
-pub fn list_slots_of(run: &RunId, vantage: &Vantage) -> List {
-    List::all(format!("{RUNS}{run}/slots/{vantage}."))
+    /// What in it is one vantage's ([`Folder::Tiers`] has a folder for each instead).
+    pub fn list_of(self, run: &RunId, vantage: &Vantage) -> List {
+        List::all(format!("{RUNS}{run}/{}/{vantage}.", self.name()))
+    }
 }
 
 /// Everything of a run.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::OffsetInterval;
 use crate::job::{ClaimId, RunId, Timestamp, Vantage, WriteId};
 use crate::load::TierPlan;
+use crate::report::combined::Rejection;
 
 /// `slots/{vantage}.{k}.json`: a prober's claim, before anything else is done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +60,9 @@ pub struct Ready {
     pub bucket_offset: Option<OffsetInterval>,
     /// When the prober must have ended (a function's deadline), by its own clock.
     pub must_end_by: Option<Timestamp>,
+    /// Why it can't take part, if it can't.
+    #[serde(default)]
+    pub unfit: Option<String>,
 }
 
 /// One slot of a started run.
@@ -142,6 +146,58 @@ pub struct Abort {
     pub schema: u32,
     /// Tells this write from another.
     pub write_id: WriteId,
+    /// The run.
+    pub run: RunId,
     /// Who asked, in words.
     pub reason: String,
+}
+
+/// `inputs.{r}.json`: what revision r of the combined report counts. Together with the job, the
+/// start and the parts that it names, it decides every byte of the report.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Inputs {
+    /// Major version of the schema.
+    pub schema: u32,
+    /// Tells this write from another.
+    pub write_id: WriteId,
+    /// The run.
+    pub run: RunId,
+    /// Which revision, from 1.
+    pub revision: u32,
+    /// The job.
+    pub job: Frozen,
+    /// The start decision, if there was one.
+    pub start: Option<Frozen>,
+    /// Why the run was cancelled, if it was.
+    pub cancelled: Option<String>,
+    /// Why it was aborted, if it was.
+    pub aborted: Option<String>,
+    /// Each object that counts, by key.
+    pub parts: BTreeMap<String, Frozen>,
+    /// Each object that doesn't, with its reason.
+    pub rejected: Vec<Rejection>,
+    /// What else was known of each vantage.
+    pub vantages: BTreeMap<Vantage, VantageSeen>,
+}
+
+/// An object's bytes, by their digest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Frozen {
+    /// SHA-256 (FIPS 180-4) of the body, in lower-case hex.
+    pub sha256: String,
+    /// Its size in bytes.
+    pub bytes: u64,
+}
+
+/// What the bucket says of a vantage beside its parts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VantageSeen {
+    /// The claim that counts.
+    pub claim: Option<ClaimId>,
+    /// It became ready.
+    pub ready: bool,
+    /// When its last heartbeat was stored, by the bucket's clock.
+    pub last_heartbeat: Option<Timestamp>,
+    /// What it was doing then, or why it could not take part.
+    pub last_phase: Option<String>,
 }

@@ -1,0 +1,550 @@
+//! The coordinator's decisions: write the job, wait for the slots, decide the start, watch until
+//! all is in that will be waited for.
+
+mod watch;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use self::watch::Watch;
+pub(super) use self::watch::claims;
+use super::admission::{self, Verdict};
+use super::document;
+use super::exchange::{Errand, Reply, Request, start_lead};
+use super::keys::{Item, RunKey, list_run};
+use super::objects::{Abort, Decision, Ready, ReferenceClock, Slot, Start, StartDocument};
+use super::progress::Progress;
+use super::roster::{Call, Gathered, entries};
+use super::{LEASE, RendezvousError};
+use crate::clock::{Estimate, OffsetInterval, Sample};
+use crate::job::{Fleet, Job, SCHEMA_MAJOR, START_LEAD, Timestamp, Vantage, Workload, WriteId};
+use crate::load::schedule;
+use crate::store::{Listing, Settled, StoreError};
+
+/// How often the slots are looked at.
+const GATHER_EVERY: Duration = Duration::from_millis(500);
+/// How long after a failed request the next try comes.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// What a coordinator hears.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Time has passed.
+    Wake,
+    /// The bucket answered.
+    Replied(Reply),
+    /// The bucket's clock was read.
+    Clock(Sample),
+    /// The user wants the run to end, for this reason.
+    Abort(String),
+}
+
+/// What a coordinator wants done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Ask the bucket.
+    Ask(Request),
+    /// Show it.
+    Tell(Progress),
+}
+
+/// How a coordination ends.
+#[derive(Clone, Debug, PartialEq)]
+pub enum End {
+    /// The start is fixed and in the bucket; the rest happens without the coordinator.
+    Detached(Box<Start>),
+    /// All is in that will be waited for: finalize.
+    Over {
+        /// The start.
+        start: Box<Start>,
+        /// Why the run was aborted, if it was.
+        aborted: Option<String>,
+    },
+    /// The run does not take place.
+    Failed(RendezvousError),
+}
+
+/// What to do with the run's room now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cleanup {
+    /// Delete it: the run created it, and all its participants have left.
+    Delete(String),
+    /// Leave it.
+    Leave(&'static str),
+}
+
+/// How to coordinate.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// End as soon as a fixed start is in the bucket.
+    pub detach: bool,
+    /// Makes write ids, different for each coordinator.
+    pub seed: u64,
+}
+
+/// A coordinator.
+#[derive(Debug)]
+pub struct Coordinator {
+    job: Job,
+    settings: Settings,
+    bucket: Estimate,
+    begun: Timestamp,
+    phase: Phase,
+    abort: Option<String>,
+    write_job: Errand,
+    look: Errand,
+    decide: Errand,
+    reads: BTreeSet<RunKey>,
+    gathered: Gathered,
+    writes: u64,
+    out: VecDeque<Action>,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Writing,
+    Gathering,
+    Deciding,
+    Watching(Box<Watch>),
+    Ended(End),
+}
+
+impl Coordinator {
+    /// A coordinator of this job.
+    pub fn new(job: Job, settings: Settings, now: Timestamp) -> Self {
+        Coordinator {
+            job,
+            settings,
+            bucket: Estimate::unknown(),
+            begun: now,
+            phase: Phase::Writing,
+            abort: None,
+            write_job: Errand::at(now),
+            look: Errand::IDLE,
+            decide: Errand::IDLE,
+            reads: BTreeSet::new(),
+            gathered: Gathered::default(),
+            writes: 0,
+            out: VecDeque::new(),
+        }
+    }
+
+    /// The job, which is the bucket's if the run had one already.
+    pub fn job(&self) -> &Job {
+        &self.job
+    }
+
+    /// Takes an event in; what to do comes out.
+    pub fn handle(&mut self, now: Timestamp, event: Event) -> Vec<Action> {
+        match event {
+            Event::Wake => {}
+            Event::Clock(sample) => self.bucket.add(&sample),
+            Event::Abort(reason) => self.abort = Some(reason),
+            Event::Replied(reply) => self.replied(now, reply),
+        }
+        self.act(now);
+        self.out.drain(..).collect()
+    }
+
+    /// When to wake it, if nothing happens before.
+    pub fn wake_at(&self) -> Option<Timestamp> {
+        match &self.phase {
+            Phase::Ended(_) => None,
+            Phase::Watching(watch) => watch.wake_at(),
+            _ => [self.write_job, self.look, self.decide]
+                .iter()
+                .filter_map(Errand::wake_at)
+                .min(),
+        }
+    }
+
+    /// How it ended, if it has.
+    pub fn end(&self) -> Option<&End> {
+        match &self.phase {
+            Phase::Ended(end) => Some(end),
+            _ => None,
+        }
+    }
+
+    /// What to do with the room once it has ended.
+    pub fn cleanup(&self) -> Cleanup {
+        let Workload::SharedRoom {
+            room,
+            existing_room,
+            ..
+        } = &self.job.workload;
+        if *existing_room {
+            return Cleanup::Leave("it existed before the run");
+        }
+        match self.end() {
+            Some(End::Over { .. } | End::Failed(_)) => Cleanup::Delete(room.clone()),
+            Some(End::Detached(_)) => Cleanup::Leave("the run goes on without the coordinator"),
+            None => Cleanup::Leave("participants may be in it"),
+        }
+    }
+
+    fn act(&mut self, now: Timestamp) {
+        match &mut self.phase {
+            Phase::Writing => {
+                if let Some(reason) = &self.abort
+                    && self.write_job.wake_at().is_some()
+                {
+                    self.end_with(End::Failed(RendezvousError::Cancelled {
+                        run: self.job.run.clone(),
+                        reason: reason.clone(),
+                    }));
+                } else if self.write_job.start(now) {
+                    let body = document::write(&self.job);
+                    self.create(Item::Job, body);
+                }
+            }
+            Phase::Gathering => self.gather(now),
+            Phase::Deciding => {
+                if self.decide.start(now) {
+                    if self.must_wait(now) {
+                        self.phase = Phase::Gathering;
+                        self.look = Errand::at(now);
+                    } else {
+                        self.write_start(now);
+                    }
+                }
+            }
+            Phase::Watching(watch) => {
+                if let Some(reason) = self.abort.take() {
+                    watch.abort(now, reason);
+                }
+                let asked = watch.act(now, &self.bucket);
+                self.out.extend(asked);
+                if let Some(aborted) = watch.over() {
+                    let start = Box::new(watch.start().clone());
+                    self.out.push_back(Action::Tell(Progress::Finalizing));
+                    self.end_with(End::Over { start, aborted });
+                }
+            }
+            Phase::Ended(_) => {}
+        }
+    }
+
+    fn gather(&mut self, now: Timestamp) {
+        if !self.must_wait(now) {
+            self.phase = Phase::Deciding;
+            self.decide = Errand::at(now);
+            return self.act(now);
+        }
+        if self.look.start(now) {
+            self.ask(Request::List(list_run(&self.job.run)));
+        }
+    }
+
+    fn must_wait(&self, now: Timestamp) -> bool {
+        self.abort.is_none() && self.job.times.start_at.is_none() && self.called(now) == Call::Wait
+    }
+
+    fn called(&self, now: Timestamp) -> Call {
+        // Better a moment too long than a slot too few: the wait is over when it surely is.
+        let over = self.bucket.surely_past(now, self.job.times.accept_until);
+        let silent = self.bucket.assumed(now).to_other(now) - LEASE;
+        self.gathered.call(&self.job.fleet, over, silent)
+    }
+
+    fn write_start(&mut self, now: Timestamp) {
+        let decision = match &self.abort {
+            Some(reason) => Decision::Cancel {
+                reason: reason.clone(),
+            },
+            None => self.decide(now),
+        };
+        let document = StartDocument {
+            schema: SCHEMA_MAJOR,
+            write_id: self.write_id(),
+            run: self.job.run.clone(),
+            decision,
+        };
+        let body = document::write(&document);
+        self.create(Item::Start, body);
+    }
+
+    fn decide(&self, now: Timestamp) -> Decision {
+        if let Some(start_at) = self.job.times.start_at {
+            let named = match &self.job.fleet {
+                Fleet::Vantages(named) => named.iter().map(|v| (v.clone(), None)).collect(),
+                Fleet::Expect(_) => BTreeMap::new(),
+            };
+            return Decision::Start(Start {
+                roster: entries(named),
+                start_at,
+                tiers: schedule(&self.job, start_at),
+                reference: ReferenceClock::Bucket,
+            });
+        }
+        match self.called(now) {
+            Call::Start(roster) => {
+                let bucket_now = self.bucket.assumed(now).to_other(now);
+                let waited = self
+                    .gathered
+                    .ready_since(&roster)
+                    .map_or(Duration::ZERO, |since| bucket_now.saturating_since(since));
+                // The hard deadline counts on a start no later than this.
+                let latest = self.job.times.start_by + START_LEAD;
+                let at = (bucket_now + start_lead(waited).max(START_LEAD)).min(latest);
+                let (reference, offset) = self.gathered.reference(&roster);
+                let start_at = offset.to_other(at);
+                Decision::Start(Start {
+                    roster: entries(roster.into_iter().map(|(v, c)| (v, Some(c))).collect()),
+                    start_at,
+                    tiers: schedule(&self.job, start_at),
+                    reference,
+                })
+            }
+            call => Decision::Cancel {
+                reason: self.no_start(call).to_string(),
+            },
+        }
+    }
+
+    fn no_start(&self, call: Call) -> RendezvousError {
+        let run = self.job.run.clone();
+        match call {
+            Call::NobodyReady(reasons) => RendezvousError::NobodyReady { run, reasons },
+            _ => RendezvousError::NobodyCame {
+                run,
+                waited: self
+                    .job
+                    .times
+                    .accept_until
+                    .saturating_since(self.job.created_at),
+            },
+        }
+    }
+
+    fn replied(&mut self, now: Timestamp, reply: Reply) {
+        if let Phase::Watching(watch) = &mut self.phase {
+            let told = watch.replied(now, reply, &self.bucket);
+            self.out.extend(told);
+            return;
+        }
+        match reply {
+            Reply::Created(key, answer) if key.item == Item::Job => self.job_written(now, answer),
+            Reply::Created(key, answer) if key.item == Item::Start => {
+                self.decide.answered();
+                match answer {
+                    // Its time of storing decides whether it counts, so it is read back.
+                    Ok(Settled::Mine) => self.ask(Request::Read(key)),
+                    Ok(Settled::Theirs(object)) => {
+                        self.started(now, &key, &object.body, object.last_modified);
+                    }
+                    Err(e) => self.retry_decision(now, &e),
+                }
+            }
+            Reply::Read(key, answer) if key.item == Item::Start => match answer {
+                Ok(object) => self.started(now, &key, &object.body, object.last_modified),
+                Err(e) => self.retry_decision(now, &e),
+            },
+            Reply::Listed(_, answer) => {
+                self.look.answered();
+                self.look.again(now + GATHER_EVERY);
+                match answer {
+                    Ok(listing) => self.listed(&listing),
+                    Err(e) => self.trouble(&e),
+                }
+            }
+            Reply::Read(key, Ok(object)) => {
+                self.reads.remove(&key);
+                self.learned(key, &object.body, object.last_modified);
+            }
+            Reply::Read(key, Err(e)) => {
+                // The next listing asks again.
+                self.reads.remove(&key);
+                self.trouble(&e);
+            }
+            Reply::Created(..) | Reply::Overwritten(..) => {}
+        }
+    }
+
+    fn job_written(&mut self, now: Timestamp, answer: Result<Settled, StoreError>) {
+        self.write_job.answered();
+        match answer {
+            Ok(settled) => {
+                if let Settled::Theirs(object) = settled {
+                    // The run exists: this coordinator joins it instead of starting another.
+                    let key = RunKey::new(&self.job.run, Item::Job);
+                    match document::read::<Job>(&key, &object.body) {
+                        Ok(job) => self.job = job,
+                        Err(e) => return self.end_with(End::Failed(e)),
+                    }
+                }
+                let run = self.job.run.clone();
+                self.out
+                    .push_back(Action::Tell(Progress::JobWritten { run }));
+                self.phase = Phase::Gathering;
+                self.look = Errand::at(now);
+            }
+            Err(e) => self.end_with(End::Failed(e.into())),
+        }
+    }
+
+    fn retry_decision(&mut self, now: Timestamp, e: &StoreError) {
+        self.trouble(e);
+        // Past the hard deadline nobody can start any more, whatever stands in the bucket.
+        if self.bucket.surely_past(now, self.job.times.hard_deadline) {
+            return self.end_with(End::Failed(e.clone().into()));
+        }
+        self.decide = Errand::at(now + RETRY_AFTER);
+    }
+
+    fn started(&mut self, now: Timestamp, key: &RunKey, body: &[u8], stored: Timestamp) {
+        let document = match document::read::<StartDocument>(key, body) {
+            Ok(document) => document,
+            Err(e) => return self.end_with(End::Failed(e)),
+        };
+        match admission::verdict(&document, stored, &self.job) {
+            Verdict::Cancelled(reason) => {
+                let run = self.job.run.clone();
+                let error = match self.called(now) {
+                    call @ (Call::NobodyCame | Call::NobodyReady(_)) if self.abort.is_none() => {
+                        self.no_start(call)
+                    }
+                    _ => RendezvousError::Cancelled { run, reason },
+                };
+                self.end_with(End::Failed(error));
+            }
+            Verdict::Start(start) => {
+                let offset = match start.reference {
+                    ReferenceClock::Bucket => OffsetInterval { lo_us: 0, hi_us: 0 },
+                    ReferenceClock::Sfu => {
+                        let roster = start.roster.iter();
+                        let named = roster.filter_map(|(v, e)| Some((v.clone(), e.claim.clone()?)));
+                        self.gathered.reference(&named.collect()).1
+                    }
+                };
+                let local = self
+                    .bucket
+                    .assumed(now)
+                    .to_local(offset.to_local(start.start_at));
+                self.out.push_back(Action::Tell(Progress::Started {
+                    start: start.clone(),
+                    local,
+                }));
+                if self.settings.detach {
+                    self.end_with(End::Detached(start));
+                } else {
+                    let seed = self.settings.seed;
+                    let watch = Watch::new(self.job.clone(), *start, offset, seed, now);
+                    self.phase = Phase::Watching(Box::new(watch));
+                }
+            }
+        }
+    }
+
+    fn listed(&mut self, listing: &Listing) {
+        for entry in &listing.objects {
+            let Ok(key) = entry.key.parse::<RunKey>() else {
+                continue;
+            };
+            match &key.item {
+                Item::Slot(vantage, k) => {
+                    let slot = (vantage.clone(), *k);
+                    if self
+                        .gathered
+                        .claims
+                        .insert(slot, entry.last_modified)
+                        .is_none()
+                    {
+                        self.read(key);
+                    }
+                }
+                Item::Ready(claim) if !self.gathered.ready.contains_key(claim) => self.read(key),
+                Item::Live(vantage) => {
+                    let at = entry.last_modified;
+                    self.gathered.live.insert(vantage.clone(), at);
+                }
+                Item::Abort if self.abort.is_none() => {
+                    self.abort = Some("abort.json was written".to_owned());
+                    self.read(key);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn read(&mut self, key: RunKey) {
+        if self.reads.insert(key.clone()) {
+            self.ask(Request::Read(key));
+        }
+    }
+
+    fn learned(&mut self, key: RunKey, body: &[u8], stored: Timestamp) {
+        match &key.item {
+            Item::Slot(..) => {
+                if let Ok(slot) = document::read::<Slot>(&key, body) {
+                    self.out.push_back(Action::Tell(Progress::Claimed {
+                        vantage: slot.vantage,
+                        claim: slot.claim,
+                    }));
+                }
+            }
+            Item::Ready(claim) => {
+                let Ok(ready) = document::read::<Ready>(&key, body) else {
+                    return;
+                };
+                let (vantage, unfit) = (ready.vantage.clone(), ready.unfit.clone());
+                self.gathered.ready.insert(claim.clone(), (ready, stored));
+                let progress = match unfit {
+                    Some(reason) => Progress::Unfit { vantage, reason },
+                    None => self.ready_count(vantage),
+                };
+                self.out.push_back(Action::Tell(progress));
+            }
+            Item::Abort => {
+                if let Ok(abort) = document::read::<Abort>(&key, body) {
+                    self.abort = Some(abort.reason);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn ready_count(&self, vantage: Vantage) -> Progress {
+        let fleet = &self.job.fleet;
+        Progress::Ready {
+            vantage,
+            ready: self.gathered.fit_count(fleet, Timestamp::from_micros(0)),
+            expected: fleet.size(),
+        }
+    }
+
+    fn write_id(&mut self) -> WriteId {
+        self.writes += 1;
+        write_id(self.settings.seed, self.writes)
+    }
+
+    fn create(&mut self, item: Item, body: Result<bytes::Bytes, RendezvousError>) {
+        match body {
+            Ok(body) => self.ask(Request::Create(RunKey::new(&self.job.run, item), body)),
+            Err(e) => self.end_with(End::Failed(e)),
+        }
+    }
+
+    fn ask(&mut self, request: Request) {
+        self.out.push_back(Action::Ask(request));
+    }
+
+    fn trouble(&mut self, e: &StoreError) {
+        let what = e.to_string();
+        self.out.push_back(Action::Tell(Progress::Trouble { what }));
+    }
+
+    fn end_with(&mut self, end: End) {
+        self.phase = Phase::Ended(end);
+    }
+
+    /// How long it has been at it.
+    pub fn age(&self, now: Timestamp) -> Duration {
+        now.saturating_since(self.begun)
+    }
+}
+
+/// The `n`-th write id of the process that drew `seed`.
+pub(super) fn write_id(seed: u64, n: u64) -> WriteId {
+    WriteId::from_u64(super::chance::mix(seed ^ super::chance::mix(n)))
+}

@@ -1,0 +1,174 @@
+//! Reading and writing a run's documents: the schema's version first, then the place it belongs to.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::RendezvousError;
+use super::keys::{Item, RunKey};
+use super::objects::{Abort, Frozen, Inputs, Live, Ready, Slot, StartDocument};
+use crate::job::{Job, RunId, SCHEMA_MAJOR};
+use crate::report::part::{ReportPart, TierPart};
+
+/// A document with a schema version and a place of its own.
+pub trait Document: Serialize + DeserializeOwned {
+    /// The run that it says it belongs to.
+    fn run(&self) -> &RunId;
+
+    /// Whether it says it is the object at this key: a copy from elsewhere is not.
+    fn is_at(&self, item: &Item) -> bool;
+}
+
+/// Reads a document from the body found at `key`. Unknown fields are ignored.
+///
+/// # Errors
+/// [`RendezvousError::TooNew`] for another major version, else [`RendezvousError::Malformed`].
+pub fn read<T: Document>(key: &RunKey, body: &[u8]) -> Result<T, RendezvousError> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        schema: u32,
+    }
+    let malformed = |why: String| RendezvousError::Malformed {
+        key: key.to_string(),
+        why,
+    };
+    let Versioned { schema } =
+        serde_json::from_slice(body).map_err(|e| malformed(e.to_string()))?;
+    if schema > SCHEMA_MAJOR {
+        return Err(RendezvousError::TooNew {
+            key: key.to_string(),
+            schema,
+        });
+    }
+    if schema < SCHEMA_MAJOR {
+        return Err(malformed(format!("schema {schema} was never written")));
+    }
+    let document: T = serde_json::from_slice(body).map_err(|e| malformed(e.to_string()))?;
+    if *document.run() != key.run || !document.is_at(&key.item) {
+        return Err(malformed("it was written for another place".to_owned()));
+    }
+    Ok(document)
+}
+
+/// A document's body.
+///
+/// # Errors
+/// Never for muster's own types; a number that JSON can't write would be one.
+pub fn write<T: Document>(document: &T) -> Result<Bytes, RendezvousError> {
+    serde_json::to_vec(document)
+        .map(Bytes::from)
+        .map_err(|e| RendezvousError::Malformed {
+            key: document.run().to_string(),
+            why: e.to_string(),
+        })
+}
+
+/// A body's digest.
+pub fn frozen(body: &[u8]) -> Frozen {
+    let hex = digest(&SHA256, body)
+        .as_ref()
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect();
+    Frozen {
+        sha256: hex,
+        bytes: body.len() as u64,
+    }
+}
+
+macro_rules! document {
+    ($type:ty, |$this:ident, $item:ident| $is_at:expr) => {
+        impl Document for $type {
+            fn run(&self) -> &RunId {
+                &self.run
+            }
+            fn is_at(&self, $item: &Item) -> bool {
+                let $this = self;
+                $is_at
+            }
+        }
+    };
+}
+
+document!(Job, |_this, item| matches!(item, Item::Job));
+document!(StartDocument, |_this, item| matches!(item, Item::Start));
+document!(Abort, |_this, item| matches!(item, Item::Abort));
+document!(Slot, |this, item| matches!(item, Item::Slot(v, k)
+    if *v == this.vantage && *v == this.claim.vantage() && *k == this.claim.k()));
+document!(Ready, |this, item| matches!(item, Item::Ready(c)
+    if *c == this.claim && this.vantage == c.vantage()));
+document!(
+    Live,
+    |this, item| matches!(item, Item::Live(v) if *v == this.vantage)
+);
+document!(TierPart, |this, item| matches!(item, Item::Tier(v, n)
+    if *v == this.vantage && *n == this.tier));
+document!(ReportPart, |this, item| matches!(item, Item::Report(v)
+    if *v == this.vantage && this.tiers.iter().all(|t| t.vantage == *v && t.claim == this.claim && t.run == this.run)));
+document!(
+    Inputs,
+    |this, item| matches!(item, Item::Inputs(r) if r.0 == this.revision)
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::{ClaimId, WriteId};
+
+    fn slot() -> (RunKey, Slot) {
+        let vantage = "iad".parse().unwrap();
+        let run = "r1".parse().unwrap();
+        let slot = Slot {
+            schema: SCHEMA_MAJOR,
+            write_id: WriteId::from_u64(1),
+            claim: ClaimId::new(&vantage, 0, 7),
+            build: "test".into(),
+            run,
+            vantage,
+        };
+        let key = RunKey::new(&slot.run, Item::Slot(slot.vantage.clone(), 0));
+        (key, slot)
+    }
+
+    #[test]
+    fn unknown_fields_are_ignored_and_other_majors_refused() {
+        let (key, slot) = slot();
+        let mut json = serde_json::to_value(&slot).unwrap();
+        json["shoe_size"] = 43.into();
+        let text = json.to_string();
+        assert_eq!(read::<Slot>(&key, text.as_bytes()), Ok(slot));
+        json["schema"] = 2.into();
+        let e = read::<Slot>(&key, json.to_string().as_bytes()).unwrap_err();
+        assert!(matches!(e, RendezvousError::TooNew { schema: 2, .. }));
+        assert!(read::<Slot>(&key, b"{").is_err());
+    }
+
+    #[test]
+    fn a_copy_from_elsewhere_is_none() {
+        let (key, slot) = slot();
+        let body = write(&slot).unwrap();
+        for item in [
+            Item::Slot("sjc".parse().unwrap(), 0),
+            Item::Slot("iad".parse().unwrap(), 1),
+        ] {
+            assert!(read::<Slot>(&RunKey::new(&slot.run, item), &body).is_err());
+        }
+        let other = RunKey::new(&"r2".parse().unwrap(), key.item.clone());
+        assert!(read::<Slot>(&other, &body).is_err());
+        assert!(read::<Slot>(&key, &body).is_ok());
+    }
+
+    #[test]
+    fn a_digest_is_sha_256() {
+        // FIPS 180-4's example "abc".
+        let f = frozen(b"abc");
+        assert_eq!(
+            (f.sha256.as_str(), f.bytes),
+            (
+                "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+                3
+            )
+        );
+    }
+}

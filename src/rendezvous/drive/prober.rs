@@ -1,0 +1,189 @@
+//! Drives a prober and its load.
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::Bucket;
+use crate::clock::{self, Sample};
+use crate::job::{Job, RunId, Timestamp, Vantage, Workload};
+use crate::prober::{LoadContext, LoadPlan, LocalTier, RunningLoad, self_test, start_load};
+use crate::rendezvous::RendezvousError;
+use crate::rendezvous::exchange::Reply;
+use crate::rendezvous::prober::{Action, Ended, Event, Orders, Prober, Settings, Tested};
+use crate::rendezvous::progress::ProberProgress;
+
+/// How to probe.
+#[derive(Debug)]
+pub struct ProberOptions {
+    /// The run, or the newest one that accepts.
+    pub run: Option<RunId>,
+    /// The label.
+    pub vantage: Vantage,
+    /// How long to look for a run and to wait for its start.
+    pub timeout: Duration,
+    /// When the process must have ended (a function's deadline), in local time.
+    pub must_end_by: Option<Timestamp>,
+    /// muster's version and revision.
+    pub build: String,
+    /// A random number, drawn for this process.
+    pub seed: u64,
+    /// Hears what happens.
+    pub progress: mpsc::UnboundedSender<ProberProgress>,
+    /// Becomes `true` when the prober is to end.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// Probes: from finding the run to the report in the bucket. On return no participant is left.
+///
+/// # Errors
+/// When the prober took no part in a run, or its report could not be stored.
+pub async fn run_prober(
+    bucket: &Bucket,
+    context: LoadContext,
+    options: ProberOptions,
+) -> Result<Ended, RendezvousError> {
+    let vantage = options.vantage.clone();
+    let settings = Settings {
+        run: options.run,
+        vantage: options.vantage,
+        timeout: options.timeout,
+        must_end_by: options.must_end_by,
+        build: options.build,
+        place: bucket.place(),
+        seed: options.seed,
+    };
+    let mut stop = options.stop;
+    let mut listening = true;
+    let mut machine = Prober::new(settings, clock::now());
+    let mut hands = Hands {
+        bucket: bucket.clone(),
+        context,
+        vantage,
+        progress: options.progress,
+        asked: JoinSet::new(),
+        tested: JoinSet::new(),
+        load: None,
+    };
+    let mut event = Event::Wake;
+    loop {
+        for sample in bucket.clock() {
+            hands.perform(machine.handle(clock::now(), Event::Clock(sample)));
+        }
+        hands.perform(machine.handle(clock::now(), event));
+        if let Some(end) = machine.end() {
+            if let Some(load) = hands.load.take() {
+                load.finished().await;
+            }
+            return end.clone();
+        }
+        let wake_at = machine.wake_at();
+        event = tokio::select! {
+            event = hands.hear() => event,
+            () = super::wait_until(wake_at) => Event::Wake,
+            changed = stop.changed(), if listening => {
+                listening = changed.is_ok();
+                if *stop.borrow() { Event::Interrupt } else { Event::Wake }
+            }
+        };
+    }
+}
+
+/// What a prober's machine acts by.
+struct Hands {
+    bucket: Bucket,
+    context: LoadContext,
+    vantage: Vantage,
+    progress: mpsc::UnboundedSender<ProberProgress>,
+    asked: JoinSet<Reply>,
+    tested: JoinSet<Result<Tested, String>>,
+    load: Option<RunningLoad>,
+}
+
+impl Hands {
+    fn perform(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Ask(request) => self.bucket.ask(request, &mut self.asked),
+                // Who doesn't want to know has dropped the receiver.
+                Action::Tell(what) => drop(self.progress.send(what)),
+                Action::SelfTest(job) => {
+                    let (context, vantage) = (self.context.clone(), self.vantage.clone());
+                    self.tested
+                        .spawn(async move { test(context, *job, vantage).await });
+                }
+                Action::StartLoad(orders) => {
+                    let plan = plan(*orders, &self.vantage);
+                    self.load = Some(start_load(self.context.clone(), plan));
+                }
+                Action::StopLoad => {
+                    if let Some(load) = &self.load {
+                        load.stop();
+                    }
+                }
+            }
+        }
+    }
+
+    async fn hear(&mut self) -> Event {
+        tokio::select! {
+            Some(Ok(reply)) = self.asked.join_next() => Event::Replied(reply),
+            Some(Ok(result)) = self.tested.join_next() => Event::SelfTested(result),
+            event = heard_of(&mut self.load) => {
+                if matches!(event, Event::LoadEnded) {
+                    self.load = None;
+                }
+                event
+            }
+            else => std::future::pending().await,
+        }
+    }
+}
+
+async fn heard_of(load: &mut Option<RunningLoad>) -> Event {
+    let Some(load) = load else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        biased;
+        part = load.parts.recv() => match part {
+            Some(part) => Event::Part(Box::new(part)),
+            None => Event::LoadEnded,
+        },
+        Ok(()) = load.live.changed() => Event::Figures(load.live.borrow_and_update().clone()),
+    }
+}
+
+async fn test(context: LoadContext, job: Job, vantage: Vantage) -> Result<Tested, String> {
+    let Workload::SharedRoom { room, .. } = &job.workload;
+    let result = self_test(&context, &job.url, room, &job.run, &vantage, 0).await;
+    let tested = result.map_err(|failure| failure.to_string())?;
+    let clock = tested
+        .clock
+        .iter()
+        .map(|s| Sample::pong(s.sent, s.server_ms, s.received));
+    Ok(Tested {
+        clock: clock.collect(),
+        node: tested.sfu.node,
+    })
+}
+
+/// From local time to the timers' time.
+fn plan(orders: Orders, vantage: &Vantage) -> LoadPlan {
+    let tiers = orders.tiers.iter().map(|tier| LocalTier {
+        plan: tier.plan,
+        settle_from: clock::instant_at(tier.settle_from),
+        from: clock::instant_at(tier.from),
+        to: clock::instant_at(tier.to),
+    });
+    LoadPlan {
+        tiers: tiers.collect(),
+        stop_at: clock::instant_at(orders.stop_at),
+        vantage: vantage.clone(),
+        claim: orders.claim,
+        index: orders.index,
+        fleet_size: orders.fleet_size,
+        job: orders.job,
+    }
+}

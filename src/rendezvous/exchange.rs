@@ -1,0 +1,142 @@
+//! What a machine asks of the bucket, and what it hears back.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::keys::RunKey;
+use crate::job::Timestamp;
+use crate::store::{List, Listing, Object, Settled, StoreError};
+
+/// A question to the bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Read an object.
+    Read(RunKey),
+    /// Create an object and find out whose it is ([`crate::store::create_settled`]).
+    Create(RunKey, Bytes),
+    /// Write a heartbeat over the last one.
+    Overwrite(RunKey, Bytes),
+    /// List.
+    List(List),
+}
+
+/// The answer, with what was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// To [`Request::Read`].
+    Read(RunKey, Result<Object, StoreError>),
+    /// To [`Request::Create`].
+    Created(RunKey, Result<Settled, StoreError>),
+    /// To [`Request::Overwrite`].
+    Overwritten(RunKey, Result<(), StoreError>),
+    /// To [`Request::List`].
+    Listed(List, Result<Listing, StoreError>),
+}
+
+/// Something asked now and again: never while an answer is still to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Errand {
+    due: Option<Timestamp>,
+    asked: Option<Timestamp>,
+}
+
+impl Errand {
+    /// Not to be asked until [`Errand::again`] says so.
+    pub const IDLE: Errand = Errand {
+        due: None,
+        asked: None,
+    };
+
+    /// Due at a time.
+    pub const fn at(t: Timestamp) -> Self {
+        Errand {
+            due: Some(t),
+            asked: None,
+        }
+    }
+
+    /// Whether to ask now; if so, it counts as asked.
+    pub fn start(&mut self, now: Timestamp) -> bool {
+        let start = self.asked.is_none() && self.due.is_some_and(|due| due <= now);
+        if start {
+            self.due = None;
+            self.asked = Some(now);
+        }
+        start
+    }
+
+    /// The answer has come; says when it was asked for.
+    pub fn answered(&mut self) -> Option<Timestamp> {
+        self.asked.take()
+    }
+
+    /// To be asked (again) at a time.
+    pub fn again(&mut self, t: Timestamp) {
+        self.due = Some(t);
+    }
+
+    /// Not to be asked again.
+    pub fn done(&mut self) {
+        self.due = None;
+    }
+
+    /// When it is due, unless an answer is still to come.
+    pub fn wake_at(&self) -> Option<Timestamp> {
+        self.due.filter(|_| self.asked.is_none())
+    }
+}
+
+/// How long a prober waits before it looks for the start again, `waited` after it became ready.
+/// `spread` in 0..=255 takes up to a quarter off, so that a fleet doesn't ask in step.
+///
+/// It doubles about every four seconds at first, and settles at a dozen seconds: ten minutes take
+/// about sixty questions.
+pub fn start_poll(waited: Duration, spread: u8) -> Duration {
+    let nominal = (waited / 6).clamp(START_POLL_MIN, START_POLL_MAX);
+    nominal - nominal / 4 * u32::from(spread) / 255
+}
+
+/// From a start's decision to its first joins, so that all have read it who became ready up to
+/// `waited` ago: their longest pause, and time for slow answers.
+pub fn start_lead(waited: Duration) -> Duration {
+    START_READ_ALLOWANCE + start_poll(waited + START_READ_ALLOWANCE, 0)
+}
+
+/// The shortest pause between two looks for the start.
+const START_POLL_MIN: Duration = Duration::from_millis(500);
+/// The longest pause between two looks for the start.
+const START_POLL_MAX: Duration = Duration::from_secs(12);
+/// For the request itself, and one that is lost.
+const START_READ_ALLOWANCE: Duration = Duration::from_secs(4);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_errand_is_never_asked_twice_at_once() {
+        let at = Timestamp::from_micros;
+        let mut errand = Errand::at(at(5));
+        assert!(!errand.start(at(4)));
+        assert!(errand.start(at(5)));
+        errand.again(at(6));
+        assert!(!errand.start(at(7)), "an answer is still to come");
+        assert_eq!(errand.answered(), Some(at(5)));
+        assert!(errand.start(at(7)));
+    }
+
+    #[test]
+    fn ten_minutes_of_waiting_are_cheap_and_no_start_is_missed() {
+        for spread in [0, 128, 255] {
+            let (mut waited, mut asked) = (Duration::ZERO, 0);
+            while waited < Duration::from_secs(600) {
+                let pause = start_poll(waited, spread);
+                assert!(pause < start_lead(waited), "a start could be missed");
+                waited += pause;
+                asked += 1;
+            }
+            assert!(asked <= 100, "{asked} questions");
+        }
+    }
+}

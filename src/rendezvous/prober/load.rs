@@ -1,0 +1,368 @@
+//! Loading under a lease: heartbeats, abort checks, a tier's part as soon as it is measured, the
+//! report last.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::wait::{Begin, reference};
+use super::{
+    Action, Ended, Event, HEARTBEAT_EVERY, LocalTier, Orders, ProberProgress, RETRY_AFTER,
+    Settings, heartbeat,
+};
+use crate::clock::Estimate;
+use crate::job::{Job, SCHEMA_MAJOR, Timestamp};
+use crate::load::TierPlan;
+use crate::prober::LiveFigures;
+use crate::rendezvous::coordinator::write_id;
+use crate::rendezvous::exchange::{Errand, Reply, Request};
+use crate::rendezvous::keys::{Item, RunKey};
+use crate::rendezvous::objects::Abort;
+use crate::rendezvous::{LEASE, RendezvousError, document};
+use crate::report::part::{Outcome, ReportPart, TierPart};
+use crate::store::StoreError;
+
+/// How often a loading prober looks for an abort.
+const ABORT_EVERY: Duration = Duration::from_secs(3);
+/// How long after the end of the run's grace a report is still worth storing: it makes a revision.
+const REPORT_EXTRA: Duration = Duration::from_secs(60);
+/// The write ids of tiers (and of the report, the last): after those of what came before.
+const TIER_WRITES: u64 = 1 << 33;
+
+/// A load, from its orders to its report.
+#[derive(Debug)]
+pub(super) struct Load {
+    begin: Begin,
+    build: String,
+    seed: u64,
+    stop_at: Timestamp,
+    give_up: Timestamp,
+    /// Why it measures fewer tiers than the start has, if it knew from the first.
+    short: Option<String>,
+    /// Why it stops, once it does or must.
+    stopping: Option<String>,
+    told: bool,
+    ended: bool,
+    figures: LiveFigures,
+    sequence: u64,
+    parts: BTreeMap<u32, Part>,
+    beat: Errand,
+    abort: Errand,
+    /// When the last acknowledged heartbeat, and the last definite abort check, were sent.
+    beat_ok: Timestamp,
+    abort_ok: Timestamp,
+    report: Option<Bytes>,
+    send: Errand,
+    trouble: String,
+    stored: bool,
+}
+
+#[derive(Debug)]
+struct Part {
+    part: TierPart,
+    body: Bytes,
+    errand: Errand,
+}
+
+/// The tiers that a prober can still join properly at `now`: from the first on of whose settle
+/// period half is left.
+fn joinable(tiers: &[TierPlan], clock: &Estimate, job: &Job, now: Timestamp) -> Vec<LocalTier> {
+    let offset = clock.assumed(now);
+    tiers
+        .iter()
+        .map(|plan| LocalTier {
+            plan: *plan,
+            settle_from: offset.to_local(plan.settle_from),
+            from: offset.to_local(plan.window.from),
+            to: offset.to_local(plan.window.to),
+        })
+        .skip_while(|tier| now > tier.settle_from + job.times.settle.0 / 2)
+        .collect()
+}
+
+impl Load {
+    pub(super) fn new(
+        begin: Begin,
+        settings: &Settings,
+        now: Timestamp,
+        bucket: &Estimate,
+        sfu: &Estimate,
+        seed: u64,
+        out: &mut VecDeque<Action>,
+    ) -> Self {
+        let clock = reference(&begin.start, bucket, sfu);
+        let tiers = joinable(&begin.start.tiers, clock, &begin.job, now);
+        // No load after the hard deadline: at the first time that may be it.
+        let deadline = bucket
+            .assumed(now)
+            .earliest_local(begin.job.times.hard_deadline);
+        let stop_at = settings.must_end_by.map_or(deadline, |t| t.min(deadline));
+        let last = begin.start.tiers.last().map(|t| t.window.to);
+        let last = clock
+            .assumed(now)
+            .latest_local(last.unwrap_or(begin.start.start_at));
+        let missed = begin.start.tiers.len() - tiers.len();
+        let short = match (&begin.aborted, tiers.first()) {
+            (Some(reason), _) => Some(format!("aborted before the start: {reason}")),
+            (None, None) => Some("came too late for every tier".to_owned()),
+            (None, Some(first)) if missed > 0 => {
+                Some(format!("came late, and joined at tier {}", first.plan.tier))
+            }
+            _ => None,
+        };
+        let idle = begin.aborted.is_some() || tiers.is_empty() || now >= stop_at;
+        if !idle {
+            out.push_back(Action::StartLoad(Box::new(Orders {
+                job: begin.job.clone(),
+                claim: begin.claim.clone(),
+                index: begin.seat.index,
+                fleet_size: begin.seat.fleet_size,
+                tiers,
+                stop_at,
+            })));
+        }
+        Load {
+            give_up: last + begin.job.times.grace.0 + REPORT_EXTRA,
+            sequence: begin.sequence,
+            begin,
+            build: settings.build.clone(),
+            seed,
+            stop_at,
+            short,
+            stopping: None,
+            told: false,
+            ended: idle,
+            figures: LiveFigures {
+                phase: "starting".to_owned(),
+                ..LiveFigures::default()
+            },
+            parts: BTreeMap::new(),
+            beat: Errand::at(now),
+            abort: Errand::at(now + ABORT_EVERY),
+            beat_ok: now,
+            abort_ok: now,
+            report: None,
+            send: Errand::IDLE,
+            trouble: String::new(),
+            stored: false,
+        }
+    }
+
+    pub(super) fn wake_at(&self) -> Option<Timestamp> {
+        let parts = self.parts.values().map(|p| p.errand);
+        let errands = parts.chain([self.beat, self.abort, self.send]);
+        let limit = if self.ended {
+            self.give_up
+        } else {
+            self.stop_at.min(self.lease_end())
+        };
+        errands
+            .filter_map(|e| e.wake_at())
+            .chain((!self.told || self.ended).then_some(limit))
+            .min()
+    }
+
+    /// When its right to load ends, unless the bucket answers. Both are needed: without an abort
+    /// check it may be unwanted, and without a heartbeat the others count it as gone.
+    fn lease_end(&self) -> Timestamp {
+        self.abort_ok.min(self.beat_ok) + LEASE
+    }
+
+    /// Has all participants leave, for this reason.
+    pub(super) fn stop(&mut self, reason: &str) {
+        if !self.ended && !self.told {
+            self.stopping = Some(reason.to_owned());
+        }
+    }
+
+    pub(super) fn heard(&mut self, now: Timestamp, event: Event) {
+        match event {
+            Event::Figures(figures) => self.figures = figures,
+            Event::LoadEnded => self.ended = true,
+            Event::Part(mut part) => {
+                let tier = part.tier;
+                part.write_id = write_id(self.seed, TIER_WRITES + u64::from(tier));
+                if let Ok(body) = document::write(&*part) {
+                    self.parts.entry(tier).or_insert(Part {
+                        part: *part,
+                        body,
+                        errand: Errand::at(now),
+                    });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn act(
+        &mut self,
+        now: Timestamp,
+        bucket: &Estimate,
+        sfu: &Estimate,
+        out: &mut VecDeque<Action>,
+    ) -> Option<Result<Ended, RendezvousError>> {
+        if !self.ended && !self.told {
+            let must = self.must_stop(now);
+            if let Some(reason) = must {
+                self.stopping = Some(reason.clone());
+                self.told = true;
+                out.push_back(Action::Tell(ProberProgress::Stopping { reason }));
+                out.push_back(Action::StopLoad);
+            }
+        }
+        let run = self.begin.job.run.clone();
+        let ask = |item, body: &Bytes| {
+            Action::Ask(Request::Create(RunKey::new(&run, item), body.clone()))
+        };
+        let vantage = self.begin.claim.vantage();
+        if self.beat.start(now) {
+            self.sequence += 1;
+            if self.ended {
+                self.figures.phase = "reporting".to_owned();
+                self.figures.connected = 0;
+            }
+            let (job, claim) = (&self.begin.job, &self.begin.claim);
+            out.extend(heartbeat(job, claim, self.sequence, &self.figures).map(Action::Ask));
+        }
+        if !self.ended && self.abort.start(now) {
+            let key = RunKey::new(&run, Item::Abort);
+            out.push_back(Action::Ask(Request::Read(key)));
+        }
+        for (tier, part) in &mut self.parts {
+            if part.errand.start(now) {
+                out.push_back(ask(Item::Tier(vantage.clone(), *tier), &part.body));
+            }
+        }
+        if self.ended && self.report.is_none() {
+            let clock = reference(&self.begin.start, bucket, sfu);
+            match document::write(&self.finished(clock.assumed(now).to_other(now))) {
+                Ok(body) => self.report = Some(body),
+                Err(e) => return Some(Err(e)),
+            }
+            self.send = Errand::at(now);
+        }
+        if self.stored {
+            return Some(Ok(Ended {
+                run,
+                claim: self.begin.claim.clone(),
+                outcome: self.outcome(),
+                tiers: self.parts.keys().copied().collect(),
+            }));
+        }
+        if let Some(body) = &self.report
+            && self.send.start(now)
+        {
+            out.push_back(ask(Item::Report(vantage.clone()), body));
+        }
+        if self.ended && now >= self.give_up && self.send.wake_at().is_some() {
+            return Some(Err(RendezvousError::ReportLost {
+                vantage,
+                why: self.trouble.clone(),
+            }));
+        }
+        None
+    }
+
+    fn must_stop(&self, now: Timestamp) -> Option<String> {
+        if now >= self.stop_at {
+            return Some("reached the hard deadline".to_owned());
+        }
+        if now > self.lease_end() {
+            return Some(format!(
+                "the bucket gave no definite answer for {} s",
+                LEASE.as_secs()
+            ));
+        }
+        self.stopping.clone()
+    }
+
+    fn outcome(&self) -> Outcome {
+        if let Some(reason) = self.stopping.as_ref().or(self.short.as_ref()) {
+            let reason = reason.clone();
+            return Outcome::Stopped { reason };
+        }
+        if self.parts.len() == self.begin.start.tiers.len() {
+            Outcome::Complete
+        } else {
+            Outcome::Stopped {
+                reason: "the load ended before its last tier".to_owned(),
+            }
+        }
+    }
+
+    fn finished(&self, finished_at: Timestamp) -> ReportPart {
+        ReportPart {
+            schema: SCHEMA_MAJOR,
+            write_id: write_id(self.seed, TIER_WRITES + u64::from(u32::MAX) + 1),
+            run: self.begin.job.run.clone(),
+            vantage: self.begin.claim.vantage(),
+            claim: self.begin.claim.clone(),
+            finished_at,
+            outcome: self.outcome(),
+            build: self.build.clone(),
+            tiers: self.parts.values().map(|p| p.part.clone()).collect(),
+        }
+    }
+
+    pub(super) fn replied(&mut self, now: Timestamp, reply: Reply, out: &mut VecDeque<Action>) {
+        match reply {
+            Reply::Read(key, answer) if key.item == Item::Abort => {
+                let asked = self.abort.answered();
+                self.abort.again(now + ABORT_EVERY);
+                match answer {
+                    Err(e) if e.is_absent() => self.abort_ok = asked.unwrap_or(self.abort_ok),
+                    Err(e) => self.trouble(&e, out),
+                    Ok(object) => {
+                        let reason = document::read::<Abort>(&key, &object.body)
+                            .map_or_else(|e| e.to_string(), |abort| abort.reason);
+                        self.stop(&format!("aborted: {reason}"));
+                    }
+                }
+            }
+            Reply::Overwritten(_, answer) => {
+                let asked = self.beat.answered();
+                self.beat.again(now + HEARTBEAT_EVERY);
+                match answer {
+                    Ok(()) => self.beat_ok = asked.unwrap_or(self.beat_ok),
+                    Err(e) => self.trouble(&e, out),
+                }
+            }
+            Reply::Created(key, answer) => match (key.item, answer) {
+                (Item::Tier(_, tier), answer) => {
+                    let Some(part) = self.parts.get_mut(&tier) else {
+                        return;
+                    };
+                    part.errand.answered();
+                    match answer {
+                        Ok(_) => {
+                            let measured = ProberProgress::Measured { tier };
+                            out.push_back(Action::Tell(measured));
+                        }
+                        Err(e) => {
+                            part.errand.again(now + RETRY_AFTER);
+                            self.trouble(&e, out);
+                        }
+                    }
+                }
+                (_, Ok(_)) => {
+                    self.send.answered();
+                    self.stored = true;
+                    out.push_back(Action::Tell(ProberProgress::Reported));
+                }
+                (_, Err(e)) => {
+                    self.send.answered();
+                    self.send.again(now + RETRY_AFTER);
+                    self.trouble(&e, out);
+                }
+            },
+            Reply::Read(..) | Reply::Listed(..) => {}
+        }
+    }
+
+    fn trouble(&mut self, e: &StoreError, out: &mut VecDeque<Action>) {
+        self.trouble = e.to_string();
+        let what = self.trouble.clone();
+        out.push_back(Action::Tell(ProberProgress::Trouble { what }));
+    }
+}

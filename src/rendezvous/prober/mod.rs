@@ -1,0 +1,494 @@
+//! A prober's decisions: find the run, claim the slot, try the path, wait for the start, load
+//! under a lease, report.
+//!
+//! It loads only if the start's roster names its claim and an abort check was definite.
+
+mod claim;
+mod find;
+mod load;
+mod wait;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use self::claim::Claim;
+use self::find::Find;
+use self::load::Load;
+use self::wait::{Heard, Wait};
+use super::coordinator::write_id;
+use super::exchange::{Errand, Reply, Request};
+use super::keys::{Item, RunKey};
+use super::objects::{Live, Ready};
+use super::progress::ProberProgress;
+use super::{RendezvousError, chance, document};
+use crate::clock::{Estimate, Sample};
+use crate::job::{ClaimId, Job, RunId, SCHEMA_MAJOR, Timestamp, Vantage, WriteId};
+use crate::load::TierPlan;
+use crate::prober::LiveFigures;
+use crate::report::part::{Outcome, TierPart};
+use crate::store::Settled;
+
+/// How often a heartbeat is written.
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(3);
+/// How long after a failed request the next try comes.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// What a prober hears.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Time has passed.
+    Wake,
+    /// The bucket answered.
+    Replied(Reply),
+    /// The bucket's clock was read.
+    Clock(Sample),
+    /// The path was tried: what it showed, or why it can't be used.
+    SelfTested(Result<Tested, String>),
+    /// The load's latest figures.
+    Figures(LiveFigures),
+    /// The load has measured a tier.
+    Part(Box<TierPart>),
+    /// The last participant has left.
+    LoadEnded,
+    /// The user, or the platform, wants it to end.
+    Interrupt,
+}
+
+/// What trying the path showed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tested {
+    /// Readings of the SFU's clock.
+    pub clock: Vec<Sample>,
+    /// The node that answered; empty when unknown.
+    pub node: String,
+}
+
+/// What a prober wants done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Ask the bucket.
+    Ask(Request),
+    /// Show it.
+    Tell(ProberProgress),
+    /// Try the path to the SFU.
+    SelfTest(Box<Job>),
+    /// Put on load.
+    StartLoad(Box<Orders>),
+    /// Have all participants leave.
+    StopLoad,
+}
+
+/// The load to put on, in local time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Orders {
+    /// The job.
+    pub job: Job,
+    /// By which claim.
+    pub claim: ClaimId,
+    /// The vantage's place in the division of totals.
+    pub index: u32,
+    /// How many vantages take part.
+    pub fleet_size: u32,
+    /// The tiers, in order.
+    pub tiers: Vec<LocalTier>,
+    /// No load after this.
+    pub stop_at: Timestamp,
+}
+
+/// One tier in local time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LocalTier {
+    /// What the start decided, on the run's reference clock.
+    pub plan: TierPlan,
+    /// Joins may begin.
+    pub settle_from: Timestamp,
+    /// The window opens.
+    pub from: Timestamp,
+    /// The window closes.
+    pub to: Timestamp,
+}
+
+/// A prober's part in a run that it took part in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// The run.
+    pub run: RunId,
+    /// By which claim.
+    pub claim: ClaimId,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The tiers that it measured.
+    pub tiers: Vec<u32>,
+}
+
+/// Which run to probe, as whom.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The run, or the newest one that accepts.
+    pub run: Option<RunId>,
+    /// The label.
+    pub vantage: Vantage,
+    /// How long to look for a run and to wait for its start.
+    pub timeout: Duration,
+    /// When the process must have ended, in local time.
+    pub must_end_by: Option<Timestamp>,
+    /// muster's version and revision.
+    pub build: String,
+    /// The bucket, for messages.
+    pub place: String,
+    /// Makes the claim's nonce, write ids and pauses, different for each process.
+    pub seed: u64,
+}
+
+/// A prober.
+#[derive(Debug)]
+pub struct Prober {
+    settings: Settings,
+    begun: Timestamp,
+    bucket: Estimate,
+    sfu: Estimate,
+    interrupted: bool,
+    phase: Phase,
+    writes: u64,
+    out: VecDeque<Action>,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Finding(Box<Find>),
+    Claiming(Box<Job>, Box<Claim>),
+    Testing(Box<Job>, ClaimId),
+    Announcing(Box<Announcing>),
+    Waiting(Box<Wait>),
+    Loading(Box<Load>),
+    Ended(Box<Result<Ended, RendezvousError>>),
+}
+
+/// `ready/{claim}.json` on its way.
+#[derive(Debug)]
+struct Announcing {
+    job: Job,
+    claim: ClaimId,
+    body: Bytes,
+    unfit: Option<String>,
+    errand: Errand,
+    trouble: Option<RendezvousError>,
+}
+
+impl Prober {
+    /// A prober that begins now.
+    pub fn new(settings: Settings, now: Timestamp) -> Self {
+        let find = Find::new(
+            settings.run.clone(),
+            settings.vantage.clone(),
+            settings.place.clone(),
+            now,
+            settings.timeout,
+        );
+        Prober {
+            settings,
+            begun: now,
+            bucket: Estimate::unknown(),
+            sfu: Estimate::unknown(),
+            interrupted: false,
+            phase: Phase::Finding(Box::new(find)),
+            writes: 0,
+            out: VecDeque::new(),
+        }
+    }
+
+    /// Takes an event in; what to do comes out.
+    pub fn handle(&mut self, now: Timestamp, event: Event) -> Vec<Action> {
+        match event {
+            Event::Wake => {}
+            Event::Clock(sample) => self.bucket.add(&sample),
+            Event::Interrupt => self.interrupted = true,
+            Event::Replied(reply) => self.replied(now, reply),
+            Event::SelfTested(result) => self.tested(now, result),
+            Event::Figures(_) | Event::Part(_) | Event::LoadEnded => {
+                if let Phase::Loading(load) = &mut self.phase {
+                    load.heard(now, event);
+                }
+            }
+        }
+        self.act(now);
+        self.out.drain(..).collect()
+    }
+
+    /// When to wake it, if nothing happens before.
+    pub fn wake_at(&self) -> Option<Timestamp> {
+        match &self.phase {
+            Phase::Finding(find) => find.wake_at(),
+            Phase::Claiming(_, claim) => claim.wake_at(),
+            Phase::Testing(..) => None,
+            Phase::Announcing(a) => a.errand.wake_at(),
+            Phase::Waiting(wait) => wait.wake_at(),
+            Phase::Loading(load) => load.wake_at(),
+            Phase::Ended(_) => None,
+        }
+    }
+
+    /// How it ended, if it has.
+    pub fn end(&self) -> Option<&Result<Ended, RendezvousError>> {
+        match &self.phase {
+            Phase::Ended(end) => Some(end),
+            _ => None,
+        }
+    }
+
+    /// The bucket's and the SFU's clock, as measured from here.
+    pub fn clocks(&self) -> (&Estimate, &Estimate) {
+        (&self.bucket, &self.sfu)
+    }
+
+    fn act(&mut self, now: Timestamp) {
+        if self.interrupted && !matches!(self.phase, Phase::Loading(_) | Phase::Ended(_)) {
+            let e = RendezvousError::Interrupted {
+                run: self.settings.run.clone(),
+            };
+            return self.end_with(Err(e));
+        }
+        match &mut self.phase {
+            Phase::Finding(find) => {
+                let step = find.wake(now);
+                self.find_step(now, step);
+            }
+            Phase::Claiming(_, claim) => {
+                let step = claim.wake(now);
+                self.claim_step(now, step);
+            }
+            Phase::Testing(..) | Phase::Ended(_) => {}
+            Phase::Announcing(a) => {
+                if now >= self.begun + self.settings.timeout {
+                    let e = a
+                        .trouble
+                        .take()
+                        .unwrap_or_else(|| never_started(&a.job, &self.settings));
+                    return self.end_with(Err(e));
+                }
+                if a.errand.start(now) {
+                    let key = RunKey::new(&a.job.run, Item::Ready(a.claim.clone()));
+                    let create = Request::Create(key, a.body.clone());
+                    self.out.push_back(Action::Ask(create));
+                }
+            }
+            Phase::Waiting(wait) => {
+                let heard = wait.act(now, &self.bucket, &self.sfu, &mut self.out);
+                self.wait_heard(now, heard);
+            }
+            Phase::Loading(load) => {
+                if self.interrupted {
+                    load.stop("interrupted");
+                }
+                if let Some(end) = load.act(now, &self.bucket, &self.sfu, &mut self.out) {
+                    self.end_with(end);
+                }
+            }
+        }
+    }
+
+    fn replied(&mut self, now: Timestamp, reply: Reply) {
+        match &mut self.phase {
+            Phase::Finding(find) => {
+                let step = find.replied(now, reply, &self.bucket);
+                self.find_step(now, step);
+            }
+            Phase::Claiming(_, claim) => {
+                let step = claim.replied(now, reply, &self.bucket);
+                self.claim_step(now, step);
+            }
+            Phase::Announcing(_) => self.announced(now, reply),
+            Phase::Waiting(wait) => {
+                let heard = wait.replied(now, reply, &mut self.out);
+                self.wait_heard(now, heard);
+            }
+            Phase::Loading(load) => load.replied(now, reply, &mut self.out),
+            Phase::Testing(..) | Phase::Ended(_) => {}
+        }
+    }
+
+    fn find_step(&mut self, now: Timestamp, step: find::Step) {
+        match step {
+            find::Step::Wait => {}
+            find::Step::Ask(request) => self.out.push_back(Action::Ask(request)),
+            find::Step::Done(result) => match *result {
+                Err(e) => self.end_with(Err(e)),
+                Ok(job) => {
+                    let run = job.run.clone();
+                    self.tell(ProberProgress::Found { run });
+                    let claim = Claim::new(
+                        job.run.clone(),
+                        self.settings.vantage.clone(),
+                        self.settings.build.clone(),
+                        chance::mix(self.settings.seed),
+                        self.write_id(),
+                        now,
+                    );
+                    self.phase = Phase::Claiming(Box::new(job), Box::new(claim));
+                }
+            },
+        }
+    }
+
+    fn claim_step(&mut self, _now: Timestamp, step: claim::Step) {
+        match step {
+            claim::Step::Wait => {}
+            claim::Step::Ask(request) => self.out.push_back(Action::Ask(request)),
+            claim::Step::Done(result) => match *result {
+                Err(e) => self.end_with(Err(e)),
+                Ok(claim) => {
+                    let Phase::Claiming(job, _) = &self.phase else {
+                        return;
+                    };
+                    let job = job.clone();
+                    self.tell(ProberProgress::Claimed {
+                        claim: claim.clone(),
+                    });
+                    self.out.push_back(Action::SelfTest(job.clone()));
+                    self.phase = Phase::Testing(job, claim);
+                }
+            },
+        }
+    }
+
+    fn tested(&mut self, now: Timestamp, result: Result<Tested, String>) {
+        let Phase::Testing(job, claim) = &self.phase else {
+            return;
+        };
+        let (job, claim) = (Job::clone(job), claim.clone());
+        let (node, unfit) = match result {
+            Ok(tested) => {
+                for sample in &tested.clock {
+                    self.sfu.add(sample);
+                }
+                (tested.node, None)
+            }
+            Err(why) => (String::new(), Some(why)),
+        };
+        let ready = Ready {
+            schema: SCHEMA_MAJOR,
+            write_id: self.write_id(),
+            run: job.run.clone(),
+            vantage: self.settings.vantage.clone(),
+            claim: claim.clone(),
+            build: self.settings.build.clone(),
+            sfu_offset: self.sfu.at(now),
+            sfu_node: node,
+            bucket_offset: self.bucket.at(now),
+            must_end_by: self.settings.must_end_by,
+            unfit: unfit.clone(),
+        };
+        match document::write(&ready) {
+            Err(e) => self.end_with(Err(e)),
+            Ok(body) => {
+                self.phase = Phase::Announcing(Box::new(Announcing {
+                    job,
+                    claim,
+                    body,
+                    unfit,
+                    errand: Errand::at(now),
+                    trouble: None,
+                }));
+            }
+        }
+    }
+
+    fn announced(&mut self, now: Timestamp, reply: Reply) {
+        let Phase::Announcing(a) = &mut self.phase else {
+            return;
+        };
+        let Reply::Created(_, answer) = reply else {
+            return;
+        };
+        a.errand.answered();
+        match (answer, a.unfit.take()) {
+            (Err(e), unfit) => {
+                a.unfit = unfit;
+                a.errand.again(now + RETRY_AFTER);
+                a.trouble = Some(e.clone().into());
+                let what = e.to_string();
+                self.tell(ProberProgress::Trouble { what });
+            }
+            (Ok(_), Some(why)) => {
+                let e = RendezvousError::SelfTest {
+                    run: a.job.run.clone(),
+                    vantage: self.settings.vantage.clone(),
+                    why,
+                };
+                self.end_with(Err(e));
+            }
+            (Ok(Settled::Theirs(_)), None) => {
+                let e = RendezvousError::SlotTaken {
+                    run: a.job.run.clone(),
+                    vantage: self.settings.vantage.clone(),
+                };
+                self.end_with(Err(e));
+            }
+            (Ok(Settled::Mine), None) => {
+                let (job, claim) = (a.job.clone(), a.claim.clone());
+                self.tell(ProberProgress::Ready);
+                let wait = Wait::new(job, claim, &self.settings, self.begun, now);
+                self.phase = Phase::Waiting(Box::new(wait));
+            }
+        }
+    }
+
+    fn wait_heard(&mut self, now: Timestamp, heard: Heard) {
+        match heard {
+            Heard::Nothing => {}
+            Heard::Failed(e) => self.end_with(Err(e)),
+            Heard::Load(begin) => {
+                let seed = self.settings.seed;
+                let load = Load::new(
+                    *begin,
+                    &self.settings,
+                    now,
+                    &self.bucket,
+                    &self.sfu,
+                    seed,
+                    &mut self.out,
+                );
+                self.phase = Phase::Loading(Box::new(load));
+            }
+        }
+    }
+
+    fn write_id(&mut self) -> WriteId {
+        self.writes += 1;
+        write_id(self.settings.seed, self.writes)
+    }
+
+    fn tell(&mut self, progress: ProberProgress) {
+        self.out.push_back(Action::Tell(progress));
+    }
+
+    fn end_with(&mut self, end: Result<Ended, RendezvousError>) {
+        self.phase = Phase::Ended(Box::new(end));
+    }
+}
+
+fn never_started(job: &Job, settings: &Settings) -> RendezvousError {
+    RendezvousError::NeverStarted {
+        run: job.run.clone(),
+        waited: settings.timeout,
+    }
+}
+
+/// A heartbeat's body.
+fn heartbeat(job: &Job, claim: &ClaimId, sequence: u64, figures: &LiveFigures) -> Option<Request> {
+    let live = Live {
+        schema: SCHEMA_MAJOR,
+        run: job.run.clone(),
+        vantage: claim.vantage(),
+        claim: claim.clone(),
+        sequence,
+        phase: figures.phase.clone(),
+        connected: figures.connected,
+        packets_received: figures.packets_received,
+        failures: figures.failures,
+    };
+    let key = RunKey::new(&job.run, Item::Live(claim.vantage()));
+    Some(Request::Overwrite(key, document::write(&live).ok()?))
+}

@@ -1,0 +1,296 @@
+//! Who takes part: from claims and what they found out to the start decision's roster.
+
+use std::collections::BTreeMap;
+
+use super::objects::{Ready, ReferenceClock, RosterEntry};
+use crate::clock::OffsetInterval;
+use crate::job::{ClaimId, Fleet, Timestamp, Vantage};
+
+/// An SFU offset that is wider than this, in microseconds, can't carry a run's windows.
+const SFU_WIDTH_MAX_US: i64 = 1_000_000;
+
+/// What has been seen of the slots.
+#[derive(Clone, Debug, Default)]
+pub struct Gathered {
+    /// Each claim to a slot, with when it was stored.
+    pub claims: BTreeMap<(Vantage, u32), Timestamp>,
+    /// What each claim found out, with when it was stored.
+    pub ready: BTreeMap<ClaimId, (Ready, Timestamp)>,
+    /// When each vantage's last heartbeat was stored.
+    pub live: BTreeMap<Vantage, Timestamp>,
+}
+
+/// Where the wait for the slots stands.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Call {
+    /// Not all have answered, and there is time.
+    Wait,
+    /// These take part.
+    Start(BTreeMap<Vantage, ClaimId>),
+    /// Nobody claimed a slot in time.
+    NobodyCame,
+    /// All that came are unfit, or were never heard of again.
+    NobodyReady(Vec<String>),
+}
+
+impl Gathered {
+    /// Of each vantage that the fleet admits, the claim that counts: the latest that became
+    /// ready. Who took over a slot had found the earlier claim dead.
+    fn latest(&self, fleet: &Fleet) -> BTreeMap<&Vantage, &(Ready, Timestamp)> {
+        let mut latest: BTreeMap<&Vantage, &(Ready, Timestamp)> = BTreeMap::new();
+        for entry in self.ready.values() {
+            let ready = &entry.0;
+            if !fleet.admits(&ready.vantage) {
+                continue;
+            }
+            let best = latest.entry(&ready.vantage).or_insert(entry);
+            if best.0.claim.k() < ready.claim.k() {
+                *best = entry;
+            }
+        }
+        latest
+    }
+
+    /// Those that wait for the start, the first to be ready first.
+    fn fit<'a>(&'a self, fleet: &Fleet, stale_before: Timestamp) -> Vec<&'a (Ready, Timestamp)> {
+        let mut fit: Vec<_> = self
+            .latest(fleet)
+            .into_values()
+            .filter(|(ready, at)| {
+                let seen = self
+                    .live
+                    .get(&ready.vantage)
+                    .map_or(*at, |live| *live.max(at));
+                ready.unfit.is_none() && seen >= stale_before
+            })
+            .collect();
+        fit.sort_by_key(|(ready, at)| (*at, ready.vantage.clone()));
+        fit.truncate(usize::try_from(fleet.size()).unwrap_or(usize::MAX));
+        fit
+    }
+
+    /// How many wait for the start.
+    pub fn fit_count(&self, fleet: &Fleet, stale_before: Timestamp) -> u32 {
+        u32::try_from(self.fit(fleet, stale_before).len()).unwrap_or(u32::MAX)
+    }
+
+    /// Decides, given whether the wait is over. A prober that became ready and was last heard of
+    /// before `stale_before` (bucket's clock) is not waited with.
+    pub fn call(&self, fleet: &Fleet, over: bool, stale_before: Timestamp) -> Call {
+        let fit = self.fit(fleet, stale_before);
+        let unfit: Vec<String> = self
+            .latest(fleet)
+            .into_values()
+            .filter_map(|(ready, _)| Some(format!("{}: {}", ready.vantage, ready.unfit.as_ref()?)))
+            .collect();
+        let answered = match fleet {
+            Fleet::Vantages(named) => named.iter().all(|v| {
+                fit.iter().any(|(r, _)| r.vantage == *v)
+                    || self
+                        .latest(fleet)
+                        .get(v)
+                        .is_some_and(|(r, _)| r.unfit.is_some())
+            }),
+            Fleet::Expect(n) => {
+                fit.len().saturating_add(unfit.len()) >= usize::try_from(*n).unwrap_or(usize::MAX)
+            }
+        };
+        if !answered && !over {
+            return Call::Wait;
+        }
+        if !fit.is_empty() {
+            return Call::Start(
+                fit.into_iter()
+                    .map(|(r, _)| (r.vantage.clone(), r.claim.clone()))
+                    .collect(),
+            );
+        }
+        if !unfit.is_empty() {
+            return Call::NobodyReady(unfit);
+        }
+        let silent: Vec<String> = self
+            .claims
+            .keys()
+            .filter(|(v, _)| fleet.admits(v))
+            .map(|(v, _)| format!("{v}: took its slot and never became ready"))
+            .collect();
+        if silent.is_empty() {
+            Call::NobodyCame
+        } else {
+            Call::NobodyReady(silent)
+        }
+    }
+
+    /// When the first of a roster's claims became ready, by the bucket's clock.
+    pub fn ready_since(&self, roster: &BTreeMap<Vantage, ClaimId>) -> Option<Timestamp> {
+        roster
+            .values()
+            .filter_map(|c| Some(self.ready.get(c)?.1))
+            .min()
+    }
+
+    /// The clock that a roster's windows are best written in, and that clock's offset from the
+    /// bucket's: the SFU's when all met the same node and agree on it.
+    pub fn reference(
+        &self,
+        roster: &BTreeMap<Vantage, ClaimId>,
+    ) -> (ReferenceClock, OffsetInterval) {
+        let bucket = (
+            ReferenceClock::Bucket,
+            OffsetInterval { lo_us: 0, hi_us: 0 },
+        );
+        let readies = roster.values().map(|c| self.ready.get(c).map(|(r, _)| r));
+        match sfu_minus_bucket(readies) {
+            Some(offset) => (ReferenceClock::Sfu, offset),
+            None => bucket,
+        }
+    }
+}
+
+/// The SFU's clock minus the bucket's, as all of these probers found it; nothing when one didn't
+/// measure it, met another node, or contradicts the others.
+pub fn sfu_minus_bucket<'a>(
+    readies: impl IntoIterator<Item = Option<&'a Ready>>,
+) -> Option<OffsetInterval> {
+    let mut node: Option<&str> = None;
+    let mut offset: Option<OffsetInterval> = None;
+    for ready in readies {
+        let ready = ready?;
+        let sfu = ready.sfu_offset?;
+        if ready.sfu_node.is_empty()
+            || *node.get_or_insert(&ready.sfu_node) != ready.sfu_node
+            || sfu.width_us() > SFU_WIDTH_MAX_US
+        {
+            return None;
+        }
+        let here = sfu.minus(ready.bucket_offset?);
+        offset = Some(match offset {
+            None => here,
+            Some(so_far) => so_far.intersection(here)?,
+        });
+    }
+    offset
+}
+
+/// A roster with each vantage's place, in the order of the labels.
+pub fn entries(roster: BTreeMap<Vantage, Option<ClaimId>>) -> BTreeMap<Vantage, RosterEntry> {
+    roster
+        .into_iter()
+        .zip(0u32..)
+        .map(|((vantage, claim), index)| (vantage, RosterEntry { claim, index }))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::{SCHEMA_MAJOR, WriteId};
+
+    fn at(s: i64) -> Timestamp {
+        Timestamp::from_micros(s * 1_000_000)
+    }
+
+    fn ready(label: &str, k: u32, unfit: Option<&str>) -> Ready {
+        let vantage: Vantage = label.parse().unwrap();
+        let offset = |us| {
+            Some(OffsetInterval {
+                lo_us: us,
+                hi_us: us + 1_000,
+            })
+        };
+        Ready {
+            schema: SCHEMA_MAJOR,
+            write_id: WriteId::from_u64(1),
+            run: "r1".parse().unwrap(),
+            claim: ClaimId::new(&vantage, k, 7),
+            vantage,
+            build: "test".into(),
+            sfu_offset: offset(5_000),
+            sfu_node: "node".into(),
+            bucket_offset: offset(0),
+            must_end_by: None,
+            unfit: unfit.map(str::to_owned),
+        }
+    }
+
+    fn gathered(readies: &[(Ready, i64)]) -> Gathered {
+        let mut g = Gathered::default();
+        for (r, t) in readies {
+            g.claims.insert((r.vantage.clone(), r.claim.k()), at(*t));
+            g.ready.insert(r.claim.clone(), (r.clone(), at(*t)));
+        }
+        g
+    }
+
+    fn started(call: Call) -> Vec<String> {
+        match call {
+            Call::Start(roster) => roster.values().map(ToString::to_string).collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn all_expected_start_at_once_the_rest_wait() {
+        let fleet = Fleet::Expect(2);
+        let g = gathered(&[(ready("a", 0, None), 1)]);
+        assert_eq!(g.call(&fleet, false, at(0)), Call::Wait);
+        assert_eq!(started(g.call(&fleet, true, at(0))).len(), 1);
+        let g = gathered(&[
+            (ready("c", 0, None), 1),
+            (ready("b", 0, None), 2),
+            (ready("a", 0, None), 3),
+        ]);
+        let roster = started(g.call(&fleet, false, at(0)));
+        assert_eq!(
+            roster,
+            ["b.0.000000000007", "c.0.000000000007"],
+            "the first two"
+        );
+    }
+
+    #[test]
+    fn a_takeover_counts_and_strangers_do_not() {
+        let fleet = Fleet::Vantages(["a".parse().unwrap()].into());
+        let g = gathered(&[
+            (ready("a", 0, None), 1),
+            (ready("a", 1, None), 2),
+            (ready("x", 0, None), 1),
+        ]);
+        assert_eq!(started(g.call(&fleet, false, at(0))), ["a.1.000000000007"]);
+    }
+
+    #[test]
+    fn the_unfit_and_the_silent_do_not_hold_up_a_run() {
+        let fleet = Fleet::Expect(2);
+        let g = gathered(&[(ready("a", 0, Some("no UDP")), 1), (ready("b", 0, None), 1)]);
+        assert_eq!(started(g.call(&fleet, false, at(0))).len(), 1);
+        let g = gathered(&[
+            (ready("a", 0, Some("no UDP")), 1),
+            (ready("b", 0, Some("no UDP")), 1),
+        ]);
+        let reasons = Call::NobodyReady(vec!["a: no UDP".into(), "b: no UDP".into()]);
+        assert_eq!(g.call(&fleet, false, at(0)), reasons);
+        let g = gathered(&[(ready("a", 0, None), 1), (ready("b", 0, None), 100)]);
+        assert_eq!(g.call(&fleet, false, at(50)), Call::Wait, "a went silent");
+        assert_eq!(
+            Gathered::default().call(&fleet, true, at(0)),
+            Call::NobodyCame
+        );
+    }
+
+    #[test]
+    fn the_sfu_s_clock_needs_one_node_and_agreement() {
+        let (a, mut b) = (ready("a", 0, None), ready("b", 0, None));
+        let found = sfu_minus_bucket([Some(&a), Some(&b)]).unwrap();
+        assert_eq!((found.lo_us, found.hi_us), (4_000, 6_000));
+        b.sfu_node = "another".into();
+        assert_eq!(sfu_minus_bucket([Some(&a), Some(&b)]), None);
+        b.sfu_node = "node".into();
+        b.sfu_offset = Some(OffsetInterval {
+            lo_us: 50_000,
+            hi_us: 51_000,
+        });
+        assert_eq!(sfu_minus_bucket([Some(&a), Some(&b)]), None);
+        assert_eq!(sfu_minus_bucket([Some(&a), None]), None);
+    }
+}
