@@ -61,7 +61,9 @@ fn files_are_short_and_say_what_they_are() {
             faults.push(format!("{name}: {lines} lines, at most {LINES_MAX}"));
         }
         if !text.starts_with("//! ") {
-            faults.push(format!("{name}: the first line says what the file is: //! …"));
+            faults.push(format!(
+                "{name}: the first line says what the file is: //! …"
+            ));
         }
     }
     if read("src/main.rs").lines().count() >= 30 {
@@ -86,7 +88,11 @@ fn nothing_is_called_by_a_name_that_says_nothing() {
 #[test]
 fn nothing_is_left_for_later_in_the_code() {
     // Spelled so that this file does not find itself.
-    let marks = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("to", "do!(")];
+    let marks = [
+        concat!("TO", "DO"),
+        concat!("FIX", "ME"),
+        concat!("to", "do!("),
+    ];
     let mut faults = Vec::new();
     for (name, text) in all_rust_files() {
         for (line, i) in text.lines().zip(1..) {
@@ -104,7 +110,10 @@ fn the_map_names_every_module() {
     let docs = read("src/lib.rs");
     let mut faults = Vec::new();
     for line in docs.lines() {
-        let Some(module) = line.strip_prefix("pub mod ").and_then(|l| l.strip_suffix(';')) else {
+        let Some(module) = line
+            .strip_prefix("pub mod ")
+            .and_then(|l| l.strip_suffix(';'))
+        else {
             continue;
         };
         if !docs.contains(&format!("[`{module}`]")) {
@@ -117,7 +126,9 @@ fn the_map_names_every_module() {
     }
     for folder in ["functions/", "deploy/", "infra/", "tests/"] {
         if !map.contains(folder) || !root().join(folder).is_dir() {
-            faults.push(format!("ARCHITECTURE.md and the tree differ about {folder}"));
+            faults.push(format!(
+                "ARCHITECTURE.md and the tree differ about {folder}"
+            ));
         }
     }
     none(faults);
@@ -153,13 +164,18 @@ fn the_readme_knows_every_flag_and_exit_code() {
         {
             let flag = flag.trim_matches(|c: char| !c.is_ascii_alphanumeric() && c != '-');
             if !readme.contains(flag) && !matches!(flag, "--help" | "--version") {
-                faults.push(format!("README.md does not name {flag} of muster {command}"));
+                faults.push(format!(
+                    "README.md does not name {flag} of muster {command}"
+                ));
             }
         }
     }
     for exit in Exit::ALL {
         if !readme.contains(&format!("\n| {} |", exit.code())) {
-            faults.push(format!("README.md has no row for exit code {}", exit.code()));
+            faults.push(format!(
+                "README.md has no row for exit code {}",
+                exit.code()
+            ));
         }
     }
     faults.dedup();
@@ -179,7 +195,11 @@ fn links_in_the_documents_lead_somewhere() {
     ] {
         let text = read(document);
         let folder = Path::new(document).parent().expect("a file");
-        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+        for target in text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+        {
             let path = target.split('#').next().unwrap_or_default();
             if path.is_empty() || path.contains("://") {
                 continue;
