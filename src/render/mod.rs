@@ -1,5 +1,8 @@
 //! Renderings of the combined report: each shows what it says, and adds nothing.
 
 mod json;
+mod table;
+mod text;
 
 pub use json::json;
+pub use text::text;

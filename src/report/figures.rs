@@ -90,12 +90,13 @@ pub fn receiving_percent(m: &TierMerge) -> Option<f64> {
 }
 
 /// The mean over the window of connected participants of both roles, in percent of those
-/// requested.
+/// requested. `None` unless all vantages have sampled them.
 pub fn connected_percent(m: &TierMerge) -> Option<f64> {
     let requested = f64::from(m.requested.publishers) + f64::from(m.requested.subscribers);
     let c = connected(m);
     let (p, s) = (c.publishers?, c.subscribers?);
-    (requested > 0.0).then(|| (p.mean + s.mean) * 100.0 / requested)
+    let whole = c.vantages == m.vantages && requested > 0.0;
+    whole.then(|| (p.mean + s.mean) * 100.0 / requested)
 }
 
 /// The worst quality that at least [`QUALITY_SHARE_PERCENT`] of the samples had, or worse.

@@ -8,6 +8,7 @@ use super::merge::TierMerge;
 use super::part::TierPart;
 use super::suspect::{Shortage, shortages};
 use super::verdict::{self, Baseline, Evidence};
+use crate::job::threshold::Bound;
 use crate::job::{Threshold, Vantage};
 use crate::load::{TierPlan, Verdict};
 
@@ -179,7 +180,8 @@ fn reasons(verdict: Verdict, thresholds: &[ThresholdReport], gaps: Vec<String>) 
     let of = |wanted: Verdict| {
         thresholds.iter().filter_map(move |t| {
             let judged = t.vantages.iter().filter(|(_, j)| j.verdict == wanted);
-            let at: Vec<String> = judged.map(|(v, j)| at_vantage(v, j)).collect();
+            let relative = matches!(t.threshold.bound, Bound::Baseline { .. });
+            let at: Vec<String> = judged.map(|(v, j)| at_vantage(v, j, relative)).collect();
             (!at.is_empty()).then(|| format!("{}: {}", t.threshold, some(&at)))
         })
     };
@@ -190,14 +192,16 @@ fn reasons(verdict: Verdict, thresholds: &[ThresholdReport], gaps: Vec<String>) 
     }
 }
 
-fn at_vantage(vantage: &Vantage, judgement: &Judgement) -> String {
+fn at_vantage(vantage: &Vantage, judgement: &Judgement, relative: bool) -> String {
     let Judgement {
         measured, bound, ..
     } = judgement;
     match &judgement.unknown_because {
         Some(because) if measured == verdict::UNKNOWN => format!("{because} at {vantage}"),
         Some(because) => format!("{measured} at {vantage}, where {because}"),
-        None => format!("{measured} at {vantage} (bound {bound})"),
+        // Other bounds stand in the threshold itself.
+        None if relative => format!("{measured} at {vantage} (bound {bound})"),
+        None => format!("{measured} at {vantage}"),
     }
 }
 
