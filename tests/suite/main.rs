@@ -10,6 +10,8 @@
 )]
 
 mod bucket;
+mod dropped;
 mod fixtures;
+mod minio;
 mod rooms;
 mod store;
