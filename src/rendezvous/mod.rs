@@ -11,6 +11,7 @@ mod document;
 pub mod drive;
 mod error;
 pub mod exchange;
+pub mod finalizer;
 pub mod keys;
 pub mod objects;
 pub mod prober;

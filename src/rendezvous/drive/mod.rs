@@ -2,10 +2,12 @@
 
 mod bucket;
 mod coordinator;
+mod finalizer;
 mod prober;
 
 pub use bucket::Bucket;
 pub use coordinator::{CoordinatorOptions, RunEnd, run_coordinator};
+pub use finalizer::run_finalizer;
 pub use prober::{ProberOptions, run_prober};
 
 use crate::clock;

@@ -1,0 +1,53 @@
+//! Drives a finalizer, and reads what finalizers left.
+
+use tokio::task::JoinSet;
+
+use super::Bucket;
+use crate::clock;
+use crate::job::RunId;
+use crate::rendezvous::RendezvousError;
+use crate::rendezvous::exchange::Reply;
+use crate::rendezvous::finalizer::{Event, Finalizer, Finished, Settings};
+
+/// Finalizes a run: freezes what has arrived and stores the combined report. Called again, it
+/// makes a further revision only if more has come since.
+///
+/// With `wait`, it waits for the run's end; else a run that isn't over is an error. `seed` is a
+/// random number, drawn for this call.
+///
+/// # Errors
+/// When there is no such run, when it is not over, when the bucket fails.
+pub async fn run_finalizer(
+    bucket: &Bucket,
+    run: RunId,
+    wait: bool,
+    seed: u64,
+) -> Result<Finished, RendezvousError> {
+    let settings = Settings {
+        run,
+        wait,
+        place: bucket.place(),
+        seed,
+    };
+    let mut machine = Finalizer::new(settings, clock::now());
+    let mut under_way: JoinSet<Reply> = JoinSet::new();
+    let mut event = Event::Wake;
+    loop {
+        for sample in bucket.clock() {
+            for request in machine.handle(clock::now(), Event::Clock(sample)) {
+                bucket.ask(request, &mut under_way);
+            }
+        }
+        for request in machine.handle(clock::now(), event) {
+            bucket.ask(request, &mut under_way);
+        }
+        if let Some(end) = machine.end() {
+            return end.clone();
+        }
+        let wake_at = machine.wake_at();
+        event = tokio::select! {
+            Some(Ok(reply)) = under_way.join_next() => Event::Replied(reply),
+            () = super::wait_until(wake_at) => Event::Wake,
+        };
+    }
+}

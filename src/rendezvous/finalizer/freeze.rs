@@ -1,0 +1,188 @@
+//! From what was seen to what counts, and from what counts to the combined report: pure both.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::view::{Found, View};
+use crate::job::{Job, SCHEMA_MAJOR, Vantage, WriteId};
+use crate::rendezvous::admission::Verdict;
+use crate::rendezvous::document::{self, frozen};
+use crate::rendezvous::keys::{Item, Revision, RunKey};
+use crate::rendezvous::objects::{Abort, Frozen, Inputs, Start};
+use crate::report::combined::Rejection;
+use crate::report::part::{ReportPart, TierPart};
+use crate::report::{CombineInputs, Combined, VantageState, combine};
+
+/// What counts, as seen now. What differs from what the revision before it counted was
+/// overwritten, and counts no more.
+pub(super) fn freeze(
+    view: &View,
+    job: &Job,
+    revision: Revision,
+    write_id: WriteId,
+    previous: Option<&Inputs>,
+) -> Inputs {
+    let verdict = view.verdict(job);
+    let (start, cancelled) = match &verdict {
+        Some(Verdict::Start(start)) => (Some(&**start), None),
+        Some(Verdict::Cancelled(reason)) => (None, Some(reason.clone())),
+        None => (None, Some("no start was decided".to_owned())),
+    };
+    let mut parts = BTreeMap::new();
+    let mut rejected = Vec::new();
+    for (item, found) in &view.found {
+        let vantage = match item {
+            Item::Report(v) | Item::Tier(v, _) => v,
+            _ => continue,
+        };
+        let key = view.key(item.clone());
+        let reason = match found {
+            Found::Absent => continue,
+            Found::Refused(why) => Some(why.clone()),
+            Found::Body(body, _) => unreadable(&key, body).or_else(|| {
+                let before = previous?.parts.get(&key.to_string())?;
+                (*before != frozen(body)).then(|| "it was overwritten".to_owned())
+            }),
+        };
+        match (reason, found) {
+            (None, Found::Body(body, _)) => {
+                parts.insert(key.to_string(), frozen(body));
+            }
+            (reason, _) => rejected.push(Rejection {
+                object: key.to_string(),
+                vantage: Some(vantage.clone()),
+                reason: reason.unwrap_or_default(),
+            }),
+        }
+    }
+    for key in &view.strange {
+        rejected.push(Rejection {
+            object: key.clone(),
+            vantage: None,
+            reason: "it is no object of a run".to_owned(),
+        });
+    }
+    rejected.sort();
+    Inputs {
+        schema: SCHEMA_MAJOR,
+        write_id,
+        run: view.run.clone(),
+        revision: revision.0,
+        job: digest(view, &Item::Job).unwrap_or_else(|| frozen(b"")),
+        start: digest(view, &Item::Start),
+        cancelled,
+        aborted: aborted(view),
+        parts,
+        rejected,
+        vantages: vantages(view, job, start)
+            .into_iter()
+            .map(|v| (v.clone(), view.seen(start, &v)))
+            .collect(),
+    }
+}
+
+fn unreadable(key: &RunKey, body: &[u8]) -> Option<String> {
+    match &key.item {
+        Item::Report(_) => document::read::<ReportPart>(key, body).err(),
+        _ => document::read::<TierPart>(key, body).err(),
+    }
+    .map(|e| e.to_string())
+}
+
+fn digest(view: &View, item: &Item) -> Option<Frozen> {
+    match view.found.get(item)? {
+        Found::Body(body, _) => Some(frozen(body)),
+        Found::Absent | Found::Refused(_) => None,
+    }
+}
+
+fn aborted(view: &View) -> Option<String> {
+    match view.found.get(&Item::Abort)? {
+        Found::Absent => None,
+        Found::Refused(why) => Some(why.clone()),
+        Found::Body(body, _) => Some(
+            document::read::<Abort>(&view.key(Item::Abort), body)
+                .map_or_else(|e| e.to_string(), |abort| abort.reason),
+        ),
+    }
+}
+
+/// Whoever takes part or tried to.
+fn vantages(view: &View, job: &Job, start: Option<&Start>) -> BTreeSet<Vantage> {
+    let mut all: BTreeSet<Vantage> = view.claims().into_keys().map(|(v, _)| v).collect();
+    if let Some(start) = start {
+        if start.roster.is_empty() {
+            // With an open roster, those who were not among the first have no part in it.
+            all = view.expected(job, start).into_iter().collect();
+        }
+        all.extend(start.roster.keys().cloned());
+    }
+    all
+}
+
+/// What has come that a revision neither counts nor lists.
+pub(super) fn has_news(inputs: &Inputs, now: &Inputs) -> bool {
+    let listed = |key: &String| inputs.rejected.iter().any(|r| r.object == *key);
+    now.parts
+        .iter()
+        .any(|(key, digest)| inputs.parts.get(key) != Some(digest) && !listed(key))
+}
+
+/// The objects that a revision is made of.
+pub(super) fn needed(inputs: &Inputs) -> BTreeSet<Item> {
+    inputs
+        .parts
+        .keys()
+        .filter_map(|key| key.parse::<RunKey>().ok())
+        .filter(|key| key.run == inputs.run)
+        .map(|key| key.item)
+        .collect()
+}
+
+/// The combined report of a revision: the same bytes whoever computes them. Nothing when an
+/// object is no longer what was frozen.
+pub(super) fn combined(view: &View, job: &Job, inputs: &Inputs) -> Option<Combined> {
+    let same = |item: &Item, want: &Frozen| digest(view, item).as_ref() == Some(want);
+    if !same(&Item::Job, &inputs.job) || digest(view, &Item::Start) != inputs.start {
+        return None;
+    }
+    let start = match (&inputs.cancelled, view.verdict(job)) {
+        (None, Some(Verdict::Start(start))) => Some(*start),
+        _ => None,
+    };
+    let (mut tiers, mut reports) = (Vec::new(), Vec::new());
+    for (text, want) in &inputs.parts {
+        let key: RunKey = text.parse().ok()?;
+        if !same(&key.item, want) {
+            return None;
+        }
+        let Some(Found::Body(body, _)) = view.found.get(&key.item) else {
+            return None;
+        };
+        match &key.item {
+            Item::Report(_) => reports.push(document::read::<ReportPart>(&key, body).ok()?),
+            _ => tiers.push(document::read::<TierPart>(&key, body).ok()?),
+        }
+    }
+    Some(combine(&CombineInputs {
+        job: job.clone(),
+        start,
+        cancelled: inputs.cancelled.clone(),
+        aborted: inputs.aborted.clone(),
+        tiers,
+        reports,
+        vantages: inputs
+            .vantages
+            .iter()
+            .map(|(v, seen)| {
+                let state = VantageState {
+                    claim: seen.claim.clone(),
+                    ready: seen.ready,
+                    last_heartbeat: seen.last_heartbeat,
+                    last_phase: seen.last_phase.clone(),
+                };
+                (v.clone(), state)
+            })
+            .collect(),
+        rejected: inputs.rejected.clone(),
+    }))
+}

@@ -1,0 +1,463 @@
+//! A finalizer's decisions: freeze what counts, then compute the combined report from exactly
+//! that. However often, from wherever and by however many it is called, a revision that could be
+//! read never changes.
+
+mod freeze;
+mod view;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use self::view::{Found, View};
+use super::admission::Verdict;
+use super::coordinator::write_id;
+use super::exchange::{Errand, Reply, Request};
+use super::keys::{Item, Revision, list_run};
+use super::objects::{Decision, Inputs, StartDocument};
+use super::{RendezvousError, document};
+use crate::clock::{Estimate, Sample};
+use crate::job::{Job, RunId, SCHEMA_MAJOR, Timestamp};
+use crate::report::Combined;
+use crate::store::{Settled, StoreError};
+
+/// The most reads under way at once.
+const READS_MAX: usize = 32;
+/// How long after a failed request the next try comes.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How often it looks whether the run is over, when it may wait for that.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// Failures in a row after which it gives up.
+const FAILURES_MAX: u32 = 10;
+
+/// What a finalizer hears.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Time has passed.
+    Wake,
+    /// The bucket answered.
+    Replied(Reply),
+    /// The bucket's clock was read.
+    Clock(Sample),
+}
+
+/// Which run to finalize.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The run.
+    pub run: RunId,
+    /// Wait until it is over, instead of saying that it isn't.
+    pub wait: bool,
+    /// The bucket, for messages.
+    pub place: String,
+    /// Makes write ids, different for each process.
+    pub seed: u64,
+}
+
+/// A combined report that can be read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finished {
+    /// Which revision.
+    pub revision: Revision,
+    /// As stored.
+    pub body: Bytes,
+    /// As read.
+    pub combined: Combined,
+}
+
+/// A finalizer.
+#[derive(Debug)]
+pub struct Finalizer {
+    settings: Settings,
+    bucket: Estimate,
+    view: View,
+    list: Errand,
+    fresh: bool,
+    reads: BTreeMap<Item, Errand>,
+    work: Work,
+    write: Errand,
+    failures: u32,
+    writes: u64,
+    end: Option<Box<Result<Finished, RendezvousError>>>,
+}
+
+/// What is being written.
+#[derive(Debug)]
+enum Work {
+    /// Nothing yet: what is there is being read.
+    Looking,
+    /// The cancel of a run that nobody started in time.
+    Cancel(Bytes),
+    /// What counts.
+    Inputs(Box<Inputs>, Bytes),
+    /// A revision's inputs stand; its combined report is made.
+    Combined(Box<Inputs>, Option<Bytes>),
+}
+
+impl Finalizer {
+    /// A finalizer that begins now.
+    pub fn new(settings: Settings, now: Timestamp) -> Self {
+        Finalizer {
+            view: View::new(settings.run.clone()),
+            settings,
+            bucket: Estimate::unknown(),
+            list: Errand::at(now),
+            fresh: false,
+            reads: BTreeMap::new(),
+            work: Work::Looking,
+            write: Errand::IDLE,
+            failures: 0,
+            writes: 0,
+            end: None,
+        }
+    }
+
+    /// Takes an event in; what to ask comes out.
+    pub fn handle(&mut self, now: Timestamp, event: Event) -> Vec<Request> {
+        match event {
+            Event::Wake => {}
+            Event::Clock(sample) => self.bucket.add(&sample),
+            Event::Replied(reply) => self.replied(now, reply),
+        }
+        let mut out = Vec::new();
+        while self.end.is_none() && self.act(now, &mut out) {}
+        out
+    }
+
+    /// When to wake it, if nothing happens before.
+    pub fn wake_at(&self) -> Option<Timestamp> {
+        let reads = self.reads.values().copied();
+        reads
+            .chain([self.list, self.write])
+            .filter_map(|e| e.wake_at())
+            .min()
+    }
+
+    /// How it ended, if it has.
+    pub fn end(&self) -> Option<&Result<Finished, RendezvousError>> {
+        self.end.as_deref()
+    }
+
+    /// Does what can be done now; says whether that made more possible.
+    fn act(&mut self, now: Timestamp, out: &mut Vec<Request>) -> bool {
+        if self.list.start(now) {
+            out.push(Request::List(list_run(&self.settings.run)));
+        }
+        if !self.fresh {
+            return false;
+        }
+        let mut wanted = self.view.wanted();
+        if let Work::Combined(inputs, _) = &self.work {
+            wanted.extend(freeze::needed(inputs));
+        }
+        if self.read(now, &wanted, out) {
+            return false;
+        }
+        let Some(job) = self.view.job() else {
+            self.no_job();
+            return false;
+        };
+        match &self.work {
+            Work::Looking => return self.look(now, &job),
+            Work::Cancel(body) => {
+                if self.write.start(now) {
+                    let key = self.view.key(Item::Start);
+                    out.push(Request::Create(key, body.clone()));
+                }
+            }
+            Work::Inputs(inputs, body) => {
+                if self.write.start(now) {
+                    let key = self.view.key(Item::Inputs(Revision(inputs.revision)));
+                    out.push(Request::Create(key, body.clone()));
+                }
+            }
+            Work::Combined(inputs, None) => {
+                let made = freeze::combined(&self.view, &job, inputs);
+                let body = made.map(|combined| serde_json::to_vec_pretty(&combined));
+                let inputs = inputs.clone();
+                match body {
+                    Some(Ok(body)) => self.work = Work::Combined(inputs, Some(body.into())),
+                    // An object is not what it was: that revision stays without a report.
+                    _ => self.freeze(&job, Revision(inputs.revision).next(), Some(&inputs)),
+                }
+                self.write = Errand::at(now);
+                return true;
+            }
+            Work::Combined(inputs, Some(body)) => {
+                if self.write.start(now) {
+                    let key = self.view.key(Item::Combined(Revision(inputs.revision)));
+                    out.push(Request::Create(key, body.clone()));
+                }
+            }
+        }
+        false
+    }
+
+    /// Asks for what is wanted and not there; says whether something is still to come.
+    fn read(&mut self, now: Timestamp, wanted: &BTreeSet<Item>, out: &mut Vec<Request>) -> bool {
+        let missing: Vec<&Item> = wanted
+            .iter()
+            .filter(|item| !self.view.found.contains_key(item))
+            .collect();
+        let mut under_way = self
+            .reads
+            .values()
+            .filter(|e| e.wake_at().is_none())
+            .count();
+        for item in &missing {
+            if under_way >= READS_MAX {
+                break;
+            }
+            let errand = self
+                .reads
+                .entry((*item).clone())
+                .or_insert_with(|| Errand::at(now));
+            if errand.start(now) {
+                under_way += 1;
+                out.push(Request::Read(self.view.key((*item).clone())));
+            }
+        }
+        !missing.is_empty()
+    }
+
+    fn no_job(&mut self) {
+        let key = self.view.key(Item::Job);
+        let e = match self.view.found.get(&Item::Job) {
+            Some(Found::Body(body, _)) => match document::read::<Job>(&key, body) {
+                Err(e) => e,
+                Ok(_) => return,
+            },
+            Some(Found::Refused(why)) => RendezvousError::Malformed {
+                key: key.to_string(),
+                why: why.clone(),
+            },
+            Some(Found::Absent) | None => RendezvousError::NoSuchRun {
+                run: self.settings.run.clone(),
+                place: self.settings.place.clone(),
+            },
+        };
+        self.finish(Err(e));
+    }
+
+    /// All is read: decides what to write. Says whether there is more to do at once.
+    fn look(&mut self, now: Timestamp, job: &Job) -> bool {
+        if let Some(revision) = self.view.latest_inputs()
+            && let Some(inputs) = self.inputs(revision)
+        {
+            self.work = Work::Combined(Box::new(inputs), None);
+            return true;
+        }
+        let revision = self
+            .view
+            .latest_inputs()
+            .map_or(Revision::FIRST, Revision::next);
+        match self.view.verdict(job) {
+            None if self.bucket.surely_past(now, job.times.start_by) => {
+                self.cancel(job);
+            }
+            None => {
+                return self.not_yet(
+                    now,
+                    RendezvousError::NotStarted {
+                        run: job.run.clone(),
+                        until: job.times.start_by,
+                    },
+                );
+            }
+            Some(Verdict::Cancelled(_)) => self.freeze(job, revision, None),
+            Some(Verdict::Start(start)) => {
+                // The bucket's clock shows at least this.
+                let offset = self.bucket.assumed(now);
+                let bucket_now = now.offset_micros(offset.lo_us);
+                if !self.view.is_over(job, &start, bucket_now) {
+                    return self.not_yet(
+                        now,
+                        RendezvousError::StillRunning {
+                            run: job.run.clone(),
+                            until: self.view.end(job, &start),
+                        },
+                    );
+                }
+                self.freeze(job, revision, None);
+            }
+        }
+        self.write = Errand::at(now);
+        true
+    }
+
+    fn inputs(&self, revision: Revision) -> Option<Inputs> {
+        let item = Item::Inputs(revision);
+        match self.view.found.get(&item)? {
+            Found::Body(body, _) => document::read(&self.view.key(item), body).ok(),
+            Found::Absent | Found::Refused(_) => None,
+        }
+    }
+
+    fn not_yet(&mut self, now: Timestamp, e: RendezvousError) -> bool {
+        if self.settings.wait {
+            self.look_again(now + LOOK_EVERY);
+        } else {
+            self.finish(Err(e));
+        }
+        false
+    }
+
+    fn look_again(&mut self, at: Timestamp) {
+        self.work = Work::Looking;
+        self.fresh = false;
+        self.reads.clear();
+        self.view.forget();
+        self.list = Errand::at(at);
+    }
+
+    fn cancel(&mut self, job: &Job) {
+        let document = StartDocument {
+            schema: SCHEMA_MAJOR,
+            write_id: self.write_id(),
+            run: job.run.clone(),
+            decision: Decision::Cancel {
+                reason: format!("no start was decided by {}", job.times.start_by),
+            },
+        };
+        match document::write(&document) {
+            Ok(body) => self.work = Work::Cancel(body),
+            Err(e) => self.finish(Err(e)),
+        }
+    }
+
+    fn freeze(&mut self, job: &Job, revision: Revision, previous: Option<&Inputs>) {
+        let id = self.write_id();
+        let inputs = freeze::freeze(&self.view, job, revision, id, previous);
+        match document::write(&inputs) {
+            Ok(body) => self.work = Work::Inputs(Box::new(inputs), body),
+            Err(e) => self.finish(Err(e)),
+        }
+    }
+
+    fn write_id(&mut self) -> crate::job::WriteId {
+        self.writes += 1;
+        write_id(self.settings.seed, self.writes)
+    }
+
+    fn replied(&mut self, now: Timestamp, reply: Reply) {
+        match reply {
+            Reply::Listed(_, answer) => {
+                self.list.answered();
+                match answer {
+                    Ok(listing) => {
+                        self.view.take(&listing);
+                        self.fresh = true;
+                        self.failures = 0;
+                    }
+                    Err(e) => {
+                        self.list.again(now + RETRY_AFTER);
+                        self.failed(e);
+                    }
+                }
+            }
+            Reply::Read(key, answer) => {
+                let errand = self.reads.entry(key.item.clone()).or_insert(Errand::IDLE);
+                errand.answered();
+                let found = match answer {
+                    Ok(object) => object.into(),
+                    Err(e) if e.is_absent() => Found::Absent,
+                    Err(StoreError::TooLarge { size, limit, .. }) => {
+                        let why = format!("{size} bytes, where at most {} are read", limit.0);
+                        Found::Refused(why)
+                    }
+                    Err(e) => {
+                        errand.again(now + RETRY_AFTER);
+                        return self.failed(e);
+                    }
+                };
+                self.failures = 0;
+                self.reads.remove(&key.item);
+                self.view.found.insert(key.item, found);
+            }
+            Reply::Created(_, answer) => {
+                self.write.answered();
+                match answer {
+                    Ok(settled) => {
+                        self.failures = 0;
+                        self.created(now, settled);
+                    }
+                    Err(e) => {
+                        self.write.again(now + RETRY_AFTER);
+                        self.failed(e);
+                    }
+                }
+            }
+            Reply::Overwritten(..) => {}
+        }
+    }
+
+    fn created(&mut self, now: Timestamp, settled: Settled) {
+        match std::mem::replace(&mut self.work, Work::Looking) {
+            Work::Looking => {}
+            // When it was stored matters: it is read.
+            Work::Cancel(_) => {
+                self.view.found.remove(&Item::Start);
+            }
+            Work::Inputs(inputs, body) => {
+                let revision = Revision(inputs.revision);
+                let item = Item::Inputs(revision);
+                let (body, inputs) = match settled {
+                    Settled::Mine => (body, Some(*inputs)),
+                    Settled::Theirs(object) => {
+                        let key = self.view.key(item.clone());
+                        let theirs = document::read(&key, &object.body).ok();
+                        (object.body, theirs)
+                    }
+                };
+                self.view.listed.insert(item.clone(), now);
+                self.view.found.insert(item, Found::Body(body, now));
+                if let Some(inputs) = inputs {
+                    self.work = Work::Combined(Box::new(inputs), None);
+                }
+            }
+            Work::Combined(inputs, body) => {
+                let body = match settled {
+                    Settled::Mine => body.unwrap_or_default(),
+                    Settled::Theirs(object) => object.body,
+                };
+                self.stored(now, &inputs, body);
+            }
+        }
+    }
+
+    /// A revision can be read. If more has come since it was frozen, there is a next one.
+    fn stored(&mut self, now: Timestamp, inputs: &Inputs, body: Bytes) {
+        let revision = Revision(inputs.revision);
+        if let Some(job) = self.view.job() {
+            let id = self.write_id();
+            let current = freeze::freeze(&self.view, &job, revision.next(), id, Some(inputs));
+            if freeze::has_news(inputs, &current) {
+                self.write = Errand::at(now);
+                return self.freeze(&job, revision.next(), Some(inputs));
+            }
+        }
+        match serde_json::from_slice(&body) {
+            Ok(combined) => self.finish(Ok(Finished {
+                revision,
+                body,
+                combined,
+            })),
+            Err(e) => self.finish(Err(RendezvousError::Malformed {
+                key: self.view.key(Item::Combined(revision)).to_string(),
+                why: e.to_string(),
+            })),
+        }
+    }
+
+    fn failed(&mut self, e: StoreError) {
+        self.failures += 1;
+        if !e.retryable() || self.failures > FAILURES_MAX {
+            self.finish(Err(e.into()));
+        }
+    }
+
+    fn finish(&mut self, end: Result<Finished, RendezvousError>) {
+        self.end = Some(Box::new(end));
+    }
+}

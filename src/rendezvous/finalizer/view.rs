@@ -1,0 +1,299 @@
+//! What a finalizer has seen of a run, and what it must still read.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+
+use crate::clock::OffsetInterval;
+use crate::job::{ClaimId, Fleet, Job, RunId, Timestamp, Vantage};
+use crate::rendezvous::admission::{Verdict, seated_by_arrival, verdict};
+use crate::rendezvous::keys::{Item, Revision, RunKey};
+use crate::rendezvous::objects::{Live, Ready, Slot, Start, StartDocument};
+use crate::rendezvous::roster::sfu_minus_bucket;
+use crate::rendezvous::{LEASE, document};
+use crate::report::part::ReportPart;
+use crate::store::{Listing, Object};
+
+/// What reading an object gave.
+#[derive(Clone, Debug)]
+pub(super) enum Found {
+    /// Its body, and when it was stored.
+    Body(Bytes, Timestamp),
+    /// It is not there.
+    Absent,
+    /// It can't be read, and why.
+    Refused(String),
+}
+
+impl From<Object> for Found {
+    fn from(object: Object) -> Self {
+        Found::Body(object.body, object.last_modified)
+    }
+}
+
+/// A run as seen so far.
+#[derive(Debug)]
+pub(super) struct View {
+    pub(super) run: RunId,
+    /// Every object of the run that a listing showed, with when it was stored.
+    pub(super) listed: BTreeMap<Item, Timestamp>,
+    /// Keys below the run that are none of muster's.
+    pub(super) strange: BTreeSet<String>,
+    pub(super) found: BTreeMap<Item, Found>,
+}
+
+impl View {
+    pub(super) fn new(run: RunId) -> Self {
+        View {
+            run,
+            listed: BTreeMap::new(),
+            strange: BTreeSet::new(),
+            found: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn take(&mut self, listing: &Listing) {
+        for entry in &listing.objects {
+            match entry.key.parse::<RunKey>() {
+                Ok(key) => {
+                    self.listed.insert(key.item, entry.last_modified);
+                }
+                Err(_) => {
+                    self.strange.insert(entry.key.clone());
+                }
+            }
+        }
+    }
+
+    /// Forgets what may have changed since, to look again.
+    pub(super) fn forget(&mut self) {
+        self.listed.clear();
+        self.found.retain(|item, found| {
+            matches!(found, Found::Body(..)) && !matches!(item, Item::Live(_))
+        });
+    }
+
+    pub(super) fn key(&self, item: Item) -> RunKey {
+        RunKey::new(&self.run, item)
+    }
+
+    fn read<T: document::Document>(&self, item: &Item) -> Option<T> {
+        match self.found.get(item)? {
+            Found::Body(body, _) => document::read(&self.key(item.clone()), body).ok(),
+            Found::Absent | Found::Refused(_) => None,
+        }
+    }
+
+    pub(super) fn job(&self) -> Option<Job> {
+        self.read(&Item::Job)
+    }
+
+    /// The start decision, if one was found.
+    pub(super) fn verdict(&self, job: &Job) -> Option<Verdict> {
+        let Found::Body(body, stored) = self.found.get(&Item::Start)? else {
+            return None;
+        };
+        let key = self.key(Item::Start);
+        Some(match document::read::<StartDocument>(&key, body) {
+            Ok(document) => verdict(&document, *stored, job),
+            Err(e) => Verdict::Cancelled(e.to_string()),
+        })
+    }
+
+    pub(super) fn latest_inputs(&self) -> Option<Revision> {
+        self.listed
+            .keys()
+            .filter_map(|item| match item {
+                Item::Inputs(r) => Some(*r),
+                _ => None,
+            })
+            .max()
+    }
+
+    /// When each claim was stored.
+    pub(super) fn claims(&self) -> BTreeMap<(Vantage, u32), Timestamp> {
+        self.listed
+            .iter()
+            .filter_map(|(item, at)| match item {
+                Item::Slot(v, k) => Some(((v.clone(), *k), *at)),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// The vantages that a started run waits for.
+    pub(super) fn expected(&self, job: &Job, start: &Start) -> Vec<Vantage> {
+        if start.roster.is_empty() && matches!(job.fleet, Fleet::Expect(_)) {
+            seated_by_arrival(&self.claims(), job)
+        } else {
+            start.roster.keys().cloned().collect()
+        }
+    }
+
+    /// The claim whose parts count: the roster's, or the slot's first where it names none.
+    pub(super) fn claim(&self, start: &Start, vantage: &Vantage) -> Option<ClaimId> {
+        match start.roster.get(vantage) {
+            Some(entry) if entry.claim.is_some() => entry.claim.clone(),
+            _ => {
+                let slot: Slot = self.read(&Item::Slot(vantage.clone(), 0))?;
+                Some(slot.claim)
+            }
+        }
+    }
+
+    /// The latest claim to a slot that is known to have been made, whether it counts or not.
+    fn last_claim(&self, vantage: &Vantage) -> Option<ClaimId> {
+        let readies = self.listed.keys().filter_map(|item| match item {
+            Item::Ready(claim) if claim.vantage() == *vantage => Some(claim.clone()),
+            _ => None,
+        });
+        let slots = self.listed.keys().filter_map(|item| match item {
+            Item::Slot(v, _) if v == vantage => self.read::<Slot>(item).map(|s| s.claim),
+            _ => None,
+        });
+        readies.chain(slots).max_by_key(ClaimId::k)
+    }
+
+    /// A vantage's report, if it is there and from the claim that counts.
+    fn report(&self, start: &Start, vantage: &Vantage) -> Option<ReportPart> {
+        let report: ReportPart = self.read(&Item::Report(vantage.clone()))?;
+        let claim = self.claim(start, vantage);
+        (claim.is_none() || claim.as_ref() == Some(&report.claim)).then_some(report)
+    }
+
+    /// All that must be read before anything can be frozen. It grows as objects come in: empty
+    /// means that all is there.
+    pub(super) fn wanted(&self) -> BTreeSet<Item> {
+        let mut wanted = BTreeSet::from([Item::Job, Item::Start, Item::Abort]);
+        if let Some(r) = self.latest_inputs() {
+            wanted.insert(Item::Inputs(r));
+        }
+        let reports = |item: &&Item| matches!(item, Item::Report(_));
+        wanted.extend(self.listed.keys().filter(reports).cloned());
+        if self.missing(&wanted) {
+            return wanted;
+        }
+        let (Some(job), reported) = (self.job(), self.reported()) else {
+            return wanted;
+        };
+        let start = match self.verdict(&job) {
+            Some(Verdict::Start(start)) => Some(*start),
+            _ => None,
+        };
+        for (item, _) in &self.listed {
+            let vantage = match item {
+                Item::Slot(v, _) | Item::Tier(v, _) | Item::Live(v) => v.clone(),
+                Item::Ready(claim) => claim.vantage(),
+                _ => continue,
+            };
+            let named = start
+                .as_ref()
+                .and_then(|s| s.roster.get(&vantage))
+                .is_some_and(|entry| entry.claim.is_some());
+            let tiers = reported.get(&vantage);
+            let wants = match item {
+                Item::Slot(_, 0) => !named,
+                Item::Slot(..) => start.is_none(),
+                Item::Tier(_, n) => tiers.is_none_or(|tiers| !tiers.contains(n)),
+                // Without all reports, the clocks and the last signs of life decide the end.
+                Item::Ready(_) => {
+                    start
+                        .as_ref()
+                        .is_none_or(|s| s.roster.keys().any(|v| !reported.contains_key(v)))
+                        || tiers.is_none()
+                }
+                Item::Live(_) => tiers.is_none(),
+                _ => false,
+            };
+            if wants {
+                wanted.insert(item.clone());
+            }
+        }
+        wanted
+    }
+
+    fn missing(&self, wanted: &BTreeSet<Item>) -> bool {
+        wanted.iter().any(|item| !self.found.contains_key(item))
+    }
+
+    /// The tiers that each report that can be read has.
+    fn reported(&self) -> BTreeMap<Vantage, BTreeSet<u32>> {
+        self.listed
+            .keys()
+            .filter_map(|item| match item {
+                Item::Report(vantage) => {
+                    let report: ReportPart = self.read(item)?;
+                    let tiers = report.tiers.iter().map(|t| t.tier).collect();
+                    Some((vantage.clone(), tiers))
+                }
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Whether what counts may be frozen: every slot has reported, or nobody waits any more.
+    pub(super) fn is_over(&self, job: &Job, start: &Start, bucket_now: Timestamp) -> bool {
+        let open = start.roster.is_empty() && bucket_now <= job.times.accept_until;
+        let silent = |vantage: &Vantage| {
+            let live = self.listed.get(&Item::Live(vantage.clone()));
+            let last = live.map_or(start.start_at, |at| start.start_at.max(*at));
+            bucket_now.saturating_since(last) > LEASE
+        };
+        let nobody_to_come = !open
+            && self
+                .expected(job, start)
+                .iter()
+                .all(|v| self.report(start, v).is_some() || silent(v));
+        let abort_is_old = self
+            .listed
+            .get(&Item::Abort)
+            .is_some_and(|at| bucket_now.saturating_since(*at) > LEASE);
+        nobody_to_come || abort_is_old || bucket_now >= self.end(job, start)
+    }
+
+    /// The last window's end plus the grace, on the bucket's clock.
+    pub(super) fn end(&self, job: &Job, start: &Start) -> Timestamp {
+        let readies: Vec<Option<Ready>> = start
+            .roster
+            .values()
+            .map(|entry| self.read(&Item::Ready(entry.claim.clone()?)))
+            .collect();
+        let offset = match start.reference {
+            crate::rendezvous::objects::ReferenceClock::Bucket => None,
+            crate::rendezvous::objects::ReferenceClock::Sfu => {
+                sfu_minus_bucket(readies.iter().map(Option::as_ref))
+            }
+        };
+        let offset = offset.unwrap_or(OffsetInterval { lo_us: 0, hi_us: 0 });
+        let last = start.tiers.last().map_or(start.start_at, |t| t.window.to);
+        offset.latest_local(last) + job.times.grace.0
+    }
+
+    /// What is known of a vantage beside its parts.
+    pub(super) fn seen(
+        &self,
+        start: Option<&Start>,
+        vantage: &Vantage,
+    ) -> crate::rendezvous::objects::VantageSeen {
+        let claim = start
+            .and_then(|s| self.claim(s, vantage))
+            .or_else(|| self.last_claim(vantage));
+        let item = claim.clone().map(Item::Ready);
+        let ready = item.as_ref().is_some_and(|i| self.listed.contains_key(i));
+        let unfit = item
+            .and_then(|i| self.read::<Ready>(&i))
+            .and_then(|r| r.unfit);
+        let live = Item::Live(vantage.clone());
+        let last_heartbeat = self
+            .found
+            .get(&live)
+            .and_then(|_| self.listed.get(&live).copied());
+        let phase = self.read::<Live>(&live).map(|l| l.phase);
+        crate::rendezvous::objects::VantageSeen {
+            claim,
+            ready: ready && unfit.is_none(),
+            last_heartbeat,
+            last_phase: unfit.or(phase),
+        }
+    }
+}
