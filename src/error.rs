@@ -7,6 +7,7 @@ use crate::exit::Exit;
 use crate::job::JobError;
 use crate::local::LivekitServerError;
 use crate::participant::Failure;
+use crate::rendezvous::RendezvousError;
 use crate::rooms::{KeysError, RoomError};
 use crate::store::SettingsError;
 use crate::store::StoreError;
@@ -59,9 +60,27 @@ exits! {
     KeysError => |_| Exit::BadConfiguration;
     SettingsError => |_| Exit::BadConfiguration;
     Failure => |_| Exit::Unreachable;
-    StoreError => |e| match e {
-        StoreError::Exists { .. } => Exit::Internal,
-        _ => Exit::Unreachable,
+    StoreError => store;
+    RendezvousError => |e| match e {
+        RendezvousError::Store(e) => store(e),
+        RendezvousError::NoSuchRun { .. }
+        | RendezvousError::NoRuns { .. }
+        | RendezvousError::NotAccepting { .. }
+        | RendezvousError::NotInFleet { .. }
+        | RendezvousError::FleetFull { .. }
+        | RendezvousError::TooNew { .. } => Exit::BadConfiguration,
+        RendezvousError::NoOpenRun { .. }
+        | RendezvousError::NeverStarted { .. }
+        | RendezvousError::StartedWithout { .. }
+        | RendezvousError::NobodyCame { .. } => Exit::TimedOut,
+        RendezvousError::Cancelled { .. } | RendezvousError::Interrupted { .. } => Exit::Aborted,
+        RendezvousError::SlotTaken { .. } => Exit::SlotTaken,
+        RendezvousError::SelfTest { .. } | RendezvousError::ReportLost { .. } => Exit::Unreachable,
+        RendezvousError::NobodyReady { .. }
+        | RendezvousError::Malformed { .. }
+        | RendezvousError::StillRunning { .. }
+        | RendezvousError::NotStarted { .. }
+        | RendezvousError::NoReport { .. } => Exit::Incomplete,
     };
     RoomError => |e| match e {
         RoomError::Exists { .. } | RoomError::Absent { .. } => Exit::BadConfiguration,
@@ -78,4 +97,11 @@ exits! {
             Exit::Unreachable
         }
     };
+}
+
+fn store(error: &StoreError) -> Exit {
+    match error {
+        StoreError::Exists { .. } => Exit::Internal,
+        _ => Exit::Unreachable,
+    }
 }

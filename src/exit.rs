@@ -56,6 +56,18 @@ impl Exit {
     }
 }
 
+impl TryFrom<i32> for Exit {
+    type Error = i32;
+
+    /// The meaning of another muster's exit code.
+    fn try_from(code: i32) -> Result<Exit, i32> {
+        Exit::ALL
+            .into_iter()
+            .find(|exit| i32::from(exit.code()) == code)
+            .ok_or(code)
+    }
+}
+
 impl Termination for Exit {
     fn report(self) -> ExitCode {
         ExitCode::from(self.code())
@@ -70,5 +82,8 @@ mod tests {
     fn every_code_is_its_own() {
         let codes: std::collections::BTreeSet<u8> = Exit::ALL.iter().map(|e| e.code()).collect();
         assert_eq!(codes.len(), Exit::ALL.len());
+        for exit in Exit::ALL {
+            assert_eq!(Exit::try_from(i32::from(exit.code())), Ok(exit));
+        }
     }
 }

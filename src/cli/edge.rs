@@ -16,3 +16,8 @@ pub fn origin(run: Option<RunId>) -> Origin {
         now,
     }
 }
+
+/// A random number: a nonce, a seed.
+pub fn random() -> u64 {
+    rand::random()
+}

@@ -3,12 +3,19 @@
 
 mod args;
 mod check;
+mod coordinate;
 mod edge;
+mod fleet;
 mod guards;
+mod local;
 mod log;
 mod output;
 mod plan;
+mod probe;
+mod progress;
 mod report;
+mod run;
+mod signals;
 mod viewer;
 
 use std::ffi::OsString;
@@ -54,9 +61,12 @@ fn carry_out(command: Command) -> Result<Exit, Error> {
     // thread that lives as long as the runtime.
     let task = runtime.spawn(async move {
         match command {
-            Command::Check(args) => check::run(&args).await,
-            Command::Plan(args) => plan::run(&args),
+            Command::Run(args) => run::run(args).await,
+            Command::Probe(args) => probe::run(args).await,
             Command::Report(args) => report::run(&args).await,
+            Command::Plan(args) => plan::run(&args),
+            Command::Check(args) => check::run(&args).await,
+            Command::Local(args) => local::run(args).await,
         }
     });
     let result = runtime.block_on(task).unwrap_or_else(|panic| {

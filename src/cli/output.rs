@@ -38,7 +38,8 @@ pub fn report(combined: &Combined, args: &OutputArgs) -> Result<Exit, Error> {
         write_file(path, &render::json(combined))?;
     }
     print(&match args.format {
-        Format::Text | Format::Json => render::json(combined),
+        Format::Text => render::text(combined),
+        Format::Json => render::json(combined),
     })?;
     Ok(match combined.verdict {
         _ if combined.aborted.is_some() => Exit::Aborted,

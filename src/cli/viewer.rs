@@ -1,10 +1,15 @@
 //! A link that shows the run's room in a browser.
 
+use std::io::{self, Write};
 use std::time::Duration;
 
 use livekit_api::access_token::{AccessToken, AccessTokenError, VideoGrants};
 use url::Url;
 
+use crate::clock;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::job::{Job, Workload};
 use crate::rooms::Keys;
 use crate::secret::Secret;
 
@@ -13,7 +18,7 @@ const CLIENT: &str = "https://meet.livekit.io/custom";
 
 /// The address that joins `room` as a hidden participant who sees and hears, and nothing else.
 /// It is secret: whoever has it may watch for `ttl`.
-pub fn link(sfu: &str, room: &str, keys: &Keys, ttl: Duration) -> Result<Secret, AccessTokenError> {
+fn link(sfu: &str, room: &str, keys: &Keys, ttl: Duration) -> Result<Secret, AccessTokenError> {
     let grants = VideoGrants {
         room_join: true,
         room: room.to_owned(),
@@ -34,6 +39,19 @@ pub fn link(sfu: &str, room: &str, keys: &Keys, ttl: Duration) -> Result<Secret,
     let address = Url::parse_with_params(CLIENT, query)
         .map_or_else(|_| format!("{CLIENT}?{token}"), String::from);
     Ok(Secret::new(address))
+}
+
+/// Prints the link on standard error, where the log goes too but never has it.
+pub fn show(job: &Job, keys: &Keys) -> Result<(), Error> {
+    let Workload::SharedRoom { room, .. } = &job.workload;
+    let ttl = job.times.hard_deadline.saturating_since(clock::now()) + job.times.grace.0;
+    let link = link(&job.url, room, keys, ttl).map_err(|e| {
+        let text = format!("can't sign a token for --viewer: {e}; check LIVEKIT_API_SECRET");
+        Error::new(Exit::BadConfiguration, text)
+    })?;
+    // Nothing helps against a closed stream.
+    drop(writeln!(io::stderr(), "viewer: {}", link.expose()));
+    Ok(())
 }
 
 #[cfg(test)]

@@ -15,3 +15,4 @@ mod fixtures;
 mod minio;
 mod rooms;
 mod store;
+mod tidy;

@@ -8,7 +8,7 @@ use clap::Args;
 use crate::clock;
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::store::{BucketUrl, Endpoint, EndpointError, S3Settings, S3Store};
+use crate::store::{BucketUrl, Endpoint, S3Settings, S3Store};
 
 /// Where the run meets. Credentials come from AWS's standard chain (`AWS_ACCESS_KEY_ID` and so
 /// on), never from an argument.
@@ -42,12 +42,8 @@ impl BucketArgs {
                 "no bucket is named; give --bucket s3://name/prefix or set MUSTER_BUCKET",
             ));
         };
-        let endpoint = match &self.endpoint {
-            Some(endpoint) => Some(endpoint.clone()),
-            None => endpoint_for_all_services()?,
-        };
         Ok(S3Settings {
-            endpoint,
+            endpoint: self.endpoint.clone(),
             region: self.bucket_region.clone(),
             ca_file: self.bucket_ca_file.clone(),
             ..S3Settings::new(bucket)
@@ -63,14 +59,4 @@ impl BucketArgs {
 /// The bucket that `settings` lead to. Nothing is sent yet.
 pub async fn open(settings: S3Settings) -> Result<S3Store, Error> {
     Ok(S3Store::connect(settings, Arc::new(clock::now)).await?)
-}
-
-/// `AWS_ENDPOINT_URL`, which AWS's own tools read as well when there is none for S3 alone.
-fn endpoint_for_all_services() -> Result<Option<Endpoint>, Error> {
-    match std::env::var("AWS_ENDPOINT_URL") {
-        Ok(url) if !url.is_empty() => url.parse().map(Some).map_err(|e: EndpointError| {
-            Error::new(Exit::BadConfiguration, format!("AWS_ENDPOINT_URL: {e}"))
-        }),
-        _ => Ok(None),
-    }
 }

@@ -24,7 +24,7 @@ pub struct JobArgs {
     pub url: Option<String>,
 
     /// Subscribers of each tier, per vantage [default: 10,25,50]
-    #[arg(long, value_name = "TIERS")]
+    #[arg(long, value_name = "TIERS", allow_hyphen_values = true)]
     pub ramp: Option<Ramp>,
 
     /// The ramp's numbers are totals, divided over the vantages
@@ -53,11 +53,11 @@ pub struct JobArgs {
     pub layout: Option<Layout>,
 
     /// Video publishers per vantage, beside the subscribers [default: 1]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub video_publishers: Option<u32>,
 
     /// Audio publishers per vantage; a publisher of both is one participant [default: 1]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub audio_publishers: Option<u32>,
 
     /// Publish video in one layer instead of three
@@ -71,15 +71,15 @@ pub struct JobArgs {
     pub threshold: Vec<Threshold>,
 
     /// Recommended level as a share of the capacity, in percent [default: 70%]
-    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    #[arg(long, value_name = "PERCENT", value_parser = percent, allow_negative_numbers = true)]
     pub headroom: Option<u32>,
 
     /// The most participants of the whole fleet at once [default: 1000]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub max_participants: Option<u32>,
 
     /// Joins per second at each vantage [default: 20]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub join_rate: Option<u32>,
 
     /// How long to wait for all vantages, up to 24h [default: 10m]
@@ -138,7 +138,7 @@ pub struct FleetArgs {
     pub vantages: Option<Vec<Vantage>>,
 
     /// How many vantages take part, whatever their labels
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub expect: Option<u32>,
 }
 

@@ -5,14 +5,14 @@ mod job;
 mod keys;
 mod output;
 
-pub use bucket::BucketArgs;
+pub use bucket::{BucketArgs, open};
 pub use job::{FleetArgs, JobArgs, StartArgs};
 pub use keys::KeysArgs;
 pub use output::{Format, OutputArgs};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use super::{check, plan, report};
+use super::{check, local, plan, probe, report, run};
 
 /// Does a LiveKit SFU hold up when clients from several regions join at once, and where does
 /// it break?
@@ -53,10 +53,16 @@ pub enum LogFormat {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write a job, wait for the probers, start them together, print the combined result
+    Run(run::Args),
+    /// Take part in a run from here: claim the slot, try the path, wait for the start, ramp
+    Probe(probe::Args),
     /// Print the combined report of a run, the newest by default; exit as that run did
     Report(report::Args),
-    /// Tell in seconds whether keys, rooms, the bucket and the media path work from here
-    Check(check::Args),
     /// Print the resolved job with its shares, windows and totals; write nothing
     Plan(plan::Args),
+    /// Tell in seconds whether keys, rooms, the bucket and the media path work from here
+    Check(check::Args),
+    /// A whole run on this machine: bucket, livekit-server, probers and coordinator
+    Local(local::Args),
 }

@@ -1,0 +1,105 @@
+//! A run from its job to its result: what `run` and `local` share.
+
+use tokio::sync::{mpsc, watch};
+
+use super::edge;
+use crate::clock;
+use crate::error::Error;
+use crate::job::{Job, RunId, Workload};
+use crate::rendezvous::coordinator::{Cleanup, End};
+use crate::rendezvous::drive::{Bucket, CoordinatorOptions, run_coordinator};
+use crate::rendezvous::{Progress, RendezvousError};
+use crate::report::Combined;
+use crate::rooms::Rooms;
+use crate::store::probe;
+
+/// What a run is coordinated with.
+pub struct Coordination {
+    /// What to do.
+    pub job: Job,
+    /// Where the run meets.
+    pub bucket: Bucket,
+    /// The SFU's rooms.
+    pub rooms: Rooms,
+    /// End as soon as a fixed start is in the bucket.
+    pub detach: bool,
+}
+
+/// What came of it.
+pub enum Outcome {
+    /// The run goes on by itself.
+    Detached(RunId),
+    /// The run is over, and this is its report.
+    Over(Box<Combined>),
+}
+
+/// Coordinates a run to its end. It waits for its probers, which somebody else starts; whatever
+/// happens, it leaves no room of its own behind.
+pub async fn coordinate(
+    with: Coordination,
+    progress: mpsc::UnboundedSender<Progress>,
+    abort: watch::Receiver<bool>,
+) -> Result<Outcome, Error> {
+    let Coordination {
+        job,
+        bucket,
+        rooms,
+        detach,
+    } = with;
+    let store = bucket.store();
+    probe(store, edge::random()).await?.require(store)?;
+    let room = make_room(&rooms, &job).await?;
+    let run = job.run.clone();
+    let ended = run_coordinator(
+        &bucket,
+        CoordinatorOptions {
+            job,
+            detach,
+            seed: edge::random(),
+            progress,
+            abort,
+        },
+    )
+    .await;
+    let result = match ended.outcome {
+        Ok(End::Detached(_)) => Ok(Outcome::Detached(run.clone())),
+        Ok(End::Over { .. }) => finalize(&bucket, &run)
+            .await
+            .map(|combined| Outcome::Over(Box::new(combined)))
+            .map_err(Error::from),
+        Ok(End::Failed(error)) | Err(error) => Err(error.into()),
+    };
+    match ended.cleanup {
+        Cleanup::Delete(room) => delete_room(&rooms, &room, &run).await,
+        Cleanup::Leave(why) => tracing::debug!("room {room} stays: {why}"),
+    }
+    result
+}
+
+/// The room that all vantages share: created for this run, unless it has to exist already.
+async fn make_room(rooms: &Rooms, job: &Job) -> Result<String, Error> {
+    let Workload::SharedRoom {
+        room,
+        existing_room,
+        ..
+    } = &job.workload;
+    if *existing_room {
+        rooms.must_exist(room).await?;
+    } else {
+        let needed = job.times.hard_deadline.saturating_since(clock::now()) + job.times.grace.0;
+        rooms.create(room, &job.run, needed).await?;
+    }
+    Ok(room.clone())
+}
+
+async fn delete_room(rooms: &Rooms, room: &str, run: &RunId) {
+    match rooms.delete(room, run).await {
+        Ok(true) => tracing::debug!("deleted room {room}"),
+        Ok(false) => tracing::debug!("room {room} is gone already, or not this run's"),
+        Err(error) => tracing::warn!("room {room} stays until it times out: {error}"),
+    }
+}
+
+async fn finalize(_: &Bucket, run: &RunId) -> Result<Combined, RendezvousError> {
+    std::future::ready(Err(RendezvousError::NoReport { run: run.clone() })).await
+}

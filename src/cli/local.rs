@@ -1,0 +1,303 @@
+//! `muster local`: a whole run on this machine.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use tokio::sync::{mpsc, watch};
+
+use super::args::{JobArgs, KeysArgs, OutputArgs, open};
+use super::coordinate::{Coordination, Outcome, coordinate};
+use super::fleet::Fleet;
+use super::progress::Shown;
+use super::signals::Signals;
+use super::{edge, guards, output, viewer};
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::job::{IdError, Job, JobSpec, Origin, Ramp, Span, Vantage};
+use crate::local::cache::cache_dir;
+use crate::local::{EmbeddedBucket, LivekitServer, livekit_server};
+use crate::rendezvous::Progress;
+use crate::rooms::{Keys, Rooms};
+use crate::store::S3Settings;
+
+/// Stands for the URL of a server that is not started before the job is known to be right.
+const NOT_YET: &str = "ws://127.0.0.1";
+
+/// Subscribers per vantage of each tier, when nobody says otherwise.
+const DEFAULT_RAMP: [u32; 3] = [5, 10, 20];
+
+/// The most vantages that one machine is asked for by number.
+const VANTAGES_MAX: u32 = 100;
+
+/// `muster local`
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// How many vantages, or their labels with commas [default: 3]
+    #[arg(
+        long,
+        value_name = "N|LABELS",
+        default_value = "3",
+        hide_default_value = true
+    )]
+    vantages: Vantages,
+    #[command(flatten)]
+    job: JobArgs,
+
+    /// The livekit-server to start [default: the one on PATH, else one that is built into the
+    /// cache]
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["url", "use_env"], help_heading = "SFU")]
+    livekit_server: Option<PathBuf>,
+
+    /// Test the server that LIVEKIT_URL names, instead of starting one
+    #[arg(long, conflicts_with = "url", help_heading = "SFU")]
+    use_env: bool,
+    #[command(flatten)]
+    keys: KeysArgs,
+
+    /// Print a link that shows the room in a browser; whoever has it may watch
+    #[arg(long, help_heading = "Output")]
+    viewer: bool,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// The vantages of a local run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Vantages(Vec<Vantage>);
+
+impl FromStr for Vantages {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let labels: Result<Vec<Vantage>, IdError> = match text.parse::<u32>() {
+            Ok(n) if (1..=VANTAGES_MAX).contains(&n) => {
+                (1..=n).map(|i| format!("local-{i}").parse()).collect()
+            }
+            Ok(n) => {
+                return Err(format!(
+                    "{n} vantages on one machine; use 1 to {VANTAGES_MAX}"
+                ));
+            }
+            Err(_) => text.split(',').map(str::parse).collect(),
+        };
+        labels.map(Vantages).map_err(|e| e.to_string())
+    }
+}
+
+/// The SFU of a local run.
+enum Sfu {
+    /// A server that runs already.
+    Running { url: String, keys: Keys },
+    /// A server that was started for this run.
+    Own(LivekitServer),
+}
+
+impl Sfu {
+    fn url(&self) -> String {
+        match self {
+            Sfu::Running { url, .. } => url.clone(),
+            Sfu::Own(server) => server.url().to_owned(),
+        }
+    }
+
+    fn keys(&self) -> Keys {
+        match self {
+            Sfu::Running { keys, .. } => keys.clone(),
+            Sfu::Own(server) => Keys {
+                api_key: server.key().to_owned(),
+                api_secret: server.secret().clone(),
+            },
+        }
+    }
+}
+
+/// Starts everything, runs it, prints the result, stops everything.
+pub async fn run(args: Args) -> Result<Exit, Error> {
+    let mut signals = Signals::listen()?;
+    let named = args.named_sfu()?;
+    // What is wrong with the job shows before anything is started.
+    let origin = edge::origin(None);
+    let spec = args.spec(named.clone())?;
+    let job = resolve(spec.clone(), named.as_deref().unwrap_or(NOT_YET), &origin)?;
+    guards::cloud(&job, args.job.cloud_agreement)?;
+
+    let work = async {
+        let bucket = EmbeddedBucket::start()
+            .await
+            .and_then(|bucket| bucket.settings().map(|settings| (bucket, settings)))
+            .map_err(|e| {
+                Error::new(
+                    Exit::Internal,
+                    format!("cannot serve a bucket on loopback: {e}"),
+                )
+            });
+        (bucket, args.sfu(named).await)
+    };
+    let (bucket, sfu) = tokio::select! {
+        started = work => started,
+        signal = signals.next() => return Err(stopped(signal)),
+    };
+    let ((_bucket, settings), sfu) = (bucket?, sfu?);
+    let job = resolve(spec, &sfu.url(), &origin)?;
+    if args.viewer {
+        viewer::show(&job, &sfu.keys())?;
+    }
+    let outcome = Local {
+        labels: args.vantages.0,
+        settings,
+        keys: sfu.keys(),
+    }
+    .run(job, &mut signals)
+    .await;
+    if let Sfu::Own(server) = sfu {
+        server.stop().await;
+    }
+    match outcome? {
+        Outcome::Over(combined) => output::report(&combined, &args.output),
+        Outcome::Detached(run) => Err(Error::new(
+            Exit::Internal,
+            format!("run {run} was detached, which a local run never asks for"),
+        )),
+    }
+}
+
+fn stopped(signal: &str) -> Error {
+    Error::new(Exit::Aborted, format!("{signal}: stopped before the start"))
+}
+
+fn resolve(spec: JobSpec, url: &str, origin: &Origin) -> Result<Job, Error> {
+    let spec = JobSpec {
+        url: Some(url.to_owned()),
+        ..spec
+    };
+    Ok(Job::resolve(spec, origin.clone())?)
+}
+
+/// A run whose servers are up.
+struct Local {
+    labels: Vec<Vantage>,
+    settings: S3Settings,
+    keys: Keys,
+}
+
+impl Local {
+    /// Starts the probers once the job is there, and coordinates. On return none is left.
+    async fn run(&self, job: Job, signals: &mut Signals) -> Result<Outcome, Error> {
+        let store = open(self.settings.clone()).await?;
+        let rooms = Rooms::new(&job.url, &self.keys);
+        let (tell, mut told) = mpsc::unbounded_channel();
+        let (abort, aborted) = watch::channel(false);
+        let coordination = Coordination {
+            job,
+            bucket: store.into(),
+            rooms,
+            detach: false,
+        };
+        let mut ended = std::pin::pin!(coordinate(coordination, tell, aborted));
+        let mut shown = Shown::default();
+        let mut fleet = Fleet::default();
+        let mut failed = None;
+        let outcome = loop {
+            tokio::select! {
+                biased;
+                Some(progress) = told.recv() => {
+                    shown.show(&progress);
+                    match &progress {
+                        Progress::JobWritten { run } => {
+                            fleet = Fleet::start(&self.labels, run, &self.settings, &self.keys)?;
+                        }
+                        Progress::Started { .. } => fleet.started(),
+                        _ => {}
+                    }
+                }
+                outcome = &mut ended => break outcome,
+                error = fleet.first_failure() => {
+                    abort.send_replace(true);
+                    failed = Some(error);
+                }
+                signal = signals.next() => signals.ask_once(signal, &abort)?,
+            }
+        };
+        fleet.stop().await;
+        match failed {
+            Some(error) => Err(error),
+            None => outcome,
+        }
+    }
+}
+
+impl Args {
+    /// The URL of a server that runs already, if one was named on purpose: `LIVEKIT_URL` alone,
+    /// which many have set to their production, is not.
+    fn named_sfu(&self) -> Result<Option<String>, Error> {
+        if !self.use_env {
+            return Ok(self.job.spec(JobSpec::default())?.url);
+        }
+        match std::env::var("LIVEKIT_URL") {
+            Ok(url) if !url.is_empty() => Ok(Some(url)),
+            _ => Err(Error::new(
+                Exit::BadConfiguration,
+                "--use-env: LIVEKIT_URL is not set; set it, or give --url",
+            )),
+        }
+    }
+
+    /// The SFU to test, started if none was named.
+    async fn sfu(&self, named: Option<String>) -> Result<Sfu, Error> {
+        if let Some(url) = named {
+            let keys = self.keys.keys()?;
+            return Ok(Sfu::Running { url, keys });
+        }
+        let cache = cache_dir(|name| std::env::var_os(name)).ok_or_else(|| {
+            Error::new(
+                Exit::BadConfiguration,
+                "no cache directory; set HOME or MUSTER_CACHE_DIR",
+            )
+        })?;
+        let say = |line: String| tracing::info!("{line}");
+        let binary = livekit_server::find(self.livekit_server.as_deref(), &cache, say).await?;
+        tracing::info!("starting {}", binary.display());
+        Ok(Sfu::Own(LivekitServer::start(&binary).await?))
+    }
+
+    /// The job's spec, for the server at `named` or one of its own.
+    fn spec(&self, named: Option<String>) -> Result<JobSpec, Error> {
+        let baseline_alone = named.is_some() && self.vantages.0.len() == 1;
+        let ramp = if baseline_alone {
+            None
+        } else {
+            Ramp::new(&DEFAULT_RAMP).ok()
+        };
+        let defaults = JobSpec {
+            url: named,
+            ramp,
+            duration: Some(Span::secs(10)),
+            timeout: Some(Span::secs(120)),
+            grace: Some(Span::secs(15)),
+            ..JobSpec::default()
+        };
+        Ok(JobSpec {
+            vantages: Some(self.vantages.0.clone()),
+            expect: None,
+            ..self.job.spec(defaults)?
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vantages_are_a_number_or_labels() {
+        let labels = |text: &str| {
+            text.parse::<Vantages>()
+                .map(|v| v.0.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        assert_eq!(labels("2"), Ok(vec!["local-1".into(), "local-2".into()]));
+        assert_eq!(labels("iad,sjc"), Ok(vec!["iad".into(), "sjc".into()]));
+        for bad in ["0", "101", "", "a,,b", "A"] {
+            assert!(labels(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! `muster run`: coordinate a run on several machines.
+
+use tokio::sync::{mpsc, watch};
+
+use super::args::{BucketArgs, FleetArgs, JobArgs, KeysArgs, OutputArgs, StartArgs};
+use super::coordinate::{Coordination, Outcome, coordinate};
+use super::progress::Shown;
+use super::signals::Signals;
+use super::{edge, output, plan, viewer};
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::job::RunId;
+use crate::rooms::Rooms;
+
+/// `muster run`
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    #[command(flatten)]
+    fleet: FleetArgs,
+    #[command(flatten)]
+    job: JobArgs,
+    #[command(flatten)]
+    start: StartArgs,
+
+    /// Exit once the job and its fixed start are written; `muster finalize` does the rest
+    #[arg(long, help_heading = "Job")]
+    detach: bool,
+
+    /// The new run's id; a second call with the same id joins the first [default: made up]
+    #[arg(long, value_name = "RUN", env = "MUSTER_RUN", help_heading = "Job")]
+    run: Option<RunId>,
+    #[command(flatten)]
+    keys: KeysArgs,
+    #[command(flatten)]
+    bucket: BucketArgs,
+
+    /// Print a link that shows the room in a browser; whoever has it may watch
+    #[arg(long, help_heading = "Output")]
+    viewer: bool,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Coordinates the run, and prints its result.
+pub async fn run(args: Args) -> Result<Exit, Error> {
+    let job = plan::job(
+        &args.fleet,
+        &args.job,
+        &args.start,
+        edge::origin(args.run.clone()),
+    )?;
+    if args.detach && job.times.start_at.is_none() {
+        return Err(Error::new(
+            Exit::BadConfiguration,
+            "--detach needs a start that is fixed; add --start-in 90s or --start-at TIME",
+        ));
+    }
+    let keys = args.keys.keys()?;
+    let store = args.bucket.open().await?;
+    let rooms = Rooms::new(&job.url, &keys);
+    if args.viewer {
+        viewer::show(&job, &keys)?;
+    }
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let (abort, aborted) = watch::channel(false);
+    let coordination = Coordination {
+        job,
+        bucket: store.into(),
+        rooms,
+        detach: args.detach,
+    };
+    let mut ended = std::pin::pin!(coordinate(coordination, tell, aborted));
+    let mut signals = Signals::listen()?;
+    let mut shown = Shown::default();
+    let outcome = loop {
+        tokio::select! {
+            biased;
+            Some(progress) = told.recv() => shown.show(&progress),
+            outcome = &mut ended => break outcome?,
+            signal = signals.next() => signals.ask_once(signal, &abort)?,
+        }
+    };
+    match outcome {
+        Outcome::Over(combined) => output::report(&combined, &args.output),
+        Outcome::Detached(run) => {
+            output::print(&run.to_string())?;
+            Ok(Exit::Passed)
+        }
+    }
+}
