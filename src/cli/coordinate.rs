@@ -6,9 +6,9 @@ use super::edge;
 use crate::clock;
 use crate::error::Error;
 use crate::job::{Job, RunId, Workload};
+use crate::rendezvous::Progress;
 use crate::rendezvous::coordinator::{Cleanup, End};
-use crate::rendezvous::drive::{Bucket, CoordinatorOptions, run_coordinator};
-use crate::rendezvous::{Progress, RendezvousError};
+use crate::rendezvous::drive::{Bucket, CoordinatorOptions, run_coordinator, run_finalizer};
 use crate::report::Combined;
 use crate::rooms::Rooms;
 use crate::store::probe;
@@ -63,9 +63,9 @@ pub async fn coordinate(
     .await;
     let result = match ended.outcome {
         Ok(End::Detached(_)) => Ok(Outcome::Detached(run.clone())),
-        Ok(End::Over { .. }) => finalize(&bucket, &run)
+        Ok(End::Over { .. }) => run_finalizer(&bucket, run.clone(), true, edge::random())
             .await
-            .map(|combined| Outcome::Over(Box::new(combined)))
+            .map(|finished| Outcome::Over(Box::new(finished.combined)))
             .map_err(Error::from),
         Ok(End::Failed(error)) | Err(error) => Err(error.into()),
     };
@@ -98,8 +98,4 @@ async fn delete_room(rooms: &Rooms, room: &str, run: &RunId) {
         Ok(false) => tracing::debug!("room {room} is gone already, or not this run's"),
         Err(error) => tracing::warn!("room {room} stays until it times out: {error}"),
     }
-}
-
-async fn finalize(_: &Bucket, run: &RunId) -> Result<Combined, RendezvousError> {
-    std::future::ready(Err(RendezvousError::NoReport { run: run.clone() })).await
 }

@@ -5,6 +5,7 @@ mod args;
 mod check;
 mod coordinate;
 mod edge;
+mod finalize;
 mod fleet;
 mod guards;
 mod local;
@@ -63,6 +64,7 @@ fn carry_out(command: Command) -> Result<Exit, Error> {
         match command {
             Command::Run(args) => run::run(args).await,
             Command::Probe(args) => probe::run(args).await,
+            Command::Finalize(args) => finalize::run(args).await,
             Command::Report(args) => report::run(&args).await,
             Command::Plan(args) => plan::run(&args),
             Command::Check(args) => check::run(&args).await,

@@ -5,9 +5,10 @@ use super::output;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::job::{RunId, SCHEMA_MAJOR};
+use crate::rendezvous::RendezvousError;
 use crate::rendezvous::keys::{self, Item, Revision, RunKey};
 use crate::report::Combined;
-use crate::store::{List, Store};
+use crate::store::{At, List, Store};
 
 /// `muster report`
 #[derive(clap::Args, Debug)]
@@ -31,28 +32,36 @@ pub async fn run(args: &Args) -> Result<Exit, Error> {
     output::report(&combined, &args.output)
 }
 
-/// The newest revision of the newest run that has one.
-async fn newest(store: &impl Store) -> Result<Combined, Error> {
+/// All runs of the bucket, the newest first; at least one.
+pub async fn runs(store: &impl Store) -> Result<Vec<RunId>, Error> {
     let listing = store.list(&keys::list_runs()).await?;
     let mut runs: Vec<RunId> = listing
         .prefixes
         .iter()
         .filter_map(|folder| keys::run_of_folder(folder))
         .collect();
-    runs.sort_unstable();
-    for run in runs.iter().rev() {
+    runs.sort_unstable_by(|a, b| b.cmp(a));
+    if runs.is_empty() {
+        let place = place(store);
+        return Err(RendezvousError::NoRuns { place }.into());
+    }
+    Ok(runs)
+}
+
+/// The newest revision of the newest run that has one.
+async fn newest(store: &impl Store) -> Result<Combined, Error> {
+    let runs = runs(store).await?;
+    for run in &runs {
         if let Some(revision) = newest_revision(store, run).await? {
             return read(store, run, revision).await;
         }
     }
-    Err(Error::new(
-        Exit::BadConfiguration,
-        format!(
-            "no run in s3://{} has a combined report ({} runs seen); `muster finalize RUN` makes one",
-            store.location().bucket,
-            runs.len()
-        ),
-    ))
+    let text = format!(
+        "none of the {} runs in {} has a combined report yet; `muster finalize RUN` makes one",
+        runs.len(),
+        place(store)
+    );
+    Err(Error::new(Exit::Incomplete, text))
 }
 
 /// The newest revision of `run`.
@@ -60,15 +69,18 @@ async fn of_run(store: &impl Store, run: &RunId) -> Result<Combined, Error> {
     if let Some(revision) = newest_revision(store, run).await? {
         return read(store, run, revision).await;
     }
-    let text = if store.list(&keys::list_run(run)).await?.objects.is_empty() {
-        format!(
-            "run {run} does not exist in s3://{}; check the id and --bucket",
-            store.location().bucket
-        )
+    let run = run.clone();
+    let error = if store.list(&keys::list_run(&run)).await?.objects.is_empty() {
+        let place = place(store);
+        RendezvousError::NoSuchRun { run, place }
     } else {
-        format!("run {run} has no combined report yet; `muster finalize {run}` makes one")
+        RendezvousError::NoReport { run }
     };
-    Err(Error::new(Exit::BadConfiguration, text))
+    Err(error.into())
+}
+
+fn place(store: &impl Store) -> String {
+    At::store(store.location()).to_string()
 }
 
 async fn newest_revision(store: &impl Store, run: &RunId) -> Result<Option<Revision>, Error> {

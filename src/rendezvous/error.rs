@@ -196,7 +196,7 @@ pub enum RendezvousError {
 
     /// Nobody has finalized the run.
     #[error(
-        "run `{run}` has no combined report yet; `muster finalize --run {run}` makes one when the run is over"
+        "run `{run}` has no combined report yet; `muster finalize {run}` makes one when the run is over"
     )]
     NoReport {
         /// The run.

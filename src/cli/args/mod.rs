@@ -12,7 +12,7 @@ pub use output::{Format, OutputArgs};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use super::{check, local, plan, probe, report, run};
+use super::{check, finalize, local, plan, probe, report, run};
 
 /// Does a LiveKit SFU hold up when clients from several regions join at once, and where does
 /// it break?
@@ -57,6 +57,8 @@ pub enum Command {
     Run(run::Args),
     /// Take part in a run from here: claim the slot, try the path, wait for the start, ramp
     Probe(probe::Args),
+    /// Combine whatever has arrived for a run that is over; may be called as often as you like
+    Finalize(finalize::Args),
     /// Print the combined report of a run, the newest by default; exit as that run did
     Report(report::Args),
     /// Print the resolved job with its shares, windows and totals; write nothing
