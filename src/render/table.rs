@@ -1,4 +1,4 @@
-//! Plain text in columns and paragraphs.
+//! Plain text, set to a width.
 
 use std::fmt::Write as _;
 
