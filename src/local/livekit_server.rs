@@ -70,6 +70,7 @@ pub enum LivekitServerError {
 pub struct LivekitServer {
     process: Process,
     url: String,
+    udp_port: u16,
     key: String,
     secret: Secret,
     /// Holds its configuration; removed with it.
@@ -107,9 +108,18 @@ pub async fn find(
 impl LivekitServer {
     /// Starts `binary` on free loopback ports with a key of its own, and waits until it answers.
     pub async fn start(binary: &Path) -> Result<LivekitServer, LivekitServerError> {
+        Self::start_announcing(binary, Ipv4Addr::LOCALHOST).await
+    }
+
+    /// [`start`](Self::start), with media announced at another address than the one it listens
+    /// at: whoever answers there, at [`udp_port`](Self::udp_port), stands between.
+    pub async fn start_announcing(
+        binary: &Path,
+        media: Ipv4Addr,
+    ) -> Result<LivekitServer, LivekitServerError> {
         let mut tries = 1;
         loop {
-            match Self::try_start(binary).await {
+            match Self::try_start(binary, media).await {
                 Err(LivekitServerError::NotReady { reason, .. })
                     if tries < TRIES && reason.contains("address already in use") =>
                 {
@@ -120,7 +130,10 @@ impl LivekitServer {
         }
     }
 
-    async fn try_start(binary: &Path) -> Result<LivekitServer, LivekitServerError> {
+    async fn try_start(
+        binary: &Path,
+        media: Ipv4Addr,
+    ) -> Result<LivekitServer, LivekitServerError> {
         let failed = |source| LivekitServerError::Start {
             binary: binary.to_owned(),
             source,
@@ -142,7 +155,7 @@ impl LivekitServer {
             .create_new(true)
             .mode(0o600)
             .open(&config)
-            .and_then(|mut f| f.write_all(config_yaml(ports, &key, &secret).as_bytes()))
+            .and_then(|mut f| f.write_all(config_yaml(ports, media, &key, &secret).as_bytes()))
             .map_err(failed)?;
 
         let mut command = Command::new(binary);
@@ -170,6 +183,7 @@ impl LivekitServer {
         Ok(LivekitServer {
             process,
             url: format!("ws://{addr}"),
+            udp_port: ports.rtc_udp,
             key,
             secret,
             _dir: dir,
@@ -179,6 +193,11 @@ impl LivekitServer {
     /// Where it is reached (`ws://127.0.0.1:PORT`).
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The UDP port of its media.
+    pub fn udp_port(&self) -> u16 {
+        self.udp_port
     }
 
     /// Its API key.
@@ -218,7 +237,7 @@ fn free_ports() -> io::Result<Ports> {
 }
 
 /// The configuration of a server that nobody outside this machine can reach.
-fn config_yaml(ports: Ports, key: &str, secret: &Secret) -> String {
+fn config_yaml(ports: Ports, media: Ipv4Addr, key: &str, secret: &Secret) -> String {
     let Ports {
         signal,
         rtc_tcp,
@@ -232,7 +251,7 @@ rtc:
   udp_port: {rtc_udp}
   tcp_port: {rtc_tcp}
   use_external_ip: false
-  node_ip: 127.0.0.1
+  node_ip: {media}
   enable_loopback_candidate: true
   interfaces:
     includes: [lo]
@@ -286,7 +305,12 @@ mod tests {
             rtc_tcp: 2,
             rtc_udp: 3,
         };
-        let yaml = config_yaml(ports, "key", &Secret::new("s".repeat(64)));
+        let yaml = config_yaml(
+            ports,
+            Ipv4Addr::LOCALHOST,
+            "key",
+            &Secret::new("s".repeat(64)),
+        );
         assert!(yaml.contains("bind_addresses: [\"127.0.0.1\"]"));
         assert!(yaml.contains("node_ip: 127.0.0.1"));
         assert!(yaml.contains(&format!("\n  key: {}\n", "s".repeat(64))));
