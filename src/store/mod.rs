@@ -43,7 +43,7 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError::Exists`] when the key is there already, perhaps by an earlier attempt of this
-    /// very call: [`create_settled`](crate::store::create_settled) tells which.
+    /// very call: [`create_settled`] tells which.
     async fn create(&self, key: &Key, body: Bytes) -> Result<Put, StoreError>;
 
     /// Writes `key` whether it exists or not. Only heartbeats may use this.
