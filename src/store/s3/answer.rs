@@ -55,7 +55,13 @@ where
 fn bad_credentials(error: &CredentialsError, at: At) -> StoreError {
     let why = match error {
         CredentialsError::CredentialsNotLoaded(_) => "were found nowhere".to_owned(),
-        other => format!("can't be loaded: {}", chain(other)),
+        CredentialsError::InvalidConfiguration(_) => {
+            format!("are misconfigured ({})", chain(error))
+        }
+        other => format!(
+            "could not be loaded from where AWS's chain looked last ({})",
+            chain(other)
+        ),
     };
     StoreError::BadCredentials { at, why }
 }
@@ -145,7 +151,8 @@ pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
         }
         cause = e.source();
     }
-    said.split_off(said.len().saturating_sub(2)).join(": ")
+    let last = said.split_off(said.len().saturating_sub(2)).join(": ");
+    last.trim_end_matches('.').to_owned()
 }
 
 fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {

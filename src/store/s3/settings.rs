@@ -1,6 +1,6 @@
 //! From what the user gave to a client.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aws_config::environment::EnvironmentVariableRegionProvider;
@@ -205,7 +205,7 @@ impl S3Settings {
 
     fn http_client(&self) -> Result<SharedHttpClient, SettingsError> {
         let mut trusted = match &self.ca_file {
-            Some(path) => TrustStore::empty().with_pem_certificate(pem(path)?),
+            Some(path) => TrustStore::empty().with_pem_certificate(certificates(path)?),
             None => TrustStore::empty(),
         };
         // A minimal container has no certificates of its own.
@@ -230,22 +230,29 @@ impl S3Settings {
 /// What stores other than AWS's sign with, unless told otherwise.
 const DEFAULT_REGION: &str = "us-east-1";
 
-/// The file's bytes, known to be certificates that the TLS library takes: it panics on others.
-fn pem(path: &PathBuf) -> Result<Vec<u8>, SettingsError> {
+/// The certificates of a PEM file that the TLS library takes; it panics on others, and a system's
+/// own bundle may have such.
+fn certificates(path: &Path) -> Result<String, SettingsError> {
+    const END: &str = "-----END CERTIFICATE-----";
     let fail = |why: String| SettingsError::CaFile {
-        path: path.clone(),
+        path: path.to_owned(),
         why,
     };
-    let bytes = std::fs::read(path).map_err(|e| fail(e.to_string()))?;
-    let mut roots = rustls::RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&bytes) {
-        let certificate = certificate.map_err(|e| fail(e.to_string()))?;
-        roots.add(certificate).map_err(|e| fail(e.to_string()))?;
+    let text = std::fs::read_to_string(path).map_err(|e| fail(e.to_string()))?;
+    let takes = |section: &&str| {
+        CertificateDer::from_pem_slice(section.as_bytes())
+            .is_ok_and(|found| rustls::RootCertStore::empty().add(found).is_ok())
+    };
+    let sections = || text.split_inclusive(END).filter(|s| s.ends_with(END));
+    let taken: String = sections().filter(takes).collect();
+    let refused = sections().filter(|section| !takes(section)).count();
+    if taken.is_empty() {
+        return Err(fail("no certificate in it that can be used".into()));
     }
-    if roots.is_empty() {
-        return Err(fail("no certificate in it".into()));
+    if refused > 0 {
+        tracing::warn!(path = %path.display(), refused, "some certificates can't be used");
     }
-    Ok(bytes)
+    Ok(taken)
 }
 
 impl StaticCredentials {
@@ -296,5 +303,30 @@ mod tests {
             shown.contains("AKIA") && !shown.contains("hunter"),
             "{shown}"
         );
+    }
+
+    #[test]
+    fn only_certificates_that_can_be_used_are_taken() {
+        let made = rcgen::generate_simple_self_signed(["ca".to_owned()]).expect("a certificate");
+        let good = made.cert.pem();
+        let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        let key = made.signing_key.serialize_pem();
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("ca.pem");
+        let taken = |text: &str| {
+            std::fs::write(&path, text).expect("written");
+            certificates(&path).map(|pem| CertificateDer::pem_slice_iter(pem.as_bytes()).count())
+        };
+        assert_eq!(taken(&good), Ok(1));
+        assert_eq!(taken(&format!("# two\n{good}{broken}\n{good}\n")), Ok(2));
+        assert_eq!(taken(&format!("{key}{good}")), Ok(1));
+        for none in ["", "hello", broken, key.as_str()] {
+            let refused = taken(none).expect_err(none).to_string();
+            assert!(
+                refused.contains("ca.pem") && refused.contains("PEM"),
+                "{refused}"
+            );
+        }
+        assert!(certificates(Path::new("/nonexistent")).is_err());
     }
 }
