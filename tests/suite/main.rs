@@ -10,6 +10,7 @@
 )]
 
 mod bucket;
+mod cli;
 mod dropped;
 mod fixtures;
 mod minio;
