@@ -10,10 +10,13 @@
 //! ```
 
 pub mod failure;
+mod keys;
 pub mod media;
+mod rtp;
 mod shared;
 pub mod snapshot;
 pub mod spec;
+mod srtp;
 pub mod stamp;
 
 use std::io;
