@@ -1,0 +1,548 @@
+//! One received RTP stream: what came, what is missing, how evenly.
+
+use std::time::{Duration, Instant};
+
+use crate::participant::rtp::Header;
+use crate::participant::rtp::codec::{self, Codec};
+use crate::participant::rtp::rtcp::Block;
+use crate::participant::rtp::sequence::{self, Place, Window};
+use crate::participant::snapshot::{RxTotals, TrackKind};
+
+use super::frames::Frames;
+use super::freeze::{FreezeMeter, Freezes};
+
+/// Gaps followed per stream; older ones are given up.
+const MAX_GAPS: usize = 512;
+/// A gap of a stream without NACKs is lost after this long: no reordering is that late.
+const REORDER_LIMIT: Duration = Duration::from_millis(250);
+/// A gap is asked for after this long, so that reordering asks for nothing.
+pub const NACK_DELAY: Duration = Duration::from_millis(10);
+/// Between two NACKs for the same packet when no round trip is known. LiveKit ignores a repeated
+/// NACK within min(100 ms, 2 RTT).
+const NACK_INTERVAL: Duration = Duration::from_millis(100);
+/// NACKs per packet (libwebrtc's `kMaxNackRetries`).
+const NACK_TRIES: u8 = 10;
+/// A packet that has been missing so long is lost: a decoder has moved on.
+const GIVE_UP: Duration = Duration::from_millis(1_000);
+/// Between two PLIs for a stream.
+const PLI_INTERVAL: Duration = Duration::from_millis(500);
+/// A stream that starts with no keyframe is given so long: a PLI stops LiveKit's retransmissions.
+const PLI_GRACE: Duration = Duration::from_millis(300);
+
+/// A missing packet.
+#[derive(Clone, Copy, Debug)]
+struct Gap {
+    index: u64,
+    since: Instant,
+    asked: Option<Instant>,
+    tries: u8,
+}
+
+/// What a stream carries, from SDP.
+#[derive(Clone, Copy, Debug)]
+pub struct Kind {
+    /// Audio or video.
+    pub kind: TrackKind,
+    /// How to read its payloads.
+    pub codec: Codec,
+    /// Timestamp units per second.
+    pub clock_rate: u32,
+    /// Whether NACKs were negotiated.
+    pub nack: bool,
+}
+
+/// One SSRC.
+#[derive(Debug)]
+pub struct Stream {
+    /// Its SSRC.
+    pub ssrc: u32,
+    /// The track that it belongs to, as an index of the receiver.
+    pub track: Option<usize>,
+    /// The stream that it retransmits.
+    pub repairs: Option<u32>,
+    /// Packets are expected: announced and not muted.
+    pub live: bool,
+    kind: Kind,
+    base: u64,
+    window: Window,
+    received: u64,
+    gaps: Vec<Gap>,
+    jitter_us: f32,
+    /// Arrival and timestamp of the latest frame's first packet.
+    transit: Option<(Instant, u32)>,
+    frames: Option<Frames>,
+    freezes: FreezeMeter,
+    started: Instant,
+    pli_at: Option<Instant>,
+    last_sr: Option<(u32, Instant)>,
+    reported: (u64, u64),
+}
+
+/// What a packet brought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Brought {
+    /// It had come before.
+    pub duplicate: bool,
+    /// Frames that became complete.
+    pub frames: u64,
+    /// Size of the keyframe that starts in it.
+    pub size: Option<(u32, u32)>,
+    /// It revealed new gaps.
+    pub gaps: bool,
+}
+
+impl Stream {
+    /// The stream of this first packet, which is at `index`.
+    pub fn new(ssrc: u32, index: u64, kind: Kind, now: Instant) -> Self {
+        let needs_keyframes = matches!(kind.codec, Codec::Vp8 | Codec::H264);
+        let is_video = kind.kind == TrackKind::Video && kind.codec != Codec::Rtx;
+        Self {
+            ssrc,
+            track: None,
+            repairs: None,
+            live: true,
+            kind,
+            base: index,
+            // As if the one before had come: the first packet is then ahead like any other.
+            window: Window::new(index),
+            received: 0,
+            gaps: Vec::new(),
+            jitter_us: 0.0,
+            transit: None,
+            frames: is_video.then(|| Frames::new(index, needs_keyframes)),
+            freezes: FreezeMeter::default(),
+            started: now,
+            pli_at: None,
+            last_sr: None,
+            reported: (0, 0),
+        }
+    }
+
+    /// The index that a sequence number means here.
+    pub fn index(&self, sequence: u16) -> Option<u64> {
+        sequence::extend(self.window.highest(), sequence)
+    }
+
+    /// Timestamp jitter (RFC 3550, A.8), in microseconds.
+    pub const fn jitter_us(&self) -> f32 {
+        self.jitter_us
+    }
+
+    /// Whether this carries media, not retransmissions.
+    pub fn is_primary(&self) -> bool {
+        self.repairs.is_none() && self.kind.codec != Codec::Rtx
+    }
+
+    /// An authenticated packet came at `at`, with `payload` free of padding.
+    pub fn packet(
+        &mut self,
+        header: &Header,
+        payload: &[u8],
+        index: u64,
+        at: Instant,
+        totals: &mut RxTotals,
+    ) -> Brought {
+        let mut brought = Brought::default();
+        let first = self.received == 0;
+        let place = if first { Place::Ahead(1) } else { self.window.insert(index) };
+        match place {
+            Place::Ahead(ahead) => {
+                totals.expected += ahead;
+                brought.gaps = self.open_gaps(index, ahead, at, totals);
+                if !payload.is_empty() {
+                    self.measure_jitter(header.timestamp, at);
+                }
+            }
+            Place::Gap => self.fill(index, totals),
+            Place::Seen | Place::TooOld => {
+                totals.duplicates += 1;
+                brought.duplicate = true;
+                return brought;
+            }
+        }
+        self.received += 1;
+        self.follow_frames(header.marker, payload, index, at, totals, &mut brought);
+        brought
+    }
+
+    /// The packet at `sequence` came in a stream of retransmissions.
+    pub fn repaired(
+        &mut self,
+        sequence: u16,
+        marker: bool,
+        payload: &[u8],
+        at: Instant,
+        totals: &mut RxTotals,
+    ) -> Brought {
+        let mut brought = Brought::default();
+        let Some(index) = self.index(sequence) else {
+            return brought;
+        };
+        if self.window.place(index) != Place::Gap || index < self.base {
+            totals.duplicates += 1;
+            brought.duplicate = true;
+            return brought;
+        }
+        self.window.insert(index);
+        self.fill(index, totals);
+        self.received += 1;
+        self.follow_frames(marker, payload, index, at, totals, &mut brought);
+        brought
+    }
+
+    fn open_gaps(&mut self, index: u64, ahead: u64, at: Instant, totals: &mut RxTotals) -> bool {
+        let missing = ahead - 1;
+        if missing == 0 {
+            return false;
+        }
+        totals.missing_before_rtx += missing;
+        let room = u64::try_from(MAX_GAPS).unwrap_or(u64::MAX);
+        let followed = missing.min(room);
+        let from = index - followed;
+        let lost = missing - followed;
+        totals.lost += lost;
+        totals.pending += followed;
+        self.gaps.extend((from..index).map(|index| Gap {
+            index,
+            since: at,
+            asked: None,
+            tries: 0,
+        }));
+        while self.gaps.len() > MAX_GAPS {
+            let oldest = self.gaps.remove(0);
+            self.lose(oldest.index, at, totals);
+        }
+        if lost > 0 {
+            self.break_frames(from - 1, at, totals);
+        }
+        true
+    }
+
+    fn fill(&mut self, index: u64, totals: &mut RxTotals) {
+        match self.gaps.iter().position(|gap| gap.index == index) {
+            Some(at) => {
+                let gap = self.gaps.remove(at);
+                totals.pending -= 1;
+                if gap.asked.is_some() {
+                    totals.recovered += 1;
+                } else {
+                    totals.reordered += 1;
+                    totals.missing_before_rtx -= 1;
+                }
+            }
+            // It had been given up, or it precedes the stream's first packet.
+            None if index < self.base => {
+                totals.expected += self.base - index;
+                let between = self.base - index - 1;
+                totals.missing_before_rtx += between;
+                totals.lost += between;
+                totals.reordered += 1;
+                self.base = index;
+            }
+            None => {
+                totals.lost = totals.lost.saturating_sub(1);
+                totals.recovered += 1;
+            }
+        }
+    }
+
+    fn lose(&mut self, index: u64, now: Instant, totals: &mut RxTotals) {
+        totals.pending -= 1;
+        totals.lost += 1;
+        self.break_frames(index, now, totals);
+    }
+
+    fn break_frames(&mut self, index: u64, now: Instant, totals: &mut RxTotals) {
+        let first_gap = self.gaps.first().map(|gap| gap.index);
+        let frames = self.frames.as_mut().map_or(0, |f| f.give_up(index, first_gap));
+        self.count_frames(frames, now, totals);
+    }
+
+    fn follow_frames(
+        &mut self,
+        marker: bool,
+        payload: &[u8],
+        index: u64,
+        at: Instant,
+        totals: &mut RxTotals,
+        brought: &mut Brought,
+    ) {
+        let Some(frames) = &mut self.frames else { return };
+        let keyframe = codec::keyframe(self.kind.codec, payload);
+        if let Some(keyframe) = keyframe {
+            brought.size = keyframe.size;
+            totals.keyframes += u64::from(self.kind.codec != Codec::Other);
+        }
+        let ends = marker && !payload.is_empty();
+        let first_gap = self.gaps.first().map(|gap| gap.index);
+        brought.frames = frames.packet(index, ends, keyframe.is_some(), first_gap);
+        self.count_frames(brought.frames, at, totals);
+    }
+
+    fn count_frames(&mut self, frames: u64, at: Instant, totals: &mut RxTotals) {
+        totals.frames += frames;
+        for _ in 0..frames {
+            let freezes = self.freezes.frame(at);
+            count_freezes(freezes, totals);
+        }
+    }
+
+    /// RFC 3550, A.8, over the first packet of each timestamp, as libwebrtc and LiveKit do: a
+    /// frame's later packets are spread by the sender's pacing, not by the network.
+    fn measure_jitter(&mut self, timestamp: u32, at: Instant) {
+        if let Some((last_at, last_timestamp)) = self.transit {
+            let ticks = timestamp.wrapping_sub(last_timestamp).cast_signed();
+            if ticks == 0 {
+                return;
+            }
+            let sent_us = f64::from(ticks) * 1e6 / f64::from(self.kind.clock_rate);
+            let came = at.saturating_duration_since(last_at).as_secs_f64()
+                - last_at.saturating_duration_since(at).as_secs_f64();
+            let difference = (came * 1e6 - sent_us).abs();
+            // A pause, or another clock after a switch of layers.
+            if difference < 2e6 {
+                #[expect(clippy::cast_possible_truncation, reason = "microseconds below 2 s")]
+                let difference = difference as f32;
+                self.jitter_us += (difference - self.jitter_us) / 16.0;
+            }
+        }
+        self.transit = Some((at, timestamp));
+    }
+
+    /// A sender report about this stream came.
+    pub fn sender_report(&mut self, ntp_middle: u32, at: Instant) {
+        self.last_sr = Some((ntp_middle, at));
+    }
+
+    /// Gives up what is overdue and collects what is to be asked for again, ascending. Returns
+    /// when to look again.
+    pub fn due_nacks(
+        &mut self,
+        now: Instant,
+        rtt: Option<Duration>,
+        totals: &mut RxTotals,
+        ask: &mut Vec<u16>,
+    ) -> Option<Instant> {
+        let limit = if self.kind.nack { GIVE_UP } else { REORDER_LIMIT };
+        while let Some(gap) = self.gaps.first().copied() {
+            if now.saturating_duration_since(gap.since) < limit {
+                break;
+            }
+            self.gaps.remove(0);
+            self.lose(gap.index, now, totals);
+        }
+        if self.gaps.is_empty() {
+            return None;
+        }
+        if !self.kind.nack || !self.live {
+            return Some(now + NACK_INTERVAL);
+        }
+        let interval = rtt.map_or(NACK_INTERVAL, |rtt| (rtt * 2).clamp(NACK_DELAY * 2, NACK_INTERVAL));
+        let mut next = now + GIVE_UP;
+        for gap in &mut self.gaps {
+            let due = match gap.asked {
+                None => gap.since + NACK_DELAY,
+                Some(_) if gap.tries >= NACK_TRIES => continue,
+                Some(asked) => asked + interval,
+            };
+            if due <= now {
+                ask.push(sequence::low(gap.index));
+                gap.asked = Some(now);
+                gap.tries += 1;
+                next = next.min(now + interval);
+            } else {
+                next = next.min(due);
+            }
+        }
+        Some(next)
+    }
+
+    /// Whether to ask for a keyframe now.
+    pub fn due_pli(&mut self, now: Instant) -> bool {
+        let waits = self.live && self.frames.as_ref().is_some_and(Frames::is_broken);
+        let due = self.pli_at.map_or(self.started + PLI_GRACE, |at| at + PLI_INTERVAL);
+        if waits && due <= now {
+            self.pli_at = Some(now);
+            return true;
+        }
+        false
+    }
+
+    /// Accounts for a freeze that goes on.
+    pub fn check_freeze(&mut self, now: Instant, totals: &mut RxTotals) {
+        if self.live {
+            count_freezes(self.freezes.check(now), totals);
+        }
+    }
+
+    /// Packets are (no longer) expected.
+    pub fn set_live(&mut self, live: bool) {
+        if self.live != live {
+            self.live = live;
+            self.freezes.reset();
+            self.transit = None;
+        }
+    }
+
+    /// This stream's report block (RFC 3550, A.3), and the start of the next interval.
+    #[expect(clippy::cast_possible_truncation, reason = "the wire holds the low bits")]
+    #[expect(clippy::cast_sign_loss, reason = "jitter is not negative")]
+    pub fn report(&mut self, now: Instant) -> Block {
+        let highest = self.window.highest();
+        let expected = highest + 1 - self.base;
+        let (expected_before, received_before) =
+            std::mem::replace(&mut self.reported, (expected, self.received));
+        let expected_now = expected.saturating_sub(expected_before);
+        let lost_now = expected_now.saturating_sub(self.received - received_before);
+        let fraction = (lost_now * 256).checked_div(expected_now).unwrap_or(0);
+        let lost = expected.saturating_sub(self.received);
+        let (last_sr, delay) = self.last_sr.map_or((0, 0), |(ntp, at)| {
+            let delay = now.saturating_duration_since(at).as_micros() * 65_536 / 1_000_000;
+            (ntp, u32::try_from(delay).unwrap_or(u32::MAX))
+        });
+        Block {
+            ssrc: self.ssrc,
+            fraction_lost: u8::try_from(fraction).unwrap_or(u8::MAX),
+            lost: i32::try_from(lost).unwrap_or(i32::MAX),
+            highest: highest as u32,
+            jitter: (f64::from(self.jitter_us) * f64::from(self.kind.clock_rate) / 1e6) as u32,
+            last_sr,
+            delay,
+        }
+    }
+}
+
+fn count_freezes(freezes: Freezes, totals: &mut RxTotals) {
+    totals.freezes += freezes.count;
+    totals.freeze_us += u64::try_from(freezes.time.as_micros()).unwrap_or(u64::MAX);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const VP8: Kind = Kind {
+        kind: TrackKind::Video,
+        codec: Codec::Vp8,
+        clock_rate: 90_000,
+        nack: true,
+    };
+
+    fn header(index: u64) -> Header {
+        let mut bytes = Vec::new();
+        crate::participant::rtp::Outgoing {
+            payload_type: 96,
+            marker: true,
+            sequence: sequence::low(index),
+            timestamp: u32::try_from(index * 3_600).unwrap(),
+            ssrc: 1,
+            extensions: &[],
+        }
+        .write(&mut bytes);
+        Header::parse(&bytes).unwrap()
+    }
+
+    struct Bench {
+        stream: Stream,
+        totals: RxTotals,
+        start: Instant,
+    }
+
+    impl Bench {
+        #[expect(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
+        fn new(first: u64) -> Self {
+            let start = Instant::now();
+            let stream = Stream::new(1, first, VP8, start);
+            Self { stream, totals: RxTotals::default(), start }
+        }
+        fn come(&mut self, index: u64, ms: u64) -> Brought {
+            let at = self.start + Duration::from_millis(ms);
+            self.stream.packet(&header(index), b"x", index, at, &mut self.totals)
+        }
+        fn nacks(&mut self, ms: u64) -> Vec<u16> {
+            let mut ask = Vec::new();
+            let now = self.start + Duration::from_millis(ms);
+            self.stream.due_nacks(now, None, &mut self.totals, &mut ask);
+            ask
+        }
+        fn check(&self) {
+            let t = &self.totals;
+            assert_eq!(t.expected, self.stream.received + t.pending + t.lost, "{t:?}");
+            assert_eq!(t.missing_before_rtx, t.recovered + t.pending + t.lost, "{t:?}");
+        }
+    }
+
+    #[test]
+    fn a_gap_is_asked_for_and_then_recovered() {
+        let mut b = Bench::new(65_534);
+        b.come(65_534, 0);
+        assert!(b.come(65_537, 40).gaps);
+        assert_eq!(b.nacks(45), [0u16; 0]);
+        assert_eq!(b.nacks(50), [65_535, 0]);
+        assert_eq!(b.nacks(60), [0u16; 0], "not again at once");
+        b.come(65_535, 70);
+        assert_eq!((b.totals.recovered, b.totals.pending), (1, 1));
+        assert_eq!(b.nacks(150), [0]);
+        assert_eq!(b.nacks(1_040), [0u16; 0]);
+        assert_eq!((b.totals.lost, b.totals.missing_before_rtx), (1, 2));
+        b.check();
+    }
+
+    #[test]
+    fn reordering_is_neither_missing_nor_recovered() {
+        let mut b = Bench::new(5);
+        for (index, ms) in [(5, 0), (7, 1), (6, 2), (7, 3)] {
+            b.come(index, ms);
+        }
+        let t = &b.totals;
+        assert_eq!((t.reordered, t.duplicates, t.missing_before_rtx), (1, 1, 0));
+        b.check();
+    }
+
+    #[test]
+    fn jitter_follows_rfc_3550() {
+        let mut b = Bench::new(0);
+        // 3,600 ticks are 40 ms: every other frame comes 8 ms late.
+        for i in 0..2_000 {
+            b.come(i, i * 40 + (i % 2) * 8);
+        }
+        // |D| is 8 ms each time, and so is what the filter settles at.
+        assert!((b.stream.jitter_us() - 8_000.0).abs() < 1.0);
+        let block = b.stream.report(b.start);
+        assert_eq!(block.jitter, 720);
+    }
+
+    #[test]
+    fn a_report_tells_the_loss_of_its_interval() {
+        let mut b = Bench::new(1);
+        for index in (1..=100).filter(|i| i % 4 != 0 || *i == 100) {
+            b.come(index, index);
+        }
+        let block = b.stream.report(b.start);
+        assert_eq!((block.lost, block.fraction_lost), (24, 61));
+        b.come(101, 200);
+        assert_eq!(b.stream.report(b.start).fraction_lost, 0);
+    }
+
+    proptest! {
+        #[test]
+        fn every_packet_is_accounted_for(
+            first in 0u64..70_000,
+            steps in proptest::collection::vec((-30i64..1_500, 0u64..60), 1..300),
+        ) {
+            let mut b = Bench::new(first);
+            b.come(first, 0);
+            let (mut index, mut ms) = (first, 0);
+            for (step, wait) in steps {
+                let step = if step > 30 && step < 1_400 { 1 } else { step };
+                index = index.saturating_add_signed(step);
+                ms += wait;
+                b.come(index, ms);
+                b.nacks(ms);
+                b.check();
+            }
+            prop_assert!(b.stream.gaps.len() <= MAX_GAPS);
+        }
+    }
+}
