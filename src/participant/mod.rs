@@ -12,7 +12,9 @@
 pub mod failure;
 mod keys;
 pub mod media;
+mod receive;
 mod rtp;
+mod sdp;
 mod shared;
 pub mod snapshot;
 pub mod spec;

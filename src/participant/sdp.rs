@@ -18,6 +18,8 @@ pub struct Description {
     pub payloads: BTreeMap<u8, Payload>,
     /// By mid, in order.
     pub sections: BTreeMap<String, Section>,
+    /// Bandwidth estimates of the receiver were negotiated (`goog-remb`).
+    pub remb: bool,
 }
 
 /// A stream as announced.
@@ -154,8 +156,13 @@ impl Description {
     }
 
     fn read_feedback(&mut self, value: &str, section: &Section) {
-        let Some((id, "nack")) = value.split_once(' ') else {
-            return;
+        let id = match value.trim_end().split_once(' ') {
+            Some((id, "nack")) => id,
+            Some((_, "goog-remb")) => {
+                self.remb = true;
+                return;
+            }
+            _ => return,
         };
         for (payload, known) in &mut self.payloads {
             if id == "*" && section.payloads.contains(payload) || id.parse() == Ok(*payload) {

@@ -103,7 +103,6 @@ impl Stream {
             live: true,
             kind,
             base: index,
-            // As if the one before had come: the first packet is then ahead like any other.
             window: Window::new(index),
             received: 0,
             gaps: Vec::new(),
@@ -124,8 +123,21 @@ impl Stream {
     }
 
     /// Timestamp jitter (RFC 3550, A.8), in microseconds.
-    pub const fn jitter_us(&self) -> f32 {
-        self.jitter_us
+    #[expect(clippy::cast_possible_truncation, reason = "below 2 s")]
+    #[expect(clippy::cast_sign_loss, reason = "jitter is not negative")]
+    pub const fn jitter_us(&self) -> u32 {
+        self.jitter_us as u32
+    }
+
+    /// Packets lost after retransmission.
+    pub fn lost(&self) -> u64 {
+        let pending = u64::try_from(self.gaps.len()).unwrap_or(u64::MAX);
+        (self.window.highest() + 1 - self.base).saturating_sub(self.received + pending)
+    }
+
+    /// Whether each packet is a frame.
+    pub fn is_audio(&self) -> bool {
+        self.kind.kind == TrackKind::Audio
     }
 
     /// Whether this carries media, not retransmissions.
@@ -508,7 +520,7 @@ mod tests {
             b.come(i, i * 40 + (i % 2) * 8);
         }
         // |D| is 8 ms each time, and so is what the filter settles at.
-        assert!((b.stream.jitter_us() - 8_000.0).abs() < 1.0);
+        assert!(b.stream.jitter_us().abs_diff(8_000) <= 1);
         let block = b.stream.report(b.start);
         assert_eq!(block.jitter, 720);
     }

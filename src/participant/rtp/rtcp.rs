@@ -4,6 +4,9 @@
 /// Report blocks that fit one report: its count has five bits.
 pub const MAX_BLOCKS: usize = 31;
 
+/// This client's canonical name.
+pub const CNAME: &str = "muster";
+
 const SR: u8 = 200;
 const RR: u8 = 201;
 const SDES: u8 = 202;
@@ -187,6 +190,37 @@ impl<'a> Compound<'a> {
             (PSFB, 4) => Some(Packet::FullIntra(Ssrcs(body.get(8..)?))),
             _ => Some(Packet::Other),
         }
+    }
+}
+
+/// RTCP to send: plain compounds, one after the other.
+#[derive(Debug, Default)]
+pub struct Compounds {
+    /// All of them.
+    pub bytes: Vec<u8>,
+    /// Where each ends.
+    ends: Vec<usize>,
+}
+
+impl Compounds {
+    /// Closes the compound that was just written, if there is one.
+    pub fn finish(&mut self) {
+        if self.ends.last().copied().unwrap_or(0) < self.bytes.len() {
+            self.ends.push(self.bytes.len());
+        }
+    }
+
+    /// Each compound.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        let bounds = starts.zip(self.ends.iter().copied());
+        bounds.filter_map(|(from, to)| self.bytes.get(from..to))
+    }
+
+    /// Forgets them, and keeps the room.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
     }
 }
 
