@@ -241,6 +241,20 @@ impl Master {
     }
 }
 
+/// The two ends of one session.
+#[cfg(test)]
+pub fn pair_for_tests() -> (super::srtp::Srtp, super::srtp::Srtp) {
+    let end = |active| {
+        let material = KeyingMaterial {
+            bytes: (0..88).collect(),
+            profile: SrtpProfile::AEAD_AES_256_GCM,
+            active,
+        };
+        super::srtp::Srtp::new(&material).expect("the profile has keys")
+    };
+    (end(true), end(false))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

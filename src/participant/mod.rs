@@ -12,9 +12,12 @@
 pub mod failure;
 mod keys;
 pub mod media;
+mod moment;
+mod outbox;
 mod receive;
 mod rtp;
 mod sdp;
+mod send;
 mod shared;
 pub mod snapshot;
 pub mod spec;

@@ -147,7 +147,9 @@ impl Srtp {
         let ssrc = u32::from_be_bytes([s0, s1, s2, s3]);
         let nonce = self.rtcp_out.rtcp_nonce(ssrc, self.rtcp_index);
         let sealed = seal(&self.rtcp_out, nonce, out, start, RTCP_CLEAR, Some(aad));
-        out.extend(word.to_be_bytes());
+        if sealed {
+            out.extend(word.to_be_bytes());
+        }
         sealed
     }
 }
@@ -186,5 +188,59 @@ fn seal(
             true
         }
         Err(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::participant::keys;
+    use crate::participant::rtp::Outgoing;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn rtp_opens_under_its_index_alone(
+            payload in proptest::collection::vec(any::<u8>(), 0..200), sequence: u16, roc in 0u64..3, flip in 0usize..200,
+        ) {
+            let (ours, theirs) = keys::pair_for_tests();
+            let index = roc << 16 | u64::from(sequence);
+            let header = Outgoing { payload_type: 96, marker: false, sequence, timestamp: 1, ssrc: 2, extensions: &[] };
+            let mut packet = Vec::new();
+            let len = header.write(&mut packet);
+            packet.extend(&payload);
+            prop_assert!(ours.seal_rtp(&mut packet, 0, len, 2, index));
+            prop_assert_eq!(packet.len(), len + payload.len() + TAG);
+            let header = Header::parse(&packet).unwrap();
+            prop_assert!(theirs.open_rtp(&mut packet.clone(), &header, index + (1 << 16)).is_none());
+            let mut damaged = packet.clone();
+            let at = flip % packet.len();
+            damaged[at] ^= 1;
+            prop_assert!(theirs.open_rtp(&mut damaged, &header, index).is_none());
+            prop_assert_eq!(theirs.open_rtp(&mut packet, &header, index), Some(&payload[..]));
+        }
+
+        #[test]
+        fn rtcp_opens_with_a_fresh_index_each(body in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let (mut ours, theirs) = keys::pair_for_tests();
+            let plain = [&[0x80, 201, 0, 1, 0, 0, 0, 9][..], &body].concat();
+            for expected in 1..4 {
+                let mut packet = plain.clone();
+                prop_assert!(ours.seal_rtcp(&mut packet, 0));
+                let mut damaged = packet.clone();
+                damaged[packet.len() - 5] ^= 1;
+                prop_assert!(theirs.open_rtcp(&mut damaged).is_none());
+                prop_assert_eq!(theirs.open_rtcp(&mut packet), Some((expected, &plain[..])));
+            }
+        }
+
+        #[test]
+        fn anything_is_refused_without_a_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let (_, theirs) = keys::pair_for_tests();
+            prop_assert!(theirs.open_rtcp(&mut bytes.clone()).is_none());
+            if let Some(header) = Header::parse(&bytes) {
+                prop_assert!(theirs.open_rtp(&mut bytes, &header, 5).is_none());
+            }
+        }
     }
 }

@@ -9,8 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::job::Timestamp;
-
+use super::moment::Moment;
 use super::rtp::Header;
 use super::rtp::codec::Codec;
 use super::rtp::rtcp::{self, Block, Compounds};
@@ -26,15 +25,6 @@ use stream::{Brought, Kind, Stream};
 const MAX_STREAMS: usize = 512;
 /// Between two receiver reports, as libwebrtc sends them for video.
 const REPORT_INTERVAL: Duration = Duration::from_millis(1_000);
-
-/// When a datagram came, by the kernel's clock.
-#[derive(Clone, Copy, Debug)]
-pub struct Arrival {
-    /// On the monotonic clock.
-    pub at: Instant,
-    /// On the wall clock.
-    pub wall: Timestamp,
-}
 
 /// What one track received.
 #[derive(Clone, Debug)]
@@ -174,7 +164,7 @@ impl Receiver {
     }
 
     /// An SRTP packet came.
-    pub fn packet(&mut self, srtp: &Srtp, packet: &mut [u8], arrival: Arrival) {
+    pub fn packet(&mut self, srtp: &Srtp, packet: &mut [u8], arrival: Moment) {
         let Some(header) = Header::parse(packet) else {
             self.totals.malformed += 1;
             return;
@@ -234,7 +224,7 @@ impl Receiver {
         index: u64,
         payload: &[u8],
         length: u64,
-        arrival: Arrival,
+        arrival: Moment,
     ) {
         let Some(stream) = self.streams.get_mut(at) else {
             return;
@@ -345,7 +335,7 @@ impl Receiver {
         }));
     }
 
-    fn read_stamp(&mut self, media: &[u8], arrival: Arrival) {
+    fn read_stamp(&mut self, media: &[u8], arrival: Moment) {
         match Stamp::read(media) {
             Trailer::Absent => {}
             Trailer::Malformed => self.totals.stamps_malformed += 1,

@@ -522,7 +522,7 @@ mod tests {
         // |D| is 8 ms each time, and so is what the filter settles at.
         assert!(b.stream.jitter_us().abs_diff(8_000) <= 1);
         let block = b.stream.report(b.start);
-        assert_eq!(block.jitter, 720);
+        assert!(block.jitter.abs_diff(720) <= 1);
     }
 
     #[test]
