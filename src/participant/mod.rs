@@ -9,11 +9,13 @@
 //!    └ join(spec) ── a signalling task per participant ── Participant (snapshot, events, leave)
 //! ```
 
+mod engine;
 pub mod failure;
 mod keys;
 pub mod media;
 mod moment;
 mod outbox;
+mod peer;
 mod receive;
 mod rtp;
 mod sdp;
@@ -23,6 +25,8 @@ pub mod snapshot;
 pub mod spec;
 mod srtp;
 pub mod stamp;
+mod stun;
+mod udp;
 
 use std::io;
 use std::sync::Arc;

@@ -34,6 +34,13 @@ impl Outbox {
         self.datagrams.push((start..self.bytes.len(), to));
     }
 
+    /// Forgets the datagrams for which `keep` is false.
+    pub fn retain(&mut self, mut keep: impl FnMut(&[u8]) -> bool) {
+        let bytes = &self.bytes;
+        self.datagrams
+            .retain(|(range, _)| bytes.get(range.clone()).is_some_and(&mut keep));
+    }
+
     /// How many datagrams there are.
     pub const fn len(&self) -> usize {
         self.datagrams.len()

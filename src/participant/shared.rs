@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::failure::Failure;
+use super::receive::TrackCount;
 use super::snapshot::{ClockSample, Event, LatencySample, Samples, Snapshot, State, TrackSnapshot};
 
 /// Events kept for a holder that doesn't drain them.
@@ -59,6 +60,24 @@ impl Inner {
             sample,
             &mut self.snapshot.samples_dropped,
         );
+    }
+}
+
+impl Inner {
+    /// Updates the tracks that were asked for by what came of them.
+    pub fn count_tracks(&mut self, counts: impl Iterator<Item = TrackCount>) {
+        let mut receiving = 0;
+        for count in counts {
+            receiving += u32::from(count.packets > 0);
+            if let Some(track) = self.tracks.iter_mut().find(|t| t.sid == count.sid) {
+                track.packets = count.packets;
+                track.bytes = count.bytes;
+                track.lost = count.lost;
+                track.frames = count.frames;
+                track.received = count.size;
+            }
+        }
+        self.snapshot.subscriptions_receiving = receiving;
     }
 }
 

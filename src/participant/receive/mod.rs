@@ -357,6 +357,11 @@ impl Receiver {
         }
     }
 
+    /// Whether nothing came yet: then there is nothing to report.
+    pub const fn is_idle(&self) -> bool {
+        self.streams.is_empty()
+    }
+
     /// When [`Receiver::poll`] has something to do.
     pub fn deadline(&self) -> Instant {
         self.next_nack

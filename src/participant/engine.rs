@@ -1,0 +1,409 @@
+//! The media threads: each tick they drain their sockets and let their peers do what is due.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the edge: reads both clocks, and waits for the next tick"
+)]
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::job::Timestamp;
+
+use super::failure::{Cause, Failure};
+use super::moment::Moment;
+use super::outbox::Outbox;
+use super::peer::{Command, Peer, PeerConfig, PeerEvent, Role};
+use super::rtp;
+use super::shared::Shared;
+use super::udp::{Batch, Epoll, Socket};
+use super::{EngineConfig, EngineHealth, Faults};
+
+/// A kernel's timestamp that lies further back than this is of another clock.
+const MAX_WAIT: Duration = Duration::from_secs(10);
+
+/// Reads both clocks.
+pub fn now() -> Moment {
+    let at = Instant::now();
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH);
+    Moment {
+        at,
+        wall: timestamp(wall.unwrap_or_default()),
+    }
+}
+
+fn timestamp(since_epoch: Duration) -> Timestamp {
+    Timestamp::from_micros(i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// A new peer connection.
+pub struct NewPeer {
+    /// Which of the participant's two.
+    pub role: Role,
+    /// The address towards the server.
+    pub ip: IpAddr,
+    /// Random.
+    pub seed: u64,
+    /// See [`super::spec::Publish::source`].
+    pub stamp_source: u32,
+    /// Where counters go.
+    pub shared: Arc<Shared>,
+    /// Where events go.
+    pub events: UnboundedSender<(Role, PeerEvent)>,
+}
+
+enum Mail {
+    Add(u64, Box<NewPeer>),
+    Command(u64, Command),
+}
+
+/// A peer connection on a media thread. Dropping it closes the connection.
+#[derive(Debug)]
+pub struct PeerHandle {
+    mail: Sender<Mail>,
+    id: u64,
+}
+
+impl PeerHandle {
+    /// Tells the peer what to do, at its thread's next tick.
+    pub fn send(&self, command: Command) {
+        // A thread that is gone has no peers.
+        let _ = self.mail.send(Mail::Command(self.id, command));
+    }
+}
+
+impl Drop for PeerHandle {
+    fn drop(&mut self) {
+        self.send(Command::Close);
+    }
+}
+
+#[derive(Debug, Default)]
+struct Health {
+    sockets: AtomicU64,
+    ticks: AtomicU64,
+    late_ticks: AtomicU64,
+    tick_lag_max_us: AtomicU64,
+    pacing_lag_max_us: AtomicU64,
+    own_buffer_drops: AtomicU64,
+}
+
+/// All media threads.
+#[derive(Debug)]
+pub struct Threads {
+    mail: Vec<Sender<Mail>>,
+    next: AtomicU64,
+    health: Arc<Health>,
+}
+
+impl Threads {
+    /// Starts them.
+    ///
+    /// # Errors
+    /// When a thread or its epoll descriptor can't be made.
+    pub fn start(config: &EngineConfig) -> io::Result<Self> {
+        let health = Arc::new(Health::default());
+        let mut mail = Vec::new();
+        for i in 0..config.threads.max(1) {
+            let (sender, inbox) = mpsc::channel();
+            let mut thread = Thread {
+                config: config.clone(),
+                inbox,
+                epoll: Epoll::new()?,
+                seats: Vec::new(),
+                batch: Batch::new(),
+                outbox: Outbox::default(),
+                health: Arc::clone(&health),
+                chance: Chance::new(config.faults.seed ^ u64::try_from(i).unwrap_or(0)),
+            };
+            std::thread::Builder::new()
+                .name(format!("media-{i}"))
+                .spawn(move || thread.run())?;
+            mail.push(sender);
+        }
+        Ok(Self {
+            mail,
+            next: AtomicU64::new(0),
+            health,
+        })
+    }
+
+    /// Adds a peer connection to the threads in turn.
+    pub fn add(&self, peer: NewPeer) -> Option<PeerHandle> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let threads = u64::try_from(self.mail.len()).unwrap_or(1);
+        let thread = usize::try_from(id.checked_rem(threads)?).ok()?;
+        let mail = self.mail.get(thread)?.clone();
+        mail.send(Mail::Add(id, Box::new(peer))).ok()?;
+        Some(PeerHandle { mail, id })
+    }
+
+    /// What [`super::Engine::health`] tells.
+    pub fn health(&self) -> EngineHealth {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let take = |counter: &AtomicU64| counter.swap(0, Ordering::Relaxed);
+        EngineHealth {
+            sockets: get(&self.health.sockets),
+            ticks: get(&self.health.ticks),
+            late_ticks: get(&self.health.late_ticks),
+            tick_lag_max_us: take(&self.health.tick_lag_max_us),
+            pacing_lag_max_us: take(&self.health.pacing_lag_max_us),
+            own_buffer_drops: get(&self.health.own_buffer_drops),
+        }
+    }
+}
+
+/// A peer with its socket.
+struct Seat {
+    id: u64,
+    peer: Peer,
+    socket: Socket,
+    role: Role,
+    shared: Arc<Shared>,
+    events: UnboundedSender<(Role, PeerEvent)>,
+    deadline: Instant,
+    /// The kernel's counter, extended.
+    drops: u64,
+}
+
+struct Thread {
+    config: EngineConfig,
+    inbox: Receiver<Mail>,
+    epoll: Epoll,
+    /// By slot, which epoll tells; a free slot is used again.
+    seats: Vec<Option<Box<Seat>>>,
+    batch: Batch,
+    outbox: Outbox,
+    health: Arc<Health>,
+    chance: Chance,
+}
+
+impl Thread {
+    fn run(&mut self) {
+        let mut tick = Instant::now();
+        loop {
+            if self.seats.iter().all(Option::is_none) {
+                // Nothing to do until someone joins.
+                match self.inbox.recv() {
+                    Ok(mail) => self.read(mail),
+                    Err(mpsc::RecvError) => return,
+                }
+                tick = Instant::now();
+            }
+            tick = self.wait(tick + self.config.tick);
+            loop {
+                match self.inbox.try_recv() {
+                    Ok(mail) => self.read(mail),
+                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+                }
+            }
+            let ready: Vec<u64> = self.epoll.ready().collect();
+            for slot in ready {
+                self.drain(usize::try_from(slot).unwrap_or(usize::MAX));
+            }
+            let due = Instant::now();
+            for slot in 0..self.seats.len() {
+                if self.seats.get(slot).is_some_and(|seat| {
+                    seat.as_ref().is_some_and(|seat| seat.deadline <= due)
+                }) {
+                    self.with(slot, |_, _, _, _| {});
+                }
+            }
+        }
+    }
+
+    /// Waits until `next` and returns when to count the following tick from: a thread that is
+    /// late by more than a tick doesn't hurry after.
+    fn wait(&self, next: Instant) -> Instant {
+        let now = Instant::now();
+        if let Some(early) = next.checked_duration_since(now) {
+            std::thread::sleep(early);
+        }
+        let lag = Instant::now().saturating_duration_since(next);
+        let health = &self.health;
+        health.ticks.fetch_add(1, Ordering::Relaxed);
+        let micros = u64::try_from(lag.as_micros()).unwrap_or(u64::MAX);
+        health.tick_lag_max_us.fetch_max(micros, Ordering::Relaxed);
+        if lag > self.config.tick {
+            health.late_ticks.fetch_add(1, Ordering::Relaxed);
+            return next + lag;
+        }
+        next
+    }
+
+    fn read(&mut self, mail: Mail) {
+        match mail {
+            Mail::Add(id, new) => self.add(id, *new),
+            Mail::Command(id, command) => {
+                let found = |seat: &Option<Box<Seat>>| seat.as_ref().is_some_and(|s| s.id == id);
+                if let Some(slot) = self.seats.iter().position(found) {
+                    self.with(slot, |seat, now, out, _| seat.peer.command(command, now, out));
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, id: u64, new: NewPeer) {
+        let (role, events) = (new.role, new.events.clone());
+        if let Err(failure) = self.try_add(id, new) {
+            // Nobody to tell: the participant has gone meanwhile.
+            let _ = events.send((role, PeerEvent::Failed(failure)));
+        }
+    }
+
+    fn try_add(&mut self, id: u64, new: NewPeer) -> Result<(), Failure> {
+        let local = |e: io::Error| Failure::new(Cause::LocalSocket, e.to_string());
+        let socket = Socket::bind(new.ip, self.config.recv_buffer_bytes).map_err(local)?;
+        let config = PeerConfig {
+            role: new.role,
+            local: SocketAddr::new(new.ip, socket.port().map_err(local)?),
+            seed: new.seed,
+            stamp_source: new.stamp_source,
+        };
+        let now = now();
+        let peer = Peer::new(config, now, &mut self.outbox)?;
+        self.outbox.clear();
+        let free = self.seats.iter().position(Option::is_none);
+        let slot = free.unwrap_or_else(|| {
+            self.seats.push(None);
+            self.seats.len() - 1
+        });
+        let number = u64::try_from(slot).unwrap_or(u64::MAX);
+        self.epoll.add(&socket, number).map_err(local)?;
+        if let Some(seat) = self.seats.get_mut(slot) {
+            *seat = Some(Box::new(Seat {
+                id,
+                peer,
+                socket,
+                role: new.role,
+                shared: new.shared,
+                events: new.events,
+                deadline: now.at,
+                drops: 0,
+            }));
+        }
+        self.health.sockets.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Lets a seat's peer take what its socket has.
+    fn drain(&mut self, slot: usize) {
+        let faults = self.config.faults;
+        let mut batch = std::mem::replace(&mut self.batch, Batch::empty());
+        self.with(slot, |seat, now, out, chance| {
+            loop {
+                let more = batch.receive(&seat.socket);
+                for datagram in batch.datagrams() {
+                    if let Some(drops) = datagram.drops {
+                        seat.drops = extend_drops(seat.drops, drops);
+                    }
+                    let is_rtp = rtp::Datagram::of(datagram.bytes) == rtp::Datagram::Rtp;
+                    if is_rtp && chance.hits(faults.drop_received_ppm) {
+                        continue;
+                    }
+                    let arrival = arrival(datagram.came, now);
+                    seat.peer
+                        .datagram(datagram.bytes, datagram.source, arrival, now, out);
+                }
+                if !more {
+                    break;
+                }
+            }
+        });
+        self.batch = batch;
+    }
+
+    /// Lets a seat's peer do something, then what is due, and carries out what came of it.
+    fn with(
+        &mut self,
+        slot: usize,
+        act: impl FnOnce(&mut Seat, Moment, &mut Outbox, &mut Chance),
+    ) {
+        let Some(place) = self.seats.get_mut(slot) else {
+            return;
+        };
+        let Some(seat) = place else { return };
+        let now = now();
+        let before = seat.drops;
+        act(seat, now, &mut self.outbox, &mut self.chance);
+        seat.peer.timeout(now, &mut self.outbox);
+        let failures = send(&seat.socket, &mut self.outbox, self.config.faults, &mut self.chance);
+        seat.peer.count_send_failures(failures);
+        let health = &self.health;
+        health
+            .own_buffer_drops
+            .fetch_add(seat.drops - before, Ordering::Relaxed);
+        let lag = seat.peer.take_pacing_lag().as_micros();
+        health
+            .pacing_lag_max_us
+            .fetch_max(u64::try_from(lag).unwrap_or(u64::MAX), Ordering::Relaxed);
+        seat.peer
+            .publish_counts(now.at, seat.drops, &mut seat.shared.lock());
+        while let Some(event) = seat.peer.next_event() {
+            // The participant may have gone meanwhile.
+            let _ = seat.events.send((seat.role, event));
+        }
+        seat.deadline = seat.peer.deadline();
+        if seat.peer.is_closed() {
+            *place = None;
+            health.sockets.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn send(socket: &Socket, outbox: &mut Outbox, faults: Faults, chance: &mut Chance) -> u64 {
+    if faults.drop_sent_ppm > 0 {
+        outbox.retain(|datagram| {
+            rtp::Datagram::of(datagram) != rtp::Datagram::Rtp || !chance.hits(faults.drop_sent_ppm)
+        });
+    }
+    let failures = if outbox.len() == 0 { 0 } else { socket.send(outbox) };
+    outbox.clear();
+    failures
+}
+
+/// When a datagram came, on both clocks, from the kernel's wall time.
+fn arrival(came: Option<Duration>, now: Moment) -> Moment {
+    let Some(wall) = came.map(timestamp) else {
+        return now;
+    };
+    // Zero when the wall clock was set back in between.
+    let waited = now.wall.saturating_since(wall);
+    match now.at.checked_sub(waited) {
+        Some(at) if waited <= MAX_WAIT => Moment { at, wall },
+        _ => now,
+    }
+}
+
+/// The kernel counts in 32 bits.
+fn extend_drops(before: u64, counter: u32) -> u64 {
+    let low = before & u64::from(u32::MAX);
+    let ahead = u64::from(counter).wrapping_sub(low) & u64::from(u32::MAX);
+    // A datagram that was counted before another thread's overtook it.
+    if ahead > u64::from(u32::MAX / 2) { before } else { before + ahead }
+}
+
+/// Which packets the injected faults hit: the same for the same seed.
+struct Chance(u64);
+
+impl Chance {
+    const fn new(seed: u64) -> Self {
+        Self(seed | 1)
+    }
+
+    /// Xorshift64.
+    const fn hits(&mut self, per_million: u32) -> bool {
+        if per_million == 0 {
+            return false;
+        }
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % 1_000_000 < per_million as u64
+    }
+}

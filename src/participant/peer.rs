@@ -1,0 +1,657 @@
+//! One peer connection, without I/O: datagrams and `now` in, datagrams and events out.
+//!
+//! str0m does SDP, ICE, DTLS and SCTP. RTP and RTCP never reach it, and what it would send of
+//! them under the same keys is dropped here: a GCM nonce must not come twice.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
+use str0m::media::{Direction, MediaKind, Mid, Rid, Simulcast, SimulcastLayer};
+use str0m::net::{Protocol, Receive};
+use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc, RtcConfig};
+
+use super::failure::{Cause, Failure};
+use super::keys::{self, Slot};
+use super::media::{AudioOptions, AudioTrack, LAYERS, Quality, VideoOptions, VideoTrack, clips};
+use super::moment::Moment;
+use super::outbox::Outbox;
+use super::receive::{First, Receiver};
+use super::rtp::Datagram;
+use super::rtp::codec::Codec;
+use super::rtp::rtcp::{Compound, Compounds, Packet};
+use super::sdp::{self, Description, Section};
+use super::send::{ExtensionIds, Sender, Source, StreamPlan};
+use super::shared::Inner;
+use super::snapshot::{MediaPath, TrackKind};
+use super::srtp::Srtp;
+use super::stun::StunClock;
+
+/// Senders of SRTCP whose last index is remembered; LiveKit has one per stream.
+const MAX_RTCP_SENDERS: usize = 512;
+
+/// Between two accounts of single tracks: they are many.
+const TRACKS_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Which of LiveKit's two connections this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// What this participant publishes. It offers.
+    Publisher,
+    /// What it takes. The server offers.
+    Subscriber,
+}
+
+/// A track to publish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublishTrack {
+    /// The id that `AddTrack` named, and the msid's track id.
+    pub cid: String,
+    /// What it carries.
+    pub kind: TrackKind,
+    /// Whether video has its lower layers as well.
+    pub simulcast: bool,
+}
+
+/// What signalling tells a peer to do.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Answer the server's offer.
+    Offer {
+        /// The SDP.
+        sdp: String,
+        /// `SessionDescription.id`, to be echoed.
+        id: u32,
+        /// LiveKit's track ids by mid.
+        mid_to_track: HashMap<String, String>,
+    },
+    /// Offer these tracks.
+    Publish(Vec<PublishTrack>),
+    /// The server answered the offer.
+    Answer(String),
+    /// The server has a candidate, as `candidate:…`.
+    Candidate(String),
+    /// A subscribed track was muted, or no longer.
+    Mute {
+        /// LiveKit's track id.
+        sid: String,
+        /// Whether it is muted.
+        muted: bool,
+    },
+    /// Close the connection.
+    Close,
+}
+
+/// What a peer tells signalling.
+#[derive(Clone, Debug)]
+pub enum PeerEvent {
+    /// An answer to the offer of this id.
+    Answer {
+        /// The SDP.
+        sdp: String,
+        /// `SessionDescription.id`.
+        id: u32,
+    },
+    /// An offer of what is published.
+    Offer(String),
+    /// ICE has a path.
+    Ice(Instant),
+    /// ICE and DTLS are up.
+    Connected(Instant),
+    /// Something happened for the first time.
+    First(First),
+    /// It is over.
+    Failed(Failure),
+}
+
+/// What a peer is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerConfig {
+    /// Which connection.
+    pub role: Role,
+    /// The socket's address, as a host candidate.
+    pub local: SocketAddr,
+    /// Where SSRCs, sequence numbers and timestamps come from: random, and this peer's alone.
+    pub seed: u64,
+    /// See [`super::spec::Publish::source`].
+    pub stamp_source: u32,
+}
+
+/// One peer connection.
+pub struct Peer {
+    config: PeerConfig,
+    rtc: Rtc,
+    rtc_deadline: Instant,
+    keys: Slot,
+    srtp: Option<Srtp>,
+    /// The selected pair's other end.
+    remote: Option<SocketAddr>,
+    receiver: Receiver,
+    sender: Sender,
+    stun: StunClock,
+    rtt: Option<Duration>,
+    rtts: Vec<Duration>,
+    publishing: Option<(SdpPendingOffer, Vec<(Mid, PublishTrack)>)>,
+    /// Tracks that start once the connection is up.
+    planned: Vec<(PublishTrack, Vec<StreamPlan>)>,
+    connected: bool,
+    rtcp_seen: HashMap<u32, u32>,
+    compounds: Compounds,
+    events: VecDeque<PeerEvent>,
+    random: Random,
+    tracks_counted: Instant,
+    closed: bool,
+}
+
+impl Peer {
+    /// A peer that waits for its first command.
+    ///
+    /// # Errors
+    /// When str0m refuses the address.
+    pub fn new(config: PeerConfig, now: Moment, out: &mut Outbox) -> Result<Self, Failure> {
+        let mut rtc = RtcConfig::new()
+            .set_rtp_mode(true)
+            .set_crypto_provider(keys::provider());
+        if let Some(certificate) = keys::certificate() {
+            rtc = rtc.set_dtls_cert(certificate);
+        }
+        if config.role == Role::Publisher {
+            rtc = rtc
+                .clear_codecs()
+                .enable_opus(true, false)
+                .enable_vp8(true);
+        }
+        let (mut rtc, keys) = keys::capture(|| rtc.build(now.at));
+        let candidate = Candidate::host(config.local, "udp")
+            .map_err(|e| Failure::new(Cause::LocalSocket, format!("{}: {e}", config.local)))?;
+        rtc.add_local_candidate(candidate);
+        let mut random = Random(config.seed);
+        let phase = Duration::from_millis(u64::from(random.next() % 1_000));
+        let mut peer = Self {
+            receiver: Receiver::new(random.next(), now.at, phase),
+            sender: Sender::new(config.stamp_source),
+            config,
+            rtc,
+            rtc_deadline: now.at,
+            keys,
+            srtp: None,
+            remote: None,
+            stun: StunClock::default(),
+            rtt: None,
+            rtts: Vec::new(),
+            publishing: None,
+            planned: Vec::new(),
+            connected: false,
+            rtcp_seen: HashMap::new(),
+            compounds: Compounds::default(),
+            events: VecDeque::new(),
+            random,
+            tracks_counted: now.at,
+            closed: false,
+        };
+        // Without a first timeout ICE arms no timer when the first offer comes.
+        peer.step(now, out);
+        Ok(peer)
+    }
+
+    /// What signalling wants done.
+    pub fn command(&mut self, command: Command, now: Moment, out: &mut Outbox) {
+        match command {
+            Command::Offer {
+                sdp,
+                id,
+                mid_to_track,
+            } => self.offer(&sdp, id, &mid_to_track),
+            Command::Publish(tracks) => self.publish(tracks),
+            Command::Answer(sdp) => self.answer(&sdp, now),
+            Command::Candidate(candidate) => {
+                // Others than UDP aren't tried here.
+                if let Ok(candidate) = Candidate::from_sdp_string(&candidate)
+                    && candidate.proto() == Protocol::Udp
+                {
+                    self.rtc.add_remote_candidate(candidate);
+                }
+            }
+            Command::Mute { sid, muted } => self.receiver.mute(&sid.into(), muted),
+            Command::Close => {
+                // An error means that there was nothing to close.
+                let _ = self.rtc.close();
+                self.drain(now, out);
+                self.closed = true;
+                return;
+            }
+        }
+        self.step(now, out);
+    }
+
+    /// A datagram came at `arrival`.
+    pub fn datagram(
+        &mut self,
+        datagram: &mut [u8],
+        source: SocketAddr,
+        arrival: Moment,
+        now: Moment,
+        out: &mut Outbox,
+    ) {
+        match Datagram::of(datagram) {
+            Datagram::Rtp => {
+                self.take_keys();
+                if let Some(srtp) = &self.srtp {
+                    self.receiver.packet(srtp, datagram, arrival);
+                    self.remote = Some(source);
+                } else {
+                    self.receiver.count_unauthentic();
+                }
+            }
+            Datagram::Rtcp => {
+                out.set_destination(Some(source));
+                self.rtcp(datagram, arrival, now, out);
+            }
+            Datagram::Other => {
+                if let Some(rtt) = self.stun.received(datagram, arrival.at) {
+                    self.note_rtt(rtt);
+                }
+                let Ok(contents) = (&*datagram).try_into() else {
+                    self.receiver.count_malformed();
+                    return;
+                };
+                let receive = Receive {
+                    proto: Protocol::Udp,
+                    source,
+                    destination: self.config.local,
+                    contents,
+                };
+                if let Err(e) = self.rtc.handle_input(Input::Receive(now.at, receive)) {
+                    self.fail(Cause::Dtls, format!("{source}: {e}"));
+                }
+                self.drain(now, out);
+            }
+        }
+    }
+
+    /// Time has passed.
+    pub fn timeout(&mut self, now: Moment, out: &mut Outbox) {
+        if self.rtc_deadline <= now.at {
+            self.step(now, out);
+        }
+        out.set_destination(self.remote);
+        let Some(srtp) = &mut self.srtp else { return };
+        if !self.receiver.is_idle() {
+            self.receiver.poll(now.at, self.rtt, &mut self.compounds);
+        }
+        self.sender.poll(srtp, now, out, &mut self.compounds);
+        for compound in self.compounds.iter() {
+            out.push(|bytes| {
+                let start = bytes.len();
+                bytes.extend_from_slice(compound);
+                if srtp.seal_rtcp(bytes, start) {
+                    Some(bytes.len() - start)
+                } else {
+                    bytes.truncate(start);
+                    None
+                }
+            });
+        }
+        self.compounds.clear();
+    }
+
+    /// When [`Peer::timeout`] has something to do.
+    pub fn deadline(&self) -> Instant {
+        let receiver = (!self.receiver.is_idle()).then(|| self.receiver.deadline());
+        let due = receiver.into_iter().chain(self.sender.deadline());
+        due.fold(self.rtc_deadline, Instant::min)
+    }
+
+    /// What there is to tell.
+    pub fn next_event(&mut self) -> Option<PeerEvent> {
+        self.events.pop_front()
+    }
+
+    /// Whether it is over, by failure or command.
+    pub const fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// The most that a packet went out behind its due time, since the last call.
+    pub const fn take_pacing_lag(&mut self) -> Duration {
+        self.sender.take_pacing_lag()
+    }
+
+    /// Counts datagrams that the kernel did not take.
+    pub const fn count_send_failures(&mut self, failures: u64) {
+        self.sender.count_send_failures(failures);
+    }
+
+    /// Writes what was counted to where the participant's holder reads it.
+    pub fn publish_counts(&mut self, now: Instant, own_buffer_drops: u64, to: &mut Inner) {
+        for rtt in self.rtts.drain(..) {
+            to.rtt(u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX));
+        }
+        match self.config.role {
+            Role::Publisher => to.snapshot.tx = *self.sender.totals(),
+            Role::Subscriber => {
+                to.snapshot.rx = *self.receiver.totals();
+                to.snapshot.rx.own_buffer_drops = own_buffer_drops;
+                for sample in self.receiver.drain_latency() {
+                    to.latency(sample);
+                }
+                if now.saturating_duration_since(self.tracks_counted) >= TRACKS_INTERVAL {
+                    self.tracks_counted = now;
+                    to.count_tracks(self.receiver.tracks());
+                }
+            }
+        }
+        if let (true, Some(remote)) = (self.connected, self.remote) {
+            let path = MediaPath {
+                transport: "udp",
+                local: self.config.local,
+                remote,
+            };
+            // What a participant takes matters more than what it publishes.
+            if self.config.role == Role::Subscriber || to.snapshot.path.is_none() {
+                to.snapshot.path = Some(path);
+            }
+        }
+    }
+
+    fn offer(&mut self, sdp: &str, id: u32, mid_to_track: &HashMap<String, String>) {
+        let answer = SdpOffer::from_sdp_string(&sdp::narrow_offer(sdp))
+            .map_err(|e| e.to_string())
+            .and_then(|offer| {
+                let answer = self.rtc.sdp_api().accept_offer(offer);
+                answer.map_err(|e| e.to_string())
+            });
+        match answer {
+            Ok(answer) => {
+                self.receiver.describe(Description::parse(sdp, mid_to_track));
+                let sdp = answer.to_sdp_string();
+                self.events.push_back(PeerEvent::Answer { sdp, id });
+            }
+            Err(e) => self.fail(Cause::Protocol, format!("the server's offer: {e}")),
+        }
+    }
+
+    fn publish(&mut self, tracks: Vec<PublishTrack>) {
+        let mut api = self.rtc.sdp_api();
+        let mids = tracks
+            .into_iter()
+            .map(|track| {
+                let kind = match track.kind {
+                    TrackKind::Audio => MediaKind::Audio,
+                    TrackKind::Video => MediaKind::Video,
+                };
+                let simulcast = (track.kind == TrackKind::Video && track.simulcast).then(|| {
+                    let mut simulcast = Simulcast::new();
+                    for layer in LAYERS {
+                        simulcast.add_send_layer(SimulcastLayer::new(layer.rid));
+                    }
+                    simulcast
+                });
+                let stream = Some("muster".to_owned());
+                let cid = Some(track.cid.clone());
+                let mid = api.add_media(kind, Direction::SendOnly, stream, cid, simulcast);
+                (mid, track)
+            })
+            .collect();
+        if let Some((offer, pending)) = api.apply() {
+            self.publishing = Some((pending, mids));
+            self.events.push_back(PeerEvent::Offer(offer.to_sdp_string()));
+        }
+    }
+
+    fn answer(&mut self, sdp: &str, now: Moment) {
+        let Some((pending, mids)) = self.publishing.take() else {
+            return;
+        };
+        let accepted = SdpAnswer::from_sdp_string(sdp)
+            .map_err(|e| e.to_string())
+            .and_then(|answer| {
+                let accepted = self.rtc.sdp_api().accept_answer(pending, answer);
+                accepted.map_err(|e| e.to_string())
+            });
+        if let Err(e) = accepted {
+            self.fail(Cause::Protocol, format!("the server's answer: {e}"));
+            return;
+        }
+        let description = Description::parse(sdp, &HashMap::new());
+        for (mid, track) in mids {
+            let plans = description
+                .sections
+                .get(&*mid)
+                .and_then(|section| self.plan(mid, &track, &description, section));
+            match plans {
+                Some(plans) => self.planned.push((track, plans)),
+                None => self.fail(
+                    Cause::PublishRefused,
+                    format!("the server's answer takes no codec of {}", track.cid),
+                ),
+            }
+        }
+        if self.connected {
+            self.start_tracks(now);
+        }
+    }
+
+    /// What SDP settled for each layer of a track.
+    fn plan(
+        &mut self,
+        mid: Mid,
+        track: &PublishTrack,
+        description: &Description,
+        section: &Section,
+    ) -> Option<Vec<StreamPlan>> {
+        let (codec, clock_rate) = match track.kind {
+            TrackKind::Audio => (Codec::Opus, 48_000),
+            TrackKind::Video => (Codec::Vp8, 90_000),
+        };
+        let (payload_type, repair) = description.payload_of(section, codec)?;
+        let id = |uri| section.extensions.get(uri).copied();
+        let extensions = ExtensionIds {
+            mid: id(sdp::EXT_MID),
+            rid: id(sdp::EXT_RID),
+            repaired_rid: id(sdp::EXT_REPAIRED_RID),
+            abs_send_time: id(sdp::EXT_ABS_SEND_TIME),
+            transport_cc: id(sdp::EXT_TRANSPORT_CC),
+            audio_level: id(sdp::EXT_AUDIO_LEVEL),
+        };
+        let rids: Vec<&str> = match track.kind {
+            TrackKind::Video if track.simulcast => LAYERS.iter().map(|layer| layer.rid).collect(),
+            _ => vec![""],
+        };
+        rids.into_iter()
+            .map(|rid| {
+                let mut api = self.rtc.direct_api();
+                let layer = (!rid.is_empty()).then(|| Rid::from(rid));
+                let stream = api.stream_tx_by_mid(mid, layer)?;
+                // Without the repaired layer's name the server can't tell what is repaired.
+                let named = rid.is_empty() || extensions.repaired_rid.is_some();
+                let repair = repair.filter(|_| named).zip(stream.rtx());
+                Some(StreamPlan {
+                    ssrc: *stream.ssrc(),
+                    payload_type,
+                    repair: repair.map(|(payload_type, ssrc)| (*ssrc, payload_type)),
+                    mid: mid.to_string(),
+                    rid: rid.to_owned(),
+                    clock_rate,
+                    extensions,
+                })
+            })
+            .collect()
+    }
+
+    fn start_tracks(&mut self, now: Moment) {
+        let clips = match clips() {
+            Ok(clips) => clips,
+            Err(e) => return self.fail(Cause::PublishRefused, e.to_string()),
+        };
+        for (track, plans) in std::mem::take(&mut self.planned) {
+            let rtp_timestamp = self.random.next();
+            let source = match track.kind {
+                TrackKind::Audio => {
+                    let options = AudioOptions { rtp_timestamp };
+                    Source::Audio(AudioTrack::new(clips, options, now.at))
+                }
+                TrackKind::Video => {
+                    let options = VideoOptions {
+                        top: Quality::High,
+                        simulcast: track.simulcast,
+                        rtp_timestamp,
+                        ..VideoOptions::default()
+                    };
+                    Source::Video(VideoTrack::new(clips, options, now.at))
+                }
+            };
+            let random = &mut self.random;
+            let plans = plans.into_iter().map(|plan| (plan, random.next_u16()));
+            self.sender.add(source, plans.collect(), now.at);
+        }
+    }
+
+    /// Takes the keys, once there are any.
+    fn take_keys(&mut self) {
+        if self.srtp.is_none()
+            && let Some(material) = self.keys.take()
+        {
+            self.srtp = Srtp::new(&material);
+            if self.srtp.is_none() {
+                self.fail(Cause::Dtls, "the server wants an SRTP profile without AEAD");
+            }
+        }
+    }
+
+    fn rtcp(&mut self, datagram: &mut [u8], arrival: Moment, now: Moment, out: &mut Outbox) {
+        self.take_keys();
+        let Some(srtp) = &self.srtp else { return };
+        let Some((index, compound)) = srtp.open_rtcp(datagram) else {
+            self.receiver.count_unauthentic();
+            return;
+        };
+        let sender = compound.get(4..8).and_then(|s| s.first_chunk().copied());
+        let sender = sender.map_or(0, u32::from_be_bytes);
+        let seen = self.rtcp_seen.get(&sender).copied();
+        // Replayed, or overtaken: a report that is overtaken says nothing new.
+        if seen.is_some_and(|seen| index <= seen)
+            || seen.is_none() && self.rtcp_seen.len() >= MAX_RTCP_SENDERS
+        {
+            return;
+        }
+        self.rtcp_seen.insert(sender, index);
+        let mut rtt = None;
+        for packet in Compound(compound) {
+            match packet {
+                Ok(Packet::SenderReport {
+                    ssrc,
+                    ntp_middle,
+                    blocks,
+                }) => {
+                    self.receiver.sender_report(ssrc, ntp_middle, arrival.at);
+                    for block in blocks {
+                        rtt = self.sender.report_block(&block, arrival).or(rtt);
+                    }
+                }
+                Ok(Packet::ReceiverReport(blocks)) => {
+                    for block in blocks {
+                        rtt = self.sender.report_block(&block, arrival).or(rtt);
+                    }
+                }
+                Ok(Packet::Nack { ssrc, entries }) => {
+                    self.sender.nack(srtp, ssrc, entries, now, out);
+                }
+                Ok(Packet::PictureLoss { ssrc }) => self.sender.picture_loss(ssrc),
+                Ok(Packet::FullIntra(ssrcs)) => {
+                    for ssrc in ssrcs {
+                        self.sender.picture_loss(ssrc);
+                    }
+                }
+                Ok(Packet::Other) => {}
+                Err(_) => self.receiver.count_malformed(),
+            }
+        }
+        if let Some(rtt) = rtt {
+            self.note_rtt(rtt);
+        }
+    }
+
+    fn note_rtt(&mut self, rtt: Duration) {
+        self.rtt = Some(rtt);
+        self.rtts.push(rtt);
+    }
+
+    fn step(&mut self, now: Moment, out: &mut Outbox) {
+        if let Err(e) = self.rtc.handle_input(Input::Timeout(now.at)) {
+            self.fail(Cause::Dtls, e.to_string());
+        }
+        self.drain(now, out);
+    }
+
+    fn drain(&mut self, now: Moment, out: &mut Outbox) {
+        while !self.closed {
+            match self.rtc.poll_output() {
+                Ok(Output::Timeout(at)) => {
+                    self.rtc_deadline = at;
+                    break;
+                }
+                Ok(Output::Transmit(transmit)) => {
+                    let datagram: &[u8] = &transmit.contents;
+                    match datagram.first() {
+                        Some(0..=3) => self.stun.sent(datagram, now.at),
+                        Some(20..=63) => self.remote = Some(transmit.destination),
+                        // str0m's own reports, under the same key.
+                        _ => continue,
+                    }
+                    out.push_to(transmit.destination, datagram);
+                }
+                Ok(Output::Event(event)) => self.event(&event, now),
+                Err(e) => self.fail(Cause::Dtls, e.to_string()),
+            }
+        }
+        let firsts = self.receiver.take_firsts();
+        self.events.extend(firsts.into_iter().map(PeerEvent::First));
+    }
+
+    fn event(&mut self, event: &Event, now: Moment) {
+        match event {
+            Event::IceConnectionStateChange(
+                IceConnectionState::Connected | IceConnectionState::Completed,
+            ) => self.events.push_back(PeerEvent::Ice(now.at)),
+            Event::IceConnectionStateChange(IceConnectionState::Disconnected) => {
+                self.fail(Cause::IceLost, "no answer to ICE's consent checks");
+            }
+            Event::Connected => {
+                self.connected = true;
+                self.take_keys();
+                self.start_tracks(now);
+                self.events.push_back(PeerEvent::Connected(now.at));
+            }
+            Event::Closed => self.fail(Cause::IceLost, "the server closed the connection"),
+            _ => {}
+        }
+    }
+
+    fn fail(&mut self, cause: Cause, detail: impl Into<String>) {
+        if !self.closed {
+            self.closed = true;
+            let failure = Failure::new(cause, detail);
+            self.events.push_back(PeerEvent::Failed(failure));
+        }
+    }
+}
+
+/// SplitMix64: numbers that need to differ, not to be secret.
+struct Random(u64);
+
+impl Random {
+    #[expect(clippy::cast_possible_truncation, reason = "the upper half, mixed best")]
+    const fn next(&mut self) -> u32 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ z >> 31) >> 32) as u32
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "any half will do")]
+    const fn next_u16(&mut self) -> u16 {
+        self.next() as u16
+    }
+}

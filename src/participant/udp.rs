@@ -1,0 +1,441 @@
+//! Batched UDP: what std's sockets can't do, and the only unsafe code of the participant.
+#![expect(unsafe_code, reason = "recvmmsg, sendmmsg, socket options and epoll need the C library")]
+
+use std::io;
+use std::mem;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::time::Duration;
+
+use super::outbox::Outbox;
+
+/// Datagrams per system call.
+const BATCH: usize = 32;
+/// Larger ones are cut: a WebRTC datagram stays below an Ethernet frame.
+const DATAGRAM: usize = 2_048;
+/// Room for `SCM_TIMESTAMPNS` and `SO_RXQ_OVFL`, of which each takes 32 bytes at most.
+const CONTROL: usize = 64;
+
+/// A UDP socket that tells when datagrams came and how many the kernel dropped.
+#[derive(Debug)]
+pub struct Socket(UdpSocket);
+
+impl Socket {
+    /// Binds any free port of `ip`'s family.
+    ///
+    /// # Errors
+    /// When no descriptor is free, or an option isn't known (Linux only).
+    pub fn bind(ip: IpAddr, receive_buffer: usize) -> io::Result<Self> {
+        let any: IpAddr = match ip {
+            // A loopback address stays one: nothing then listens beyond this machine.
+            ip if ip.is_loopback() => ip,
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let socket = UdpSocket::bind((any, 0))?;
+        socket.set_nonblocking(true)?;
+        let size = libc::c_int::try_from(receive_buffer).unwrap_or(libc::c_int::MAX);
+        set_option(&socket, libc::SO_RCVBUF, size)?;
+        set_option(&socket, libc::SO_TIMESTAMPNS, 1)?;
+        set_option(&socket, libc::SO_RXQ_OVFL, 1)?;
+        Ok(Self(socket))
+    }
+
+    /// The port.
+    ///
+    /// # Errors
+    /// When the socket is gone.
+    pub fn port(&self) -> io::Result<u16> {
+        Ok(self.0.local_addr()?.port())
+    }
+
+    /// Sends all of the outbox. Returns how many datagrams the kernel did not take.
+    pub fn send(&self, outbox: &Outbox) -> u64 {
+        let mut datagrams = outbox.iter().peekable();
+        let mut failures = 0;
+        while datagrams.peek().is_some() {
+            let mut batch = Vec::with_capacity(outbox.len().min(BATCH));
+            batch.extend(datagrams.by_ref().take(BATCH));
+            failures += self.send_batch(&batch);
+        }
+        failures
+    }
+
+    fn send_batch(&self, batch: &[(&[u8], SocketAddr)]) -> u64 {
+        let mut addresses: Vec<_> = batch.iter().map(|(_, to)| Address::from(*to)).collect();
+        let mut parts: Vec<_> = batch
+            .iter()
+            .map(|(bytes, _)| libc::iovec {
+                iov_base: bytes.as_ptr().cast_mut().cast(),
+                iov_len: bytes.len(),
+            })
+            .collect();
+        let mut headers: Vec<libc::mmsghdr> = parts
+            .iter_mut()
+            .zip(&mut addresses)
+            .map(|(part, address)| {
+                // SAFETY: all zeros is a valid header without parts.
+                let mut header: libc::mmsghdr = unsafe { mem::zeroed() };
+                header.msg_hdr.msg_iov = part;
+                header.msg_hdr.msg_iovlen = 1;
+                header.msg_hdr.msg_name = (&raw mut address.storage).cast();
+                header.msg_hdr.msg_namelen = address.length;
+                header
+            })
+            .collect();
+        let (mut rest, mut failures) = (&mut headers[..], 0);
+        while !rest.is_empty() {
+            let count = libc::c_uint::try_from(rest.len()).unwrap_or(0);
+            // SAFETY: `count` headers are there, and what they point at outlives the call.
+            let sent = unsafe {
+                libc::sendmmsg(
+                    self.0.as_raw_fd(),
+                    rest.as_mut_ptr(),
+                    count,
+                    libc::MSG_DONTWAIT,
+                )
+            };
+            // An error is about the first datagram alone.
+            let done = usize::try_from(sent).ok().filter(|sent| *sent > 0);
+            failures += u64::from(done.is_none());
+            rest = rest.get_mut(done.unwrap_or(1)..).unwrap_or_default();
+        }
+        failures
+    }
+}
+
+fn set_option(socket: &UdpSocket, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+    let length = libc::socklen_t::try_from(size_of_val(&value)).unwrap_or(0);
+    // SAFETY: `value` is an int of `length` bytes and outlives the call.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            option,
+            (&raw const value).cast(),
+            length,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// An address as the kernel takes it.
+struct Address {
+    storage: libc::sockaddr_storage,
+    length: libc::socklen_t,
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        // SAFETY: all zeros is a valid storage of no family.
+        let mut storage: libc::sockaddr_storage = unsafe { mem::zeroed() };
+        let length = match address {
+            SocketAddr::V4(v4) => {
+                let raw = libc::sockaddr_in {
+                    sin_family: libc::AF_INET as libc::sa_family_t,
+                    sin_port: v4.port().to_be(),
+                    sin_addr: libc::in_addr {
+                        s_addr: u32::from(*v4.ip()).to_be(),
+                    },
+                    sin_zero: [0; 8],
+                };
+                // SAFETY: a storage has room and alignment for every family's address.
+                unsafe { (&raw mut storage).cast::<libc::sockaddr_in>().write(raw) };
+                size_of::<libc::sockaddr_in>()
+            }
+            SocketAddr::V6(v6) => {
+                let raw = libc::sockaddr_in6 {
+                    sin6_family: libc::AF_INET6 as libc::sa_family_t,
+                    sin6_port: v6.port().to_be(),
+                    sin6_flowinfo: v6.flowinfo(),
+                    sin6_addr: libc::in6_addr {
+                        s6_addr: v6.ip().octets(),
+                    },
+                    sin6_scope_id: v6.scope_id(),
+                };
+                // SAFETY: as above.
+                unsafe { (&raw mut storage).cast::<libc::sockaddr_in6>().write(raw) };
+                size_of::<libc::sockaddr_in6>()
+            }
+        };
+        Self {
+            storage,
+            length: libc::socklen_t::try_from(length).unwrap_or(0),
+        }
+    }
+}
+
+fn read_address(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
+    match libc::c_int::from(storage.ss_family) {
+        libc::AF_INET => {
+            // SAFETY: the family says that the kernel wrote this kind of address.
+            let raw = unsafe { (&raw const *storage).cast::<libc::sockaddr_in>().read() };
+            let ip = Ipv4Addr::from(u32::from_be(raw.sin_addr.s_addr));
+            Some((ip, u16::from_be(raw.sin_port)).into())
+        }
+        libc::AF_INET6 => {
+            // SAFETY: as above.
+            let raw = unsafe { (&raw const *storage).cast::<libc::sockaddr_in6>().read() };
+            let ip = Ipv6Addr::from(raw.sin6_addr.s6_addr);
+            let port = u16::from_be(raw.sin6_port);
+            Some(SocketAddrV6::new(ip, port, raw.sin6_flowinfo, raw.sin6_scope_id).into())
+        }
+        _ => None,
+    }
+}
+
+/// A datagram with what the kernel says about it.
+#[derive(Debug)]
+pub struct Datagram<'a> {
+    /// Its payload.
+    pub bytes: &'a mut [u8],
+    /// Where it came from.
+    pub source: SocketAddr,
+    /// When it came, by the wall clock, since the Unix epoch.
+    pub came: Option<Duration>,
+    /// Datagrams that this socket's full buffer dropped in all; wraps.
+    pub drops: Option<u32>,
+}
+
+#[repr(C, align(8))]
+#[derive(Clone, Copy)]
+struct Control([u8; CONTROL]);
+
+/// Room for one system call's worth of datagrams, which a thread keeps.
+pub struct Batch {
+    buffers: Vec<[u8; DATAGRAM]>,
+    controls: Vec<Control>,
+    addresses: Vec<libc::sockaddr_storage>,
+    lengths: Vec<usize>,
+    control_lengths: Vec<usize>,
+}
+
+impl Batch {
+    /// No room at all, to stand in for one that is in use.
+    pub const fn empty() -> Self {
+        Self {
+            buffers: Vec::new(),
+            controls: Vec::new(),
+            addresses: Vec::new(),
+            lengths: Vec::new(),
+            control_lengths: Vec::new(),
+        }
+    }
+
+    /// Room for a batch.
+    pub fn new() -> Self {
+        Self {
+            buffers: vec![[0; DATAGRAM]; BATCH],
+            controls: vec![Control([0; CONTROL]); BATCH],
+            // SAFETY: all zeros is a valid storage of no family.
+            addresses: vec![unsafe { mem::zeroed() }; BATCH],
+            lengths: vec![0; BATCH],
+            control_lengths: vec![0; BATCH],
+        }
+    }
+
+    /// Receives what waits on `socket`, at most one batch. Returns whether more may wait.
+    pub fn receive(&mut self, socket: &Socket) -> bool {
+        self.lengths.clear();
+        self.control_lengths.clear();
+        // SAFETY: all zeros is a valid header without parts.
+        let mut headers: [libc::mmsghdr; BATCH] = unsafe { mem::zeroed() };
+        // SAFETY: all zeros is a valid part of no length.
+        let mut parts: [libc::iovec; BATCH] = unsafe { mem::zeroed() };
+        let rooms = self.buffers.iter_mut().zip(&mut self.controls);
+        let rooms = rooms.zip(&mut self.addresses).zip(&mut parts);
+        for (header, (((buffer, control), address), part)) in headers.iter_mut().zip(rooms) {
+            part.iov_base = buffer.as_mut_ptr().cast();
+            part.iov_len = DATAGRAM;
+            header.msg_hdr.msg_iov = part;
+            header.msg_hdr.msg_iovlen = 1;
+            header.msg_hdr.msg_name = (&raw mut *address).cast();
+            header.msg_hdr.msg_namelen =
+                libc::socklen_t::try_from(size_of::<libc::sockaddr_storage>()).unwrap_or(0);
+            header.msg_hdr.msg_control = control.0.as_mut_ptr().cast();
+            header.msg_hdr.msg_controllen = CONTROL;
+        }
+        let count = libc::c_uint::try_from(BATCH).unwrap_or(0);
+        // SAFETY: `count` headers are there, and what they point at outlives the call.
+        let received = unsafe {
+            libc::recvmmsg(
+                socket.0.as_raw_fd(),
+                headers.as_mut_ptr(),
+                count,
+                libc::MSG_DONTWAIT,
+                std::ptr::null_mut(),
+            )
+        };
+        // A failure (nothing there, or an ICMP error of an earlier send) brings nothing.
+        let received = usize::try_from(received).unwrap_or(0);
+        for header in headers.iter().take(received) {
+            let length = usize::try_from(header.msg_len).unwrap_or(0);
+            self.lengths.push(length.min(DATAGRAM));
+            self.control_lengths.push(header.msg_hdr.msg_controllen.min(CONTROL));
+        }
+        received == BATCH
+    }
+
+    /// What was received last.
+    pub fn datagrams(&mut self) -> impl Iterator<Item = Datagram<'_>> {
+        let lengths = self.lengths.iter().zip(&self.control_lengths);
+        let rooms = self.buffers.iter_mut().zip(&self.controls).zip(&self.addresses);
+        rooms
+            .zip(lengths)
+            .filter_map(|(((buffer, control), address), (length, control_length))| {
+                let (came, drops) = read_control(control.0.get(..*control_length)?);
+                Some(Datagram {
+                    bytes: buffer.get_mut(..*length)?,
+                    source: read_address(address)?,
+                    came,
+                    drops,
+                })
+            })
+    }
+}
+
+/// Reads the kernel's ancillary data: a length, a level and a type, then the value, each aligned
+/// to a word (cmsg(3)).
+fn read_control(mut control: &[u8]) -> (Option<Duration>, Option<u32>) {
+    const WORD: usize = size_of::<usize>();
+    let (mut came, mut drops) = (None, None);
+    while let Some((length, rest)) = control.split_first_chunk::<WORD>() {
+        let length = usize::from_ne_bytes(*length);
+        let Some((level, rest)) = rest.split_first_chunk::<4>() else {
+            break;
+        };
+        let Some((kind, value)) = rest.split_first_chunk::<4>() else {
+            break;
+        };
+        let (level, kind) = (i32::from_ne_bytes(*level), i32::from_ne_bytes(*kind));
+        if level == libc::SOL_SOCKET && kind == libc::SCM_TIMESTAMPNS {
+            came = value.split_first_chunk::<8>().and_then(|(seconds, rest)| {
+                let seconds = u64::try_from(i64::from_ne_bytes(*seconds)).ok()?;
+                let nanos = i64::from_ne_bytes(*rest.first_chunk()?);
+                Some(Duration::new(seconds, u32::try_from(nanos).ok()?))
+            });
+        } else if level == libc::SOL_SOCKET && kind == libc::SO_RXQ_OVFL {
+            drops = value.first_chunk().map(|v| u32::from_ne_bytes(*v));
+        }
+        match control.get(length.next_multiple_of(WORD)..) {
+            Some(next) if length >= WORD => control = next,
+            _ => break,
+        }
+    }
+    (came, drops)
+}
+
+/// Tells which of many sockets have something.
+#[derive(Debug)]
+pub struct Epoll {
+    descriptor: OwnedFd,
+    ready: Vec<libc::epoll_event>,
+}
+
+impl Epoll {
+    /// Watches nothing yet.
+    ///
+    /// # Errors
+    /// When no descriptor is free.
+    pub fn new() -> io::Result<Self> {
+        // SAFETY: no pointers are passed; the result is checked before it is owned.
+        let descriptor = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
+        if descriptor < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Self {
+            // SAFETY: the descriptor is new and nobody else's.
+            descriptor: unsafe { OwnedFd::from_raw_fd(descriptor) },
+            ready: vec![libc::epoll_event { events: 0, u64: 0 }; 1_024],
+        })
+    }
+
+    /// Watches a socket under a number, until it is closed.
+    ///
+    /// # Errors
+    /// When the kernel's limit of watches is reached.
+    pub fn add(&self, socket: &Socket, number: u64) -> io::Result<()> {
+        let mut event = libc::epoll_event {
+            events: libc::EPOLLIN.cast_unsigned(),
+            u64: number,
+        };
+        // SAFETY: `event` outlives the call.
+        let result = unsafe {
+            libc::epoll_ctl(
+                self.descriptor.as_raw_fd(),
+                libc::EPOLL_CTL_ADD,
+                socket.0.as_raw_fd(),
+                &raw mut event,
+            )
+        };
+        if result == 0 {
+            Ok(())
+        } else {
+            Err(io::Error::last_os_error())
+        }
+    }
+
+    /// The numbers of sockets that have something now; does not wait.
+    pub fn ready(&mut self) -> impl Iterator<Item = u64> + '_ {
+        let room = libc::c_int::try_from(self.ready.len()).unwrap_or(0);
+        // SAFETY: `room` events are there.
+        let count = unsafe {
+            libc::epoll_wait(
+                self.descriptor.as_raw_fd(),
+                self.ready.as_mut_ptr(),
+                room,
+                0,
+            )
+        };
+        let count = usize::try_from(count).unwrap_or(0);
+        self.ready.iter().take(count).map(|event| event.u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "the kernel's time is held against the clock's")]
+    fn datagrams_come_with_their_time_and_the_drops_before_them() {
+        let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let (from, to) = (Socket::bind(ip, 4_096).unwrap(), Socket::bind(ip, 4_096).unwrap());
+        let address = SocketAddr::new(ip, to.port().unwrap());
+        let mut outbox = Outbox::default();
+        for i in 0..100 {
+            outbox.push_to(address, &[i; 1_000]);
+        }
+        assert_eq!(from.send(&outbox), 0);
+        let mut batch = Batch::new();
+        let mut epoll = Epoll::new().unwrap();
+        epoll.add(&to, 7).unwrap();
+        assert_eq!(epoll.ready().collect::<Vec<_>>(), [7]);
+        let mut received = Vec::new();
+        loop {
+            let more = batch.receive(&to);
+            for datagram in batch.datagrams() {
+                assert_eq!(datagram.source.port(), from.port().unwrap());
+                assert_eq!(datagram.bytes.len(), 1_000);
+                let came = std::time::UNIX_EPOCH + datagram.came.unwrap();
+                assert!(came.elapsed().unwrap() < Duration::from_secs(10));
+                received.push(datagram.bytes[0]);
+            }
+            if !more {
+                break;
+            }
+        }
+        assert!(received.is_sorted() && (1..100).contains(&received.len()), "{received:?}");
+        // The count comes with the next datagram.
+        outbox.clear();
+        outbox.push_to(address, b"x");
+        from.send(&outbox);
+        batch.receive(&to);
+        let drops: Vec<_> = batch.datagrams().map(|d| d.drops).collect();
+        assert_eq!(drops, [Some(100 - u32::try_from(received.len()).unwrap())]);
+    }
+}
