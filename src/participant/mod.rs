@@ -12,6 +12,7 @@
 mod engine;
 pub mod failure;
 mod keys;
+mod layout;
 pub mod media;
 mod moment;
 mod outbox;
@@ -21,6 +22,7 @@ mod rtp;
 mod sdp;
 mod send;
 mod shared;
+mod signal;
 pub mod snapshot;
 pub mod spec;
 mod srtp;
@@ -36,7 +38,9 @@ pub use failure::{Cause, Failure};
 pub use snapshot::{Event, Samples, Snapshot, State, TrackSnapshot};
 pub use spec::{ParticipantSpec, Publish, Subscribe};
 
+use engine::Threads;
 use shared::Shared;
+use tokio::sync::watch;
 
 /// How the media threads work.
 #[derive(Clone, Debug)]
@@ -98,7 +102,7 @@ pub struct EngineHealth {
 /// The media threads. Cheap to clone; they end when the last clone and participant are gone.
 #[derive(Clone, Debug)]
 pub struct Engine {
-    config: Arc<EngineConfig>,
+    threads: Arc<Threads>,
 }
 
 impl Engine {
@@ -107,26 +111,26 @@ impl Engine {
     /// # Errors
     /// When a thread or its epoll descriptor can't be made.
     pub fn start(config: EngineConfig) -> io::Result<Engine> {
-        Ok(Engine {
-            config: Arc::new(config),
-        })
+        let threads = Arc::new(Threads::start(&config)?);
+        Ok(Engine { threads })
     }
 
     /// Lets a participant join. Its signalling task runs on the current tokio runtime; this
     /// returns at once, and [`Participant::snapshot`] tells how it goes.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub fn join(&self, spec: ParticipantSpec) -> Participant {
         let shared = Arc::new(Shared::default());
-        shared.fail(Failure::new(
-            Cause::LocalSocket,
-            format!("{} has no media engine", spec.identity),
-        ));
-        Participant { shared }
+        let (leave, asked) = watch::channel(false);
+        let threads = Arc::clone(&self.threads);
+        tokio::spawn(signal::run(spec, threads, Arc::clone(&shared), asked));
+        Participant { shared, leave }
     }
 
     /// The threads' own health.
     pub fn health(&self) -> EngineHealth {
-        let _ = &self.config;
-        EngineHealth::default()
+        self.threads.health()
     }
 }
 
@@ -134,6 +138,7 @@ impl Engine {
 #[derive(Debug)]
 pub struct Participant {
     shared: Arc<Shared>,
+    leave: watch::Sender<bool>,
 }
 
 impl Participant {
@@ -142,7 +147,7 @@ impl Participant {
         self.shared.snapshot()
     }
 
-    /// Each track that it asked for.
+    /// Each track that it asked for. At most 100 ms old.
     pub fn tracks(&self) -> Vec<TrackSnapshot> {
         self.shared.tracks()
     }
@@ -157,8 +162,10 @@ impl Participant {
         self.shared.drain_samples()
     }
 
-    /// Leaves in order: `LeaveRequest`, then everything closed. Waits at most two seconds.
+    /// Leaves in order: `LeaveRequest`, then everything closed. Waits a second or two at most.
     pub async fn leave(self) -> Snapshot {
+        // The task is gone when the participant has failed: then all is closed already.
+        let _ = self.leave.send(true);
         self.shared.closed().await;
         self.snapshot()
     }

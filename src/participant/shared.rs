@@ -66,9 +66,7 @@ impl Inner {
 impl Inner {
     /// Updates the tracks that were asked for by what came of them.
     pub fn count_tracks(&mut self, counts: impl Iterator<Item = TrackCount>) {
-        let mut receiving = 0;
         for count in counts {
-            receiving += u32::from(count.packets > 0);
             if let Some(track) = self.tracks.iter_mut().find(|t| t.sid == count.sid) {
                 track.packets = count.packets;
                 track.bytes = count.bytes;
@@ -77,7 +75,8 @@ impl Inner {
                 track.received = count.size;
             }
         }
-        self.snapshot.subscriptions_receiving = receiving;
+        let receiving = self.tracks.iter().filter(|t| t.packets > 0).count();
+        self.snapshot.subscriptions_receiving = u32::try_from(receiving).unwrap_or(u32::MAX);
     }
 }
 
@@ -127,11 +126,17 @@ impl Shared {
             inner.snapshot.state = state;
             inner.event(event);
         }
-        drop(inner);
+    }
+
+    /// Everything is closed: after a failure, or in order.
+    pub fn close(&self, failure: Option<Failure>) {
+        if let Some(failure) = failure {
+            self.fail(failure);
+        }
         self.closed.notify_one();
     }
 
-    /// Returns when the participant's life has ended.
+    /// Returns when everything is closed.
     pub async fn closed(&self) {
         self.closed.notified().await;
     }

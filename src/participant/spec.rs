@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::job::{Bitrate, Layout};
+use crate::job::Layout;
 use crate::secret::Secret;
 
 /// One participant: where it joins, as whom, what it publishes and takes.
@@ -71,53 +71,22 @@ impl Publish {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AudioPublish {}
 
-/// A VP8 track.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A VP8 track, as [`super::media`] has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VideoPublish {
-    /// Lowest first.
-    pub layers: Vec<VideoLayer>,
-}
-
-/// One simulcast layer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VideoLayer {
-    /// The RTP stream id (RFC 8852) that LiveKit knows: `q`, `h`, `f`; empty without simulcast.
-    pub rid: &'static str,
-    /// In pixels.
-    pub width: u32,
-    /// In pixels.
-    pub height: u32,
-    /// What the layer is announced with.
-    pub bitrate: Bitrate,
+    /// Three layers, or the top one alone.
+    pub simulcast: bool,
 }
 
 impl VideoPublish {
-    /// 1280x720 with the two layers below it, at the bitrates of LiveKit's own clients
-    /// (`VideoPresets` h720, h360, h180: 1,700, 450 and 160 kbit/s).
-    pub fn simulcast_720p() -> Self {
-        let layer = |rid, width, height, kbps| VideoLayer {
-            rid,
-            width,
-            height,
-            bitrate: Bitrate::kbps(kbps),
-        };
-        Self {
-            layers: vec![
-                layer("q", 320, 180, 160),
-                layer("h", 640, 360, 450),
-                layer("f", 1280, 720, 1_700),
-            ],
-        }
+    /// 1280x720 with the two layers below it ([`super::media::LAYERS`]).
+    pub const fn simulcast_720p() -> Self {
+        Self { simulcast: true }
     }
 
     /// The top layer of [`VideoPublish::simulcast_720p`] alone.
-    pub fn single_720p() -> Self {
-        let mut video = Self::simulcast_720p();
-        video.layers.drain(..2);
-        for layer in &mut video.layers {
-            layer.rid = "";
-        }
-        video
+    pub const fn single_720p() -> Self {
+        Self { simulcast: false }
     }
 }
 

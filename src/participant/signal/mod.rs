@@ -1,0 +1,11 @@
+//! LiveKit's signalling: dial, then a session whose decisions are pure, carried out by a task.
+
+mod dial;
+mod ping;
+mod request;
+mod session;
+mod task;
+mod tls;
+mod url;
+
+pub use task::run;

@@ -1,0 +1,113 @@
+//! Pings, and what their pongs tell of the server's clock.
+
+use std::time::{Duration, Instant};
+
+use crate::participant::moment::Moment;
+use crate::participant::snapshot::ClockSample;
+
+/// The first pings follow each other quickly, for a clock interval from the best of several.
+const QUICK: u32 = 5;
+/// Between quick pings.
+const QUICK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// When to ping, and for how long to hope for a pong.
+#[derive(Debug)]
+pub struct Pinger {
+    interval: Duration,
+    timeout: Duration,
+    sent: u32,
+    next: Instant,
+    waiting: Option<(i64, Moment)>,
+    last_pong: Instant,
+}
+
+impl Pinger {
+    /// With the server's interval and timeout in seconds; LiveKit's clients fall back to 5 and 15.
+    pub fn new(interval: i32, timeout: i32, now: Instant) -> Self {
+        let seconds = |s: i32, default| match u64::try_from(s) {
+            Ok(s) if s > 0 => Duration::from_secs(s),
+            _ => Duration::from_secs(default),
+        };
+        Self {
+            interval: seconds(interval, 5),
+            timeout: seconds(timeout, 15),
+            sent: 0,
+            next: now,
+            waiting: None,
+            last_pong: now,
+        }
+    }
+
+    /// When something is due.
+    pub fn deadline(&self) -> Instant {
+        self.next.min(self.last_pong + self.timeout)
+    }
+
+    /// The server has been silent for too long.
+    pub fn is_dead(&self, now: Instant) -> bool {
+        now >= self.last_pong + self.timeout
+    }
+
+    /// The timestamp of a ping to send now, if one is due.
+    pub fn due(&mut self, now: Moment) -> Option<i64> {
+        if now.at < self.next {
+            return None;
+        }
+        self.sent = self.sent.saturating_add(1);
+        let quick = self.sent < QUICK;
+        self.next = now.at + if quick { QUICK_INTERVAL } else { self.interval };
+        let timestamp = now.wall.as_micros() / 1_000;
+        self.waiting = Some((timestamp, now));
+        Some(timestamp)
+    }
+
+    /// A pong came. `None` when it answers no ping that waits.
+    pub fn pong(&mut self, pinged: i64, server_ms: i64, now: Moment) -> Option<(Duration, ClockSample)> {
+        self.last_pong = now.at;
+        let (timestamp, sent) = self.waiting?;
+        if timestamp != pinged {
+            return None;
+        }
+        self.waiting = None;
+        let rtt = now.at.saturating_duration_since(sent.at);
+        let sample = ClockSample {
+            sent: sent.wall,
+            received: sent.wall + rtt,
+            server_ms,
+        };
+        Some((rtt, sample))
+    }
+
+    /// The connection is a new one: nothing is overdue on it.
+    pub fn restart(&mut self, now: Instant) {
+        (self.next, self.last_pong, self.waiting) = (now, now, None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::Timestamp;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
+    fn pings_are_quick_then_regular_and_pongs_tell_the_clock() {
+        let start = Instant::now();
+        let moment = |ms| Moment {
+            at: start + Duration::from_millis(ms),
+            wall: Timestamp::from_micros(5_000_000 + i64::try_from(ms).unwrap() * 1_000),
+        };
+        let mut pinger = Pinger::new(10, 0, start);
+        let pinged = pinger.due(moment(0)).unwrap();
+        assert_eq!(pinged, 5_000);
+        assert_eq!(pinger.due(moment(99)), None);
+        let (rtt, sample) = pinger.pong(pinged, 77, moment(30)).unwrap();
+        assert_eq!(rtt.as_millis(), 30);
+        assert_eq!(sample.received.as_micros() - sample.sent.as_micros(), 30_000);
+        assert_eq!(pinger.pong(pinged, 77, moment(31)), None, "once");
+        let times: Vec<u64> = (100..40_000).filter(|ms| pinger.due(moment(*ms)).is_some()).collect();
+        assert_eq!(times, [100, 200, 300, 400, 10_400, 20_400, 30_400]);
+        assert!(!pinger.is_dead(moment(15_030)));
+        assert!(pinger.is_dead(moment(15_031)));
+    }
+}

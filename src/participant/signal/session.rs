@@ -1,0 +1,575 @@
+//! A participant's life in a room: messages, peer events and `now` in, actions out.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use livekit_protocol as proto;
+use proto::signal_request::Message as Request;
+use proto::signal_response::Message as Response;
+
+use crate::participant::failure::{Cause, Failure};
+use crate::participant::layout::{self, Announced, Size};
+use crate::participant::moment::Moment;
+use crate::participant::peer::{Command, PeerEvent, PublishTrack, Role};
+use crate::participant::receive::First;
+use crate::participant::shared::Shared;
+use crate::job::Quality;
+use crate::participant::snapshot::{Event, ServerInfo, State, TrackKind, TrackSnapshot};
+use crate::participant::spec::{ParticipantSpec, Subscribe};
+use crate::secret::Secret;
+
+use super::ping::Pinger;
+use super::request;
+
+/// Before a lost connection is dialled again, doubled with each attempt.
+const RESUME_BACKOFF: Duration = Duration::from_millis(300);
+
+/// What the task is to do.
+#[derive(Debug)]
+pub enum Action {
+    /// Send a request.
+    Send(Box<Request>),
+    /// Make a peer connection.
+    AddPeer(Role),
+    /// Tell a peer connection what to do.
+    Peer(Role, Command),
+    /// Dial again at this time, and go on with the session.
+    Resume(Instant),
+    /// Close everything.
+    End,
+}
+
+/// A participant's life.
+pub struct Session {
+    spec: Arc<ParticipantSpec>,
+    shared: Arc<Shared>,
+    token: Secret,
+    dialled: Instant,
+    deadline: Option<Instant>,
+    joined: Option<Instant>,
+    sid: String,
+    pinger: Option<Pinger>,
+    /// Connections that it needs, and those that are up.
+    needed: BTreeSet<Role>,
+    up: BTreeSet<Role>,
+    has_ice: bool,
+    publishing: Vec<PublishTrack>,
+    published: BTreeMap<String, proto::TrackPublishedResponse>,
+    offers: u32,
+    /// The subscriber connection's last offer and answer, to resume with.
+    offer: Option<proto::SessionDescription>,
+    answer: Option<proto::SessionDescription>,
+    announced: Vec<(Announced, Instant)>,
+    wanted: BTreeMap<Arc<str>, (Arc<str>, Size)>,
+    lost: Option<Instant>,
+    attempts: u32,
+    actions: VecDeque<Action>,
+}
+
+impl Session {
+    /// A participant that begins to dial now.
+    pub fn new(spec: Arc<ParticipantSpec>, shared: Arc<Shared>, now: Instant) -> Self {
+        Self {
+            deadline: Some(now + spec.connect_timeout),
+            token: spec.token.clone(),
+            spec,
+            shared,
+            dialled: now,
+            joined: None,
+            sid: String::new(),
+            pinger: None,
+            needed: BTreeSet::new(),
+            up: BTreeSet::new(),
+            has_ice: false,
+            publishing: Vec::new(),
+            published: BTreeMap::new(),
+            offers: 0,
+            offer: None,
+            answer: None,
+            announced: Vec::new(),
+            wanted: BTreeMap::new(),
+            lost: None,
+            attempts: 0,
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// What to do next.
+    pub fn next_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// The token to dial with: the server may have renewed it.
+    pub const fn token(&self) -> &Secret {
+        &self.token
+    }
+
+    /// Whether the server is to subscribe this participant to all there is.
+    pub fn auto_subscribe(&self) -> bool {
+        self.spec.subscribe == Subscribe::Everything
+    }
+
+    /// The participant's id, once it joined.
+    pub fn sid(&self) -> Option<&str> {
+        self.joined.map(|_| self.sid.as_str())
+    }
+
+    /// When [`Session::timeout`] has something to do.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let ping = self.pinger.as_ref().filter(|_| self.lost.is_none());
+        ping.map(Pinger::deadline).into_iter().chain(self.deadline).min()
+    }
+
+    /// Time has passed.
+    pub fn timeout(&mut self, now: Moment) {
+        if self.deadline.is_some_and(|deadline| now.at >= deadline) {
+            let timeout = humantime::format_duration(self.spec.connect_timeout);
+            let (cause, missing) = match (self.joined, self.has_ice) {
+                (None, _) => (Cause::JoinTimeout, "no JoinResponse"),
+                (Some(_), false) => (Cause::IceTimeout, "ICE found no path"),
+                (Some(_), true) => (Cause::Dtls, "DTLS did not finish"),
+            };
+            return self.fail(Failure::new(cause, format!("{missing} within {timeout}")));
+        }
+        let Some(pinger) = self.pinger.as_mut().filter(|_| self.lost.is_none()) else {
+            return;
+        };
+        if pinger.is_dead(now.at) {
+            self.connection_lost("no pong from the server", now.at);
+        } else if let Some(timestamp) = pinger.due(now) {
+            let ping = proto::Ping { timestamp, rtt: 0 };
+            self.send(Request::PingReq(ping));
+        }
+    }
+
+    /// A message came.
+    pub fn message(&mut self, message: Response, now: Moment) {
+        match message {
+            Response::Join(join) => self.join(join, now.at),
+            Response::Reconnect(_) => self.resumed(now.at),
+            Response::Offer(offer) => self.server_offer(offer),
+            Response::Answer(answer) => self.tell(Role::Publisher, Command::Answer(answer.sdp)),
+            Response::Trickle(trickle) => self.trickle(&trickle),
+            Response::Update(update) => {
+                for participant in &update.participants {
+                    self.announce(participant, now.at);
+                }
+                self.lay_out();
+            }
+            Response::TrackPublished(published) => {
+                self.published.insert(published.cid.clone(), published);
+                if self.published.len() == self.publishing.len() && self.offers == 0 {
+                    self.offers = 1;
+                    self.tell(Role::Publisher, Command::Publish(self.publishing.clone()));
+                }
+            }
+            Response::PongResp(pong) => self.pong(pong, now),
+            Response::ConnectionQuality(update) => self.quality(&update),
+            Response::RefreshToken(token) => self.token = Secret::new(token),
+            Response::RequestResponse(response) => self.refused(&response),
+            Response::Leave(leave) => self.server_leaves(&leave, now.at),
+            _ => {}
+        }
+    }
+
+    /// A peer connection has something to tell.
+    pub fn peer_event(&mut self, role: Role, event: PeerEvent) {
+        match event {
+            PeerEvent::Answer { sdp, id } => {
+                let answer = request::description("answer", sdp, id);
+                self.answer = Some(answer.clone());
+                self.send(Request::Answer(answer));
+            }
+            PeerEvent::Offer(sdp) => {
+                let offer = request::description("offer", sdp, self.offers);
+                self.send(Request::Offer(offer));
+            }
+            PeerEvent::Ice(at) => {
+                self.has_ice = true;
+                let after = at.saturating_duration_since(self.dialled);
+                self.shared.lock().snapshot.phases.ice.get_or_insert(after);
+            }
+            PeerEvent::Connected(at) => {
+                self.up.insert(role);
+                if self.up.is_superset(&self.needed) {
+                    self.connected(at);
+                }
+            }
+            PeerEvent::First(first) => self.first(&first),
+            PeerEvent::Failed(failure) => {
+                if self.needed.contains(&role) {
+                    self.fail(failure);
+                }
+            }
+        }
+    }
+
+    /// The signalling connection broke.
+    pub fn connection_lost(&mut self, why: &str, now: Instant) {
+        let broke = self.lost.is_none();
+        let lost = *self.lost.get_or_insert(now);
+        if broke {
+            self.attempts = 0;
+        }
+        if self.joined.is_none() || self.attempts >= self.spec.resume_attempts {
+            let attempts = self.attempts;
+            let after = humantime::format_duration(now.saturating_duration_since(lost));
+            let detail = format!("{why}; {attempts} attempts to resume in {after}");
+            return self.fail(Failure::new(Cause::SignalClosed, detail));
+        }
+        let backoff = RESUME_BACKOFF * 2_u32.saturating_pow(self.attempts);
+        self.attempts += 1;
+        // The first attempt is made at once: most breaks are a proxy's.
+        let wait = if broke { Duration::ZERO } else { backoff };
+        self.actions.push_back(Action::Resume(now + wait));
+    }
+
+    /// The participant is to leave.
+    pub fn leave(&mut self) {
+        if self.joined.is_some() {
+            self.send(request::leave());
+        }
+        self.shared.left();
+        self.actions.push_back(Action::End);
+    }
+
+    /// The participant has failed.
+    pub fn fail(&mut self, failure: Failure) {
+        self.deadline = None;
+        if self.joined.is_some() {
+            self.send(request::leave());
+        }
+        self.shared.fail(failure);
+        self.actions.push_back(Action::End);
+    }
+
+    fn send(&mut self, request: Request) {
+        self.actions.push_back(Action::Send(Box::new(request)));
+    }
+
+    fn tell(&mut self, role: Role, command: Command) {
+        self.actions.push_back(Action::Peer(role, command));
+    }
+
+    fn join(&mut self, join: proto::JoinResponse, now: Instant) {
+        if self.joined.replace(now).is_some() {
+            return;
+        }
+        let me = join.participant.unwrap_or_default();
+        self.sid = me.sid;
+        self.pinger = Some(Pinger::new(join.ping_interval, join.ping_timeout, now));
+        {
+            let mut inner = self.shared.lock();
+            let after = now.saturating_duration_since(self.dialled);
+            let phases = &mut inner.snapshot.phases;
+            let before = [phases.dns, phases.tcp, phases.tls, phases.websocket];
+            phases.joined = Some(after);
+            phases.join = Some(after.saturating_sub(before.into_iter().flatten().sum()));
+            inner.snapshot.server = Some(server_info(join.server_info, join.server_version));
+        }
+        if self.spec.subscribe != Subscribe::Nothing || join.subscriber_primary {
+            self.needed.insert(Role::Subscriber);
+            self.actions.push_back(Action::AddPeer(Role::Subscriber));
+        }
+        if !self.spec.publish.is_empty() {
+            self.needed.insert(Role::Publisher);
+            self.actions.push_back(Action::AddPeer(Role::Publisher));
+            self.add_tracks();
+        }
+        for participant in &join.other_participants {
+            self.announce(participant, now);
+        }
+        self.lay_out();
+    }
+
+    fn add_tracks(&mut self) {
+        let publish = &self.spec.publish;
+        let track = |kind, simulcast| PublishTrack {
+            cid: format!("{:?}-{}", kind, self.sid).to_lowercase(),
+            kind,
+            simulcast,
+        };
+        let audio = publish.audio.as_ref().map(|_| track(TrackKind::Audio, false));
+        let video = publish.video.as_ref().map(|v| track(TrackKind::Video, v.simulcast));
+        self.publishing = audio.into_iter().chain(video).collect();
+        for track in &self.publishing {
+            let request = Box::new(request::add_track(track));
+            self.actions.push_back(Action::Send(request));
+        }
+    }
+
+    fn server_offer(&mut self, offer: proto::SessionDescription) {
+        if !self.needed.contains(&Role::Subscriber) {
+            return;
+        }
+        self.offer = Some(offer.clone());
+        let command = Command::Offer {
+            sdp: offer.sdp,
+            id: offer.id,
+            mid_to_track: offer.mid_to_track_id,
+        };
+        self.tell(Role::Subscriber, command);
+    }
+
+    fn trickle(&mut self, trickle: &proto::TrickleRequest) {
+        let role = match trickle.target() {
+            proto::SignalTarget::Publisher => Role::Publisher,
+            proto::SignalTarget::Subscriber => Role::Subscriber,
+        };
+        // RTCIceCandidateInit, of which the rest repeats what bundling makes one.
+        let init = serde_json::from_str::<serde_json::Value>(&trickle.candidate_init);
+        let candidate = init
+            .ok()
+            .and_then(|init| Some(init.get("candidate")?.as_str()?.to_owned()));
+        if let Some(candidate) = candidate.filter(|candidate| !candidate.is_empty()) {
+            self.tell(role, Command::Candidate(candidate));
+        }
+    }
+
+    /// Takes note of what another participant publishes.
+    fn announce(&mut self, participant: &proto::ParticipantInfo, now: Instant) {
+        if participant.sid == self.sid || participant.identity == self.spec.identity {
+            return;
+        }
+        let gone = participant.state() == proto::participant_info::State::Disconnected;
+        let tracks = if gone { &[][..] } else { &participant.tracks };
+        self.announced.retain(|(known, _)| {
+            *known.participant_sid != *participant.sid
+                || tracks.iter().any(|track| *track.sid == *known.sid)
+        });
+        for track in tracks {
+            let kind = match track.r#type() {
+                proto::TrackType::Audio => TrackKind::Audio,
+                proto::TrackType::Video => TrackKind::Video,
+                proto::TrackType::Data => continue,
+            };
+            let known = self
+                .announced
+                .iter_mut()
+                .find(|(known, _)| *known.sid == *track.sid);
+            match known {
+                Some((known, _)) if known.muted == track.muted => continue,
+                Some((known, _)) => known.muted = track.muted,
+                None => {
+                    let announced = Announced {
+                        sid: track.sid.as_str().into(),
+                        participant_sid: participant.sid.as_str().into(),
+                        publisher: participant.identity.as_str().into(),
+                        kind,
+                        muted: track.muted,
+                    };
+                    self.announced.push((announced, now));
+                    if !track.muted {
+                        continue;
+                    }
+                }
+            }
+            let (sid, muted) = (track.sid.clone(), track.muted);
+            self.tell(Role::Subscriber, Command::Mute { sid, muted });
+        }
+    }
+
+    /// Asks for what the layout shows now, where that has changed.
+    fn lay_out(&mut self) {
+        let announced: Vec<_> = self.announced.iter().map(|(a, _)| a.clone()).collect();
+        let wanted = layout::wanted(self.spec.subscribe, &announced);
+        let next: BTreeMap<_, _> = wanted
+            .iter()
+            .map(|(track, size)| {
+                let key = Arc::clone(&track.sid);
+                (key, (Arc::clone(&track.participant_sid), *size))
+            })
+            .collect();
+        let previous = std::mem::replace(&mut self.wanted, next);
+        self.share_tracks(&wanted);
+        let (dropped, added) = (
+            missing_from(&previous, &self.wanted),
+            missing_from(&self.wanted, &previous),
+        );
+        let resized = self
+            .wanted
+            .iter()
+            .filter(|(sid, (_, size))| previous.get(*sid).is_none_or(|(_, old)| old != size))
+            .map(|(sid, (_, size))| (sid, *size));
+        let mut requests = Vec::new();
+        let subscription = |subscribe, tracks: &BTreeMap<Arc<str>, Arc<str>>| {
+            let tracks = tracks.iter().map(|(track, participant)| (participant, track));
+            Request::Subscription(request::subscription(subscribe, tracks))
+        };
+        if !self.auto_subscribe() {
+            if !dropped.is_empty() {
+                requests.push(subscription(false, &dropped));
+            }
+            if !added.is_empty() {
+                requests.push(subscription(true, &added));
+            }
+        }
+        for (size, sids) in request::sizes(resized) {
+            requests.push(request::settings(sids, size));
+        }
+        for request in requests {
+            self.send(request);
+        }
+    }
+
+    /// Lets the participant's holder see what is wanted.
+    fn share_tracks(&self, wanted: &[(&Announced, Size)]) {
+        let mut inner = self.shared.lock();
+        let live = wanted.iter().filter(|(track, _)| !track.muted).count();
+        inner.snapshot.subscriptions_wanted = u32::try_from(live).unwrap_or(u32::MAX);
+        inner
+            .tracks
+            .retain(|track| wanted.iter().any(|(w, _)| w.sid == track.sid));
+        for (track, size) in wanted {
+            match inner.tracks.iter_mut().find(|t| t.sid == track.sid) {
+                Some(known) => known.wanted = *size,
+                None => inner.tracks.push(TrackSnapshot {
+                    sid: Arc::clone(&track.sid),
+                    publisher: Arc::clone(&track.publisher),
+                    kind: track.kind,
+                    wanted: *size,
+                    received: None,
+                    packets: 0,
+                    bytes: 0,
+                    lost: 0,
+                    frames: 0,
+                    subscribe: None,
+                }),
+            }
+        }
+    }
+
+    fn connected(&mut self, at: Instant) {
+        self.deadline = None;
+        let after = at.saturating_duration_since(self.dialled);
+        let mut inner = self.shared.lock();
+        if inner.snapshot.state == State::Connecting {
+            inner.snapshot.state = State::Connected;
+            inner.snapshot.phases.connected = Some(after);
+            inner.event(Event::Connected { after });
+        }
+    }
+
+    fn first(&self, first: &First) {
+        let mut inner = self.shared.lock();
+        let since_dial = |at: &Instant| at.saturating_duration_since(self.dialled);
+        match first {
+            First::Frame { at } => {
+                inner.snapshot.phases.first_frame.get_or_insert(since_dial(at));
+            }
+            First::Packet { sid, kind, at } => {
+                inner.snapshot.phases.first_packet.get_or_insert(since_dial(at));
+                let announced = self.announced.iter().find(|(track, _)| track.sid == *sid);
+                let since = announced.map(|(_, since)| *since).max(self.joined);
+                let after = since.map_or_else(|| since_dial(at), |since| at.saturating_duration_since(since));
+                if let Some(track) = inner.tracks.iter_mut().find(|track| track.sid == *sid) {
+                    track.subscribe = Some(after);
+                }
+                let (sid, kind) = (Arc::clone(sid), *kind);
+                inner.event(Event::TrackSubscribed { sid, kind, after });
+            }
+        }
+    }
+
+    fn pong(&mut self, pong: proto::Pong, now: Moment) {
+        let pinger = self.pinger.as_mut();
+        let answered =
+            pinger.and_then(|p| p.pong(pong.last_ping_timestamp, pong.timestamp, now));
+        if let Some((rtt, sample)) = answered {
+            let mut inner = self.shared.lock();
+            inner.snapshot.signal_rtt_us = u32::try_from(rtt.as_micros()).ok();
+            inner.clock(sample);
+        }
+    }
+
+    fn quality(&self, update: &proto::ConnectionQualityUpdate) {
+        let mine = update.updates.iter().find(|info| info.participant_sid == self.sid);
+        let Some(info) = mine else { return };
+        let quality = match info.quality() {
+            proto::ConnectionQuality::Lost => Quality::Lost,
+            proto::ConnectionQuality::Poor => Quality::Poor,
+            proto::ConnectionQuality::Good => Quality::Good,
+            proto::ConnectionQuality::Excellent => Quality::Excellent,
+        };
+        let mut inner = self.shared.lock();
+        if inner.snapshot.quality.replace(quality) != Some(quality) {
+            inner.event(Event::QualityChanged(quality));
+        }
+    }
+
+    fn refused(&mut self, response: &proto::RequestResponse) {
+        use proto::request_response::{Reason, Request};
+        if let Some(Request::AddTrack(_)) = response.request
+            && response.reason() != Reason::Ok
+        {
+            let detail = format!("{}: {}", response.reason().as_str_name(), response.message);
+            self.fail(Failure::new(Cause::PublishRefused, detail));
+        }
+    }
+
+    fn server_leaves(&mut self, leave: &proto::LeaveRequest, now: Instant) {
+        let reason = leave.reason().as_str_name().to_lowercase();
+        if leave.action() == proto::leave_request::Action::Resume {
+            return self.connection_lost(&format!("the server asked to resume: {reason}"), now);
+        }
+        let detail = if self.lost.is_some() {
+            "the session could not be resumed"
+        } else {
+            "the server ended the session"
+        };
+        self.fail(Failure::new(Cause::Kicked { reason }, detail));
+    }
+
+    fn resumed(&mut self, now: Instant) {
+        let Some(lost) = self.lost.take() else { return };
+        if let Some(pinger) = &mut self.pinger {
+            pinger.restart(now);
+        }
+        let after = now.saturating_duration_since(lost);
+        {
+            let mut inner = self.shared.lock();
+            inner.snapshot.reconnects += 1;
+            inner.event(Event::Reconnected { after });
+        }
+        let auto = self.auto_subscribe();
+        let wanted = self.wanted.iter().filter(|_| !auto);
+        let tracks = wanted.map(|(track, (participant, _))| (participant, track));
+        let subscription = request::subscription(!auto, tracks);
+        let state = proto::SyncState {
+            answer: self.answer.clone(),
+            offer: self.offer.clone(),
+            subscription: Some(subscription),
+            publish_tracks: self.published.values().cloned().collect(),
+            ..proto::SyncState::default()
+        };
+        self.send(Request::SyncState(state));
+    }
+}
+
+/// What `left` has and `right` has not: participants by track.
+fn missing_from(
+    left: &BTreeMap<Arc<str>, (Arc<str>, Size)>,
+    right: &BTreeMap<Arc<str>, (Arc<str>, Size)>,
+) -> BTreeMap<Arc<str>, Arc<str>> {
+    left.iter()
+        .filter(|(track, _)| !right.contains_key(*track))
+        .map(|(track, (participant, _))| (Arc::clone(track), Arc::clone(participant)))
+        .collect()
+}
+
+fn server_info(info: Option<proto::ServerInfo>, version: String) -> ServerInfo {
+    let Some(info) = info else {
+        return ServerInfo {
+            version,
+            ..ServerInfo::default()
+        };
+    };
+    ServerInfo {
+        edition: info.edition().as_str_name().to_lowercase(),
+        version: info.version,
+        node_id: info.node_id,
+        region: info.region,
+        protocol: info.protocol,
+    }
+}

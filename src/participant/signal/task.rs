@@ -1,0 +1,249 @@
+//! The task that carries out a session's actions.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the edge: reads the clock, waits, and draws the seeds of peers"
+)]
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::{SinkExt, StreamExt};
+use livekit_protocol as proto;
+use prost::Message as _;
+use proto::signal_request::Message as Request;
+use proto::signal_response::Message as Response;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
+use tokio_tungstenite::tungstenite::Message as Frame;
+
+use crate::participant::engine::{self, NewPeer, PeerHandle, Threads};
+use crate::participant::failure::{Cause, Failure};
+use crate::participant::peer::{PeerEvent, Role};
+use crate::participant::shared::Shared;
+use crate::participant::spec::ParticipantSpec;
+
+use super::dial::{Dialled, WebSocket, dial};
+use super::session::{Action, Session};
+use super::url::Endpoint;
+
+/// How long a `LeaveRequest` and the closing handshake may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Runs a participant until it has left or failed. `leave` turns true, or closes, when it is to
+/// leave.
+pub async fn run(
+    spec: ParticipantSpec,
+    threads: Arc<Threads>,
+    shared: Arc<Shared>,
+    mut leave: watch::Receiver<bool>,
+) {
+    let spec = Arc::new(spec);
+    let endpoint = match Endpoint::parse(&spec.url) {
+        Ok(endpoint) => endpoint,
+        Err(failure) => return shared.close(Some(failure)),
+    };
+    let (events_in, events) = unbounded_channel();
+    let mut task = Task {
+        session: Session::new(Arc::clone(&spec), Arc::clone(&shared), Instant::now()),
+        spec,
+        endpoint,
+        threads,
+        shared,
+        websocket: None,
+        local_ip: None,
+        peers: BTreeMap::new(),
+        events_in,
+        events,
+    };
+    task.first_dial(&mut leave).await;
+    while task.act(&mut leave).await {
+        task.wait(&mut leave).await;
+    }
+    task.close().await;
+}
+
+struct Task {
+    session: Session,
+    spec: Arc<ParticipantSpec>,
+    endpoint: Endpoint,
+    threads: Arc<Threads>,
+    shared: Arc<Shared>,
+    websocket: Option<WebSocket>,
+    local_ip: Option<IpAddr>,
+    peers: BTreeMap<Role, PeerHandle>,
+    events_in: UnboundedSender<(Role, PeerEvent)>,
+    events: UnboundedReceiver<(Role, PeerEvent)>,
+}
+
+impl Task {
+    async fn first_dial(&mut self, leave: &mut watch::Receiver<bool>) {
+        let timeout = self.spec.connect_timeout;
+        let dialled = tokio::select! {
+            dialled = tokio::time::timeout(timeout, self.dial()) => dialled,
+            () = asked_to(leave) => return self.session.leave(),
+        };
+        match dialled {
+            Ok(Ok(dialled)) => {
+                self.shared.lock().snapshot.phases = dialled.phases;
+                self.local_ip = Some(dialled.local_ip);
+                self.websocket = Some(dialled.websocket);
+            }
+            Ok(Err(failure)) => self.session.fail(failure),
+            Err(_) => {
+                let text = humantime::format_duration(timeout);
+                let detail = format!("{}: no connection within {text}", self.endpoint.host);
+                self.session.fail(Failure::new(Cause::Tcp, detail));
+            }
+        }
+    }
+
+    async fn dial(&mut self) -> Result<Dialled, Failure> {
+        let session = &self.session;
+        let url = self
+            .endpoint
+            .websocket(session.auto_subscribe(), session.sid());
+        let ca_file = self.spec.ca_file.as_ref().map(|path| path.as_path());
+        dial(&self.endpoint, &url, session.token(), ca_file).await
+    }
+
+    /// Carries out what the session wants. `false` when it has ended.
+    async fn act(&mut self, leave: &mut watch::Receiver<bool>) -> bool {
+        while let Some(action) = self.session.next_action() {
+            match action {
+                Action::Send(request) => self.send(*request).await,
+                Action::AddPeer(role) => self.add_peer(role),
+                Action::Peer(role, command) => {
+                    if let Some(peer) = self.peers.get(&role) {
+                        peer.send(command);
+                    }
+                }
+                Action::Resume(at) => self.resume(at, leave).await,
+                Action::End => return false,
+            }
+        }
+        true
+    }
+
+    async fn send(&mut self, request: Request) {
+        let Some(websocket) = &mut self.websocket else {
+            return;
+        };
+        let request = proto::SignalRequest {
+            message: Some(request),
+        };
+        let frame = Frame::Binary(request.encode_to_vec().into());
+        if let Err(e) = websocket.send(frame).await {
+            self.lost(&e.to_string());
+        }
+    }
+
+    fn lost(&mut self, why: &str) {
+        if self.websocket.take().is_some() {
+            self.session.connection_lost(why, Instant::now());
+        }
+    }
+
+    fn add_peer(&mut self, role: Role) {
+        let Some(ip) = self.local_ip else { return };
+        let peer = NewPeer {
+            role,
+            ip,
+            seed: rand::random(),
+            stamp_source: self.spec.publish.source,
+            shared: Arc::clone(&self.shared),
+            events: self.events_in.clone(),
+        };
+        if let Some(peer) = self.threads.add(peer) {
+            self.peers.insert(role, peer);
+        }
+    }
+
+    async fn resume(&mut self, at: Instant, leave: &mut watch::Receiver<bool>) {
+        self.websocket = None;
+        let resume = async {
+            tokio::time::sleep_until(at.into()).await;
+            tokio::time::timeout(self.spec.connect_timeout, self.dial()).await
+        };
+        let dialled = tokio::select! {
+            dialled = resume => dialled,
+            () = asked_to(leave) => return self.session.leave(),
+        };
+        match dialled {
+            Ok(Ok(dialled)) => self.websocket = Some(dialled.websocket),
+            Ok(Err(failure)) => self
+                .session
+                .connection_lost(&failure.to_string(), Instant::now()),
+            Err(_) => self
+                .session
+                .connection_lost("no connection in time", Instant::now()),
+        }
+    }
+
+    /// Waits for the next thing to happen, and tells the session.
+    async fn wait(&mut self, leave: &mut watch::Receiver<bool>) {
+        let deadline = self.session.next_deadline();
+        let sleep = async {
+            match deadline {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            frame = next_frame(self.websocket.as_mut()) => match frame {
+                Ok(Some(message)) => self.session.message(message, engine::now()),
+                Ok(None) => {}
+                Err(why) => self.lost(&why),
+            },
+            event = self.events.recv() => {
+                if let Some((role, event)) = event {
+                    self.session.peer_event(role, event);
+                }
+            }
+            () = sleep => self.session.timeout(engine::now()),
+            () = asked_to(leave) => self.session.leave(),
+        }
+    }
+
+    /// Closes everything, and gives what was said last the time to leave.
+    async fn close(mut self) {
+        while let Some(action) = self.session.next_action() {
+            if let Action::Send(request) = action {
+                self.send(*request).await;
+            }
+        }
+        self.peers.clear();
+        if let Some(mut websocket) = self.websocket.take() {
+            // Late is as good as never: the server forgets a silent client by itself.
+            let _ = tokio::time::timeout(CLOSE_TIMEOUT, websocket.close(None)).await;
+        }
+        self.shared.close(None);
+    }
+}
+
+/// The next message; `None` for a frame that is none.
+async fn next_frame(websocket: Option<&mut WebSocket>) -> Result<Option<Response>, String> {
+    let Some(websocket) = websocket else {
+        return std::future::pending().await;
+    };
+    match websocket.next().await {
+        Some(Ok(Frame::Binary(bytes))) => match proto::SignalResponse::decode(bytes) {
+            Ok(response) => Ok(response.message),
+            Err(e) => Err(format!("a message that can't be read: {e}")),
+        },
+        Some(Ok(Frame::Close(frame))) => Err(frame.map_or_else(
+            || "the server closed the connection".to_owned(),
+            |frame| format!("the server closed the connection: {frame}"),
+        )),
+        Some(Ok(_)) => Ok(None),
+        Some(Err(e)) => Err(e.to_string()),
+        None => Err("the connection broke".to_owned()),
+    }
+}
+
+/// Returns when the participant is to leave, or its holder is gone.
+async fn asked_to(leave: &mut watch::Receiver<bool>) {
+    // An error is the holder's being gone.
+    let _ = leave.wait_for(|leave| *leave).await;
+}
