@@ -208,9 +208,11 @@ impl Thread {
             }
             let due = Instant::now();
             for slot in 0..self.seats.len() {
-                if self.seats.get(slot).is_some_and(|seat| {
-                    seat.as_ref().is_some_and(|seat| seat.deadline <= due)
-                }) {
+                if self
+                    .seats
+                    .get(slot)
+                    .is_some_and(|seat| seat.as_ref().is_some_and(|seat| seat.deadline <= due))
+                {
                     self.with(slot, |_, _, _, _| {});
                 }
             }
@@ -242,7 +244,9 @@ impl Thread {
             Mail::Command(id, command) => {
                 let found = |seat: &Option<Box<Seat>>| seat.as_ref().is_some_and(|s| s.id == id);
                 if let Some(slot) = self.seats.iter().position(found) {
-                    self.with(slot, |seat, now, out, _| seat.peer.command(command, now, out));
+                    self.with(slot, |seat, now, out, _| {
+                        seat.peer.command(command, now, out)
+                    });
                 }
             }
         }
@@ -319,11 +323,7 @@ impl Thread {
     }
 
     /// Lets a seat's peer do something, then what is due, and carries out what came of it.
-    fn with(
-        &mut self,
-        slot: usize,
-        act: impl FnOnce(&mut Seat, Moment, &mut Outbox, &mut Chance),
-    ) {
+    fn with(&mut self, slot: usize, act: impl FnOnce(&mut Seat, Moment, &mut Outbox, &mut Chance)) {
         let Some(place) = self.seats.get_mut(slot) else {
             return;
         };
@@ -332,7 +332,12 @@ impl Thread {
         let before = seat.drops;
         act(seat, now, &mut self.outbox, &mut self.chance);
         seat.peer.timeout(now, &mut self.outbox);
-        let failures = send(&seat.socket, &mut self.outbox, self.config.faults, &mut self.chance);
+        let failures = send(
+            &seat.socket,
+            &mut self.outbox,
+            self.config.faults,
+            &mut self.chance,
+        );
         seat.peer.count_send_failures(failures);
         let health = &self.health;
         health
@@ -362,7 +367,11 @@ fn send(socket: &Socket, outbox: &mut Outbox, faults: Faults, chance: &mut Chanc
             rtp::Datagram::of(datagram) != rtp::Datagram::Rtp || !chance.hits(faults.drop_sent_ppm)
         });
     }
-    let failures = if outbox.len() == 0 { 0 } else { socket.send(outbox) };
+    let failures = if outbox.len() == 0 {
+        0
+    } else {
+        socket.send(outbox)
+    };
     outbox.clear();
     failures
 }
@@ -385,7 +394,11 @@ fn extend_drops(before: u64, counter: u32) -> u64 {
     let low = before & u64::from(u32::MAX);
     let ahead = u64::from(counter).wrapping_sub(low) & u64::from(u32::MAX);
     // A datagram that was counted before another thread's overtook it.
-    if ahead > u64::from(u32::MAX / 2) { before } else { before + ahead }
+    if ahead > u64::from(u32::MAX / 2) {
+        before
+    } else {
+        before + ahead
+    }
 }
 
 /// Which packets the injected faults hit: the same for the same seed.

@@ -29,10 +29,7 @@ pub struct Slot(Arc<Mutex<Option<KeyingMaterial>>>);
 impl Slot {
     /// Takes what is there.
     pub fn take(&self) -> Option<KeyingMaterial> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -287,9 +284,18 @@ mod tests {
         let (client_out, client_in) = material(true).masters().unwrap();
         let (server_out, server_in) = material(false).masters().unwrap();
         for purpose in [Purpose::Rtp, Purpose::Rtcp] {
-            assert_eq!(client_out.session(purpose).key, server_in.session(purpose).key);
-            assert_eq!(client_in.session(purpose).salt, server_out.session(purpose).salt);
-            assert_ne!(client_in.session(purpose).key, client_out.session(purpose).key);
+            assert_eq!(
+                client_out.session(purpose).key,
+                server_in.session(purpose).key
+            );
+            assert_eq!(
+                client_in.session(purpose).salt,
+                server_out.session(purpose).salt
+            );
+            assert_ne!(
+                client_in.session(purpose).key,
+                client_out.session(purpose).key
+            );
         }
     }
 

@@ -86,7 +86,11 @@ mod tests {
     fn everything_is_everything_at_its_best() {
         let tracks = announced(40, 2);
         assert_eq!(wanted(Subscribe::Everything, &tracks).len(), 42);
-        assert!(wanted(Subscribe::Everything, &tracks).iter().all(|(_, size)| size.is_none()));
+        assert!(
+            wanted(Subscribe::Everything, &tracks)
+                .iter()
+                .all(|(_, size)| size.is_none())
+        );
         assert!(wanted(Subscribe::Nothing, &tracks).is_empty());
     }
 }

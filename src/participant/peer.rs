@@ -157,10 +157,7 @@ impl Peer {
             rtc = rtc.set_dtls_cert(certificate);
         }
         if config.role == Role::Publisher {
-            rtc = rtc
-                .clear_codecs()
-                .enable_opus(true, false)
-                .enable_vp8(true);
+            rtc = rtc.clear_codecs().enable_opus(true, false).enable_vp8(true);
         }
         let (mut rtc, keys) = keys::capture(|| rtc.build(now.at));
         let candidate = Candidate::host(config.local, "udp")
@@ -364,7 +361,8 @@ impl Peer {
             });
         match answer {
             Ok(answer) => {
-                self.receiver.describe(Description::parse(sdp, mid_to_track));
+                self.receiver
+                    .describe(Description::parse(sdp, mid_to_track));
                 let sdp = answer.to_sdp_string();
                 self.events.push_back(PeerEvent::Answer { sdp, id });
             }
@@ -396,7 +394,8 @@ impl Peer {
             .collect();
         if let Some((offer, pending)) = api.apply() {
             self.publishing = Some((pending, mids));
-            self.events.push_back(PeerEvent::Offer(offer.to_sdp_string()));
+            self.events
+                .push_back(PeerEvent::Offer(offer.to_sdp_string()));
         }
     }
 
@@ -642,7 +641,10 @@ impl Peer {
 struct Random(u64);
 
 impl Random {
-    #[expect(clippy::cast_possible_truncation, reason = "the upper half, mixed best")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the upper half, mixed best"
+    )]
     const fn next(&mut self) -> u32 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);

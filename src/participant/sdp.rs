@@ -83,7 +83,11 @@ impl Description {
     }
 
     fn read_section(&mut self, lines: &str, mid_to_track: &HashMap<String, String>) {
-        let attributes = || lines.lines().filter_map(|l| l.trim_end().strip_prefix("a="));
+        let attributes = || {
+            lines
+                .lines()
+                .filter_map(|l| l.trim_end().strip_prefix("a="))
+        };
         let mut words = lines.lines().next().unwrap_or_default().split(' ');
         let kind = match words.next() {
             Some("m=audio") => TrackKind::Audio,
@@ -91,7 +95,10 @@ impl Description {
             _ => return,
         };
         let mut section = Section {
-            payloads: words.skip(2).filter_map(|w| w.trim().parse().ok()).collect(),
+            payloads: words
+                .skip(2)
+                .filter_map(|w| w.trim().parse().ok())
+                .collect(),
             extensions: BTreeMap::new(),
         };
         let mut mid = "";
@@ -187,7 +194,9 @@ impl Description {
         let Some((ssrc, attribute)) = value.split_once(' ') else {
             return;
         };
-        let Ok(ssrc) = ssrc.parse::<u32>() else { return };
+        let Ok(ssrc) = ssrc.parse::<u32>() else {
+            return;
+        };
         let known = self.streams.contains_key(&ssrc);
         if !known && self.streams.len() >= MAX_STREAMS {
             return;
@@ -250,7 +259,11 @@ pub fn narrow_offer(sdp: &str) -> String {
         if line.starts_with("a=ssrc") {
             continue;
         }
-        out.push_str(if line == "a=sendrecv" { "a=sendonly" } else { line });
+        out.push_str(if line == "a=sendrecv" {
+            "a=sendonly"
+        } else {
+            line
+        });
         out.push_str("\r\n");
     }
     out
@@ -283,8 +296,14 @@ mod tests {
         assert_eq!(d.streams[&13].kind, TrackKind::Audio);
         assert_eq!(d.payloads[&111].clock_rate, 48_000);
         assert!(d.payloads[&96].nack && !d.payloads[&98].nack);
-        assert_eq!(d.payload_of(&d.sections["1"], Codec::Vp8), Some((96, Some(97))));
-        assert_eq!(d.payload_of(&d.sections["1"], Codec::H264), Some((98, None)));
+        assert_eq!(
+            d.payload_of(&d.sections["1"], Codec::Vp8),
+            Some((96, Some(97)))
+        );
+        assert_eq!(
+            d.payload_of(&d.sections["1"], Codec::H264),
+            Some((98, None))
+        );
         assert_eq!(d.sections["1"].extensions[EXT_MID], 4);
     }
 

@@ -90,7 +90,10 @@ impl Srtp {
     ) -> Option<&'a [u8]> {
         let (head, body) = packet.split_at_mut_checked(header.len)?;
         let nonce = self.rtp_in.rtp_nonce(header.ssrc, index);
-        let payload = self.rtp_in.key.open_in_place(nonce, Aad::from(&*head), body);
+        let payload = self
+            .rtp_in
+            .key
+            .open_in_place(nonce, Aad::from(&*head), body);
         payload.ok().map(|payload| &*payload)
     }
 

@@ -36,7 +36,10 @@ impl StunClock {
         let (BINDING_SUCCESS, id) = read(message)? else {
             return None;
         };
-        let found = self.waiting.iter().position(|(waiting, _)| *waiting == id)?;
+        let found = self
+            .waiting
+            .iter()
+            .position(|(waiting, _)| *waiting == id)?;
         let (_, sent) = self.waiting.remove(found)?;
         at.checked_duration_since(sent)
             .filter(|rtt| *rtt <= MAX_AGE)
@@ -58,7 +61,10 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test needs some instant to start from"
+    )]
     fn a_response_meets_its_request_once() {
         let start = Instant::now();
         let later = start + Duration::from_millis(30);
@@ -68,7 +74,10 @@ mod tests {
         }
         assert!(clock.waiting.len() <= MAX_WAITING);
         let response = message(BINDING_SUCCESS, 99);
-        assert_eq!(clock.received(&response, later), Some(Duration::from_millis(30)));
+        assert_eq!(
+            clock.received(&response, later),
+            Some(Duration::from_millis(30))
+        );
         assert_eq!(clock.received(&response, later), None);
         assert_eq!(clock.received(&message(BINDING_SUCCESS, 200), later), None);
         assert_eq!(clock.received(&[1, 1, 0], later), None);

@@ -1,5 +1,8 @@
 //! Batched UDP: what std's sockets can't do, and the only unsafe code of the participant.
-#![expect(unsafe_code, reason = "recvmmsg, sendmmsg, socket options and epoll need the C library")]
+#![expect(
+    unsafe_code,
+    reason = "recvmmsg, sendmmsg, socket options and epoll need the C library"
+)]
 
 use std::io;
 use std::mem;
@@ -275,7 +278,8 @@ impl Batch {
         for header in headers.iter().take(received) {
             let length = usize::try_from(header.msg_len).unwrap_or(0);
             self.lengths.push(length.min(DATAGRAM));
-            self.control_lengths.push(header.msg_hdr.msg_controllen.min(CONTROL));
+            self.control_lengths
+                .push(header.msg_hdr.msg_controllen.min(CONTROL));
         }
         received == BATCH
     }
@@ -283,7 +287,11 @@ impl Batch {
     /// What was received last.
     pub fn datagrams(&mut self) -> impl Iterator<Item = Datagram<'_>> {
         let lengths = self.lengths.iter().zip(&self.control_lengths);
-        let rooms = self.buffers.iter_mut().zip(&self.controls).zip(&self.addresses);
+        let rooms = self
+            .buffers
+            .iter_mut()
+            .zip(&self.controls)
+            .zip(&self.addresses);
         rooms
             .zip(lengths)
             .filter_map(|(((buffer, control), address), (length, control_length))| {
@@ -401,10 +409,16 @@ mod tests {
     use super::*;
 
     #[test]
-    #[expect(clippy::disallowed_methods, reason = "the kernel's time is held against the clock's")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the kernel's time is held against the clock's"
+    )]
     fn datagrams_come_with_their_time_and_the_drops_before_them() {
         let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let (from, to) = (Socket::bind(ip, 4_096).unwrap(), Socket::bind(ip, 4_096).unwrap());
+        let (from, to) = (
+            Socket::bind(ip, 4_096).unwrap(),
+            Socket::bind(ip, 4_096).unwrap(),
+        );
         let address = SocketAddr::new(ip, to.port().unwrap());
         let mut outbox = Outbox::default();
         for i in 0..100 {
@@ -429,7 +443,10 @@ mod tests {
                 break;
             }
         }
-        assert!(received.is_sorted() && (1..100).contains(&received.len()), "{received:?}");
+        assert!(
+            received.is_sorted() && (1..100).contains(&received.len()),
+            "{received:?}"
+        );
         // The count comes with the next datagram.
         outbox.clear();
         outbox.push_to(address, b"x");

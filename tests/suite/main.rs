@@ -14,6 +14,7 @@ mod cli;
 mod dropped;
 mod fixtures;
 mod minio;
+mod participant;
 mod rooms;
 mod store;
 mod tidy;

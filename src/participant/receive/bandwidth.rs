@@ -69,7 +69,9 @@ impl Estimator {
 
     /// The estimate in bits per second, about once a second; `None` while there is none.
     pub fn update(&mut self, now: Instant) -> Option<u64> {
-        let elapsed = now.saturating_duration_since(self.counted_from).as_secs_f64();
+        let elapsed = now
+            .saturating_duration_since(self.counted_from)
+            .as_secs_f64();
         if elapsed < 0.1 {
             return self.estimate.map(whole);
         }
@@ -104,7 +106,10 @@ mod tests {
 
     /// A thousand packets a second of 125 bytes (1 Mbit/s), each `queue(s)` microseconds late.
     fn run(seconds: u64, queue: impl Fn(u64) -> u64) -> Vec<Option<u64>> {
-        #[expect(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a test needs some instant to start from"
+        )]
         let start = Instant::now();
         let mut estimator = Estimator::new(start);
         let mut estimates = Vec::new();
@@ -126,7 +131,10 @@ mod tests {
         assert!(estimates[..4].iter().all(Option::is_none));
         let known: Vec<u64> = estimates.into_iter().flatten().collect();
         assert!(known.is_sorted(), "{known:?}");
-        assert!(known.iter().all(|bps| (1_400_000..1_600_000).contains(bps)), "{known:?}");
+        assert!(
+            known.iter().all(|bps| (1_400_000..1_600_000).contains(bps)),
+            "{known:?}"
+        );
     }
 
     #[test]

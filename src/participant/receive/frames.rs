@@ -109,7 +109,11 @@ mod tests {
     #[test]
     fn frames_complete_in_order_once_a_keyframe_started() {
         let mut frames = Frames::new(10, true);
-        assert_eq!(frames.packet(10, true, false, None), 0, "a delta frame first");
+        assert_eq!(
+            frames.packet(10, true, false, None),
+            0,
+            "a delta frame first"
+        );
         assert_eq!(frames.packet(11, false, true, None), 0);
         assert_eq!(frames.packet(12, true, false, None), 1);
         assert_eq!(frames.packet(13, true, false, None), 1);

@@ -72,7 +72,12 @@ impl FreezeMeter {
             return None;
         }
         let filled_slots = usize::try_from(filled).unwrap_or_default();
-        let sum: u64 = self.intervals.iter().take(filled_slots).map(|i| u64::from(*i)).sum();
+        let sum: u64 = self
+            .intervals
+            .iter()
+            .take(filled_slots)
+            .map(|i| u64::from(*i))
+            .sum();
         let average = Duration::from_micros(sum / u64::from(filled));
         Some((average * 3).max(average + MARGIN))
     }
@@ -93,7 +98,10 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test needs some instant to start from"
+    )]
     fn an_interval_freezes_at_the_average_and_150_ms() {
         let start = Instant::now();
         for (gap, frozen) in [(189, false), (190, true)] {
@@ -106,7 +114,10 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test needs some instant to start from"
+    )]
     fn a_freeze_that_goes_on_counts_once_and_all_of_its_time() {
         let start = Instant::now();
         let mut meter = FreezeMeter::default();
@@ -118,6 +129,12 @@ mod tests {
             total.time += f.time;
         }
         let last = meter.frame(ms(start, 3_000));
-        assert_eq!((total.count + last.count, (total.time + last.time).as_millis()), (1, 2_600));
+        assert_eq!(
+            (
+                total.count + last.count,
+                (total.time + last.time).as_millis()
+            ),
+            (1, 2_600)
+        );
     }
 }

@@ -242,14 +242,20 @@ impl Receiver {
                     let sequence = u16::from_be_bytes(*original);
                     let totals = &mut self.totals;
                     let marker = header.marker;
-                    (stream.repaired(sequence, marker, media, arrival.at, totals), media)
+                    (
+                        stream.repaired(sequence, marker, media, arrival.at, totals),
+                        media,
+                    )
                 }
                 // Padding, or retransmissions of a stream that never came.
                 _ => (Brought::default(), &[][..]),
             }
         } else {
             let totals = &mut self.totals;
-            (stream.packet(header, payload, index, arrival.at, totals), payload)
+            (
+                stream.packet(header, payload, index, arrival.at, totals),
+                payload,
+            )
         };
         if brought.gaps {
             let due = arrival.at + stream::NACK_DELAY;

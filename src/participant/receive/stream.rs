@@ -156,7 +156,11 @@ impl Stream {
     ) -> Brought {
         let mut brought = Brought::default();
         let first = self.received == 0;
-        let place = if first { Place::Ahead(1) } else { self.window.insert(index) };
+        let place = if first {
+            Place::Ahead(1)
+        } else {
+            self.window.insert(index)
+        };
         match place {
             Place::Ahead(ahead) => {
                 totals.expected += ahead;
@@ -266,7 +270,10 @@ impl Stream {
 
     fn break_frames(&mut self, index: u64, now: Instant, totals: &mut RxTotals) {
         let first_gap = self.gaps.first().map(|gap| gap.index);
-        let frames = self.frames.as_mut().map_or(0, |f| f.give_up(index, first_gap));
+        let frames = self
+            .frames
+            .as_mut()
+            .map_or(0, |f| f.give_up(index, first_gap));
         self.count_frames(frames, now, totals);
     }
 
@@ -279,7 +286,9 @@ impl Stream {
         totals: &mut RxTotals,
         brought: &mut Brought,
     ) {
-        let Some(frames) = &mut self.frames else { return };
+        let Some(frames) = &mut self.frames else {
+            return;
+        };
         let keyframe = codec::keyframe(self.kind.codec, payload);
         if let Some(keyframe) = keyframe {
             brought.size = keyframe.size;
@@ -335,7 +344,11 @@ impl Stream {
         totals: &mut RxTotals,
         ask: &mut Vec<u16>,
     ) -> Option<Instant> {
-        let limit = if self.kind.nack { GIVE_UP } else { REORDER_LIMIT };
+        let limit = if self.kind.nack {
+            GIVE_UP
+        } else {
+            REORDER_LIMIT
+        };
         while let Some(gap) = self.gaps.first().copied() {
             if now.saturating_duration_since(gap.since) < limit {
                 break;
@@ -349,7 +362,9 @@ impl Stream {
         if !self.kind.nack || !self.live {
             return Some(now + NACK_INTERVAL);
         }
-        let interval = rtt.map_or(NACK_INTERVAL, |rtt| (rtt * 2).clamp(NACK_DELAY * 2, NACK_INTERVAL));
+        let interval = rtt.map_or(NACK_INTERVAL, |rtt| {
+            (rtt * 2).clamp(NACK_DELAY * 2, NACK_INTERVAL)
+        });
         let mut next = now + GIVE_UP;
         for gap in &mut self.gaps {
             let due = match gap.asked {
@@ -372,7 +387,9 @@ impl Stream {
     /// Whether to ask for a keyframe now.
     pub fn due_pli(&mut self, now: Instant) -> bool {
         let waits = self.live && self.frames.as_ref().is_some_and(Frames::is_broken);
-        let due = self.pli_at.map_or(self.started + PLI_GRACE, |at| at + PLI_INTERVAL);
+        let due = self
+            .pli_at
+            .map_or(self.started + PLI_GRACE, |at| at + PLI_INTERVAL);
         if waits && due <= now {
             self.pli_at = Some(now);
             return true;
@@ -397,7 +414,10 @@ impl Stream {
     }
 
     /// This stream's report block (RFC 3550, A.3), and the start of the next interval.
-    #[expect(clippy::cast_possible_truncation, reason = "the wire holds the low bits")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the wire holds the low bits"
+    )]
     #[expect(clippy::cast_sign_loss, reason = "jitter is not negative")]
     pub fn report(&mut self, now: Instant) -> Block {
         let highest = self.window.highest();
@@ -462,15 +482,23 @@ mod tests {
     }
 
     impl Bench {
-        #[expect(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a test needs some instant to start from"
+        )]
         fn new(first: u64) -> Self {
             let start = Instant::now();
             let stream = Stream::new(1, first, VP8, start);
-            Self { stream, totals: RxTotals::default(), start }
+            Self {
+                stream,
+                totals: RxTotals::default(),
+                start,
+            }
         }
         fn come(&mut self, index: u64, ms: u64) -> Brought {
             let at = self.start + Duration::from_millis(ms);
-            self.stream.packet(&header(index), b"x", index, at, &mut self.totals)
+            self.stream
+                .packet(&header(index), b"x", index, at, &mut self.totals)
         }
         fn nacks(&mut self, ms: u64) -> Vec<u16> {
             let mut ask = Vec::new();
@@ -480,8 +508,16 @@ mod tests {
         }
         fn check(&self) {
             let t = &self.totals;
-            assert_eq!(t.expected, self.stream.received + t.pending + t.lost, "{t:?}");
-            assert_eq!(t.missing_before_rtx, t.recovered + t.pending + t.lost, "{t:?}");
+            assert_eq!(
+                t.expected,
+                self.stream.received + t.pending + t.lost,
+                "{t:?}"
+            );
+            assert_eq!(
+                t.missing_before_rtx,
+                t.recovered + t.pending + t.lost,
+                "{t:?}"
+            );
         }
     }
 

@@ -105,7 +105,9 @@ mod tests {
         ];
         assert_eq!(
             keyframe(Codec::Vp8, &payload),
-            Some(Keyframe { size: Some((1280, 720)) })
+            Some(Keyframe {
+                size: Some((1280, 720))
+            })
         );
     }
 
@@ -130,7 +132,11 @@ mod tests {
             (&[0x78, 0, 5, 0x67], true),
             (&[], false),
         ] {
-            assert_eq!(keyframe(Codec::H264, payload).is_some(), starts, "{payload:x?}");
+            assert_eq!(
+                keyframe(Codec::H264, payload).is_some(),
+                starts,
+                "{payload:x?}"
+            );
         }
     }
 

@@ -166,7 +166,11 @@ impl Outgoing<'_> {
 /// Appends an extension in RFC 8285's one-byte form. What doesn't fit it (an id beyond 14, a
 /// value that is empty or longer than 16 bytes) is left out.
 pub fn push_extension(out: &mut Vec<u8>, id: u8, value: &[u8]) {
-    let Some(len) = value.len().checked_sub(1).and_then(|len| u8::try_from(len).ok()) else {
+    let Some(len) = value
+        .len()
+        .checked_sub(1)
+        .and_then(|len| u8::try_from(len).ok())
+    else {
         return;
     };
     if (1..=14).contains(&id) && len < 16 {

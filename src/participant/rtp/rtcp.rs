@@ -167,10 +167,7 @@ impl<'a> Compound<'a> {
         }
         let count = first & 0x1f;
         let body = packet.get(4..)?;
-        let blocks = |at: usize| {
-            body.get(at..at + 24 * usize::from(count))
-                .map(Blocks)
-        };
+        let blocks = |at: usize| body.get(at..at + 24 * usize::from(count)).map(Blocks);
         let word = |i: usize| Words(body).nth(i);
         match (kind, count) {
             (SR, _) => {
@@ -247,7 +244,14 @@ fn put_blocks(out: &mut Vec<u8>, blocks: &[Block]) {
     for block in blocks {
         let lost = block.lost.clamp(-0x80_0000, 0x7f_ffff).cast_unsigned() & 0xff_ffff;
         let loss = u32::from(block.fraction_lost) << 24 | lost;
-        let words = [block.ssrc, loss, block.highest, block.jitter, block.last_sr, block.delay];
+        let words = [
+            block.ssrc,
+            loss,
+            block.highest,
+            block.jitter,
+            block.last_sr,
+            block.delay,
+        ];
         put(out, &words);
     }
 }
@@ -277,11 +281,17 @@ pub struct SenderInfo {
 }
 
 /// Appends a sender report without blocks.
-#[expect(clippy::cast_possible_truncation, reason = "NTP time goes in two halves")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "NTP time goes in two halves"
+)]
 pub fn sender_report(out: &mut Vec<u8>, info: &SenderInfo) {
     packet(out, SR, 0, |out| {
         let (high, low) = ((info.ntp >> 32) as u32, info.ntp as u32);
-        put(out, &[info.ssrc, high, low, info.rtp, info.packets, info.octets]);
+        put(
+            out,
+            &[info.ssrc, high, low, info.rtp, info.packets, info.octets],
+        );
     });
 }
 
@@ -368,7 +378,10 @@ mod tests {
         let [Packet::ReceiverReport(blocks), Packet::Other] = &parse(&out)[..] else {
             panic!("{out:x?}");
         };
-        assert_eq!(blocks.clone().collect::<Vec<_>>(), [block, Block::default()]);
+        assert_eq!(
+            blocks.clone().collect::<Vec<_>>(),
+            [block, Block::default()]
+        );
     }
 
     #[test]
@@ -382,7 +395,13 @@ mod tests {
             octets: 3,
         };
         sender_report(&mut out, &info);
-        let [Packet::SenderReport { ssrc: 9, ntp_middle: 0x2222_3333, .. }] = &parse(&out)[..]
+        let [
+            Packet::SenderReport {
+                ssrc: 9,
+                ntp_middle: 0x2222_3333,
+                ..
+            },
+        ] = &parse(&out)[..]
         else {
             panic!("{out:x?}");
         };

@@ -16,7 +16,10 @@ pub const fn distance(from: u16, to: u16) -> i16 {
 }
 
 /// The 16 bits that go on the wire.
-#[expect(clippy::cast_possible_truncation, reason = "the wire holds the low bits")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the wire holds the low bits"
+)]
 pub const fn low(index: u64) -> u16 {
     index as u16
 }

@@ -12,8 +12,8 @@ use super::snapshot::TxTotals;
 use super::srtp::Srtp;
 use super::stamp::{self, Stamp};
 
-use stream::{Media, Stream};
 pub use stream::{ExtensionIds, StreamPlan};
+use stream::{Media, Stream};
 
 /// Between two sender reports, as libwebrtc sends them for video.
 const REPORT_INTERVAL: Duration = Duration::from_millis(1_000);
@@ -64,7 +64,10 @@ impl Sender {
     pub fn add(&mut self, source: Source, plans: Vec<(StreamPlan, u16)>, now: Instant) {
         self.tracks.push(Track {
             lost: vec![0; plans.len()],
-            streams: plans.into_iter().map(|(p, first)| Stream::new(p, first)).collect(),
+            streams: plans
+                .into_iter()
+                .map(|(p, first)| Stream::new(p, first))
+                .collect(),
             source,
         });
         self.next_report.get_or_insert(now + FIRST_REPORT);
@@ -92,7 +95,9 @@ impl Sender {
     /// Sends what is due: media into `out`, reports into `reports`.
     pub fn poll(&mut self, srtp: &Srtp, now: Moment, out: &mut Outbox, reports: &mut Compounds) {
         for track in &mut self.tracks {
-            let Track { source, streams, .. } = track;
+            let Track {
+                source, streams, ..
+            } = track;
             let stamp_source = self.stamp_source;
             let trailer = |frame: Frame| stamp(stamp_source, frame, now);
             let totals = &mut self.totals;
@@ -107,7 +112,8 @@ impl Sender {
                 let Some(stream) = streams.get_mut(packet.layer) else {
                     return;
                 };
-                let sent = out.push(|bytes| stream.send(srtp, media, now, transport_sequence, bytes));
+                let sent =
+                    out.push(|bytes| stream.send(srtp, media, now, transport_sequence, bytes));
                 count(totals, sent);
             };
             let sent = match source {
@@ -158,7 +164,14 @@ impl Sender {
     }
 
     /// The server wants packets again.
-    pub fn nack(&mut self, srtp: &Srtp, ssrc: u32, wanted: Nacks<'_>, now: Moment, out: &mut Outbox) {
+    pub fn nack(
+        &mut self,
+        srtp: &Srtp,
+        ssrc: u32,
+        wanted: Nacks<'_>,
+        now: Moment,
+        out: &mut Outbox,
+    ) {
         let Some((track, layer)) = self.find(ssrc) else {
             return;
         };
@@ -183,7 +196,11 @@ impl Sender {
             return;
         };
         self.totals.plis_received += 1;
-        if let Some(Track { source: Source::Video(video), .. }) = self.tracks.get_mut(track) {
+        if let Some(Track {
+            source: Source::Video(video),
+            ..
+        }) = self.tracks.get_mut(track)
+        {
             video.request_keyframe(layer);
         }
     }
@@ -195,7 +212,10 @@ impl Sender {
 
     fn find(&self, ssrc: u32) -> Option<(usize, usize)> {
         self.tracks.iter().enumerate().find_map(|(i, track)| {
-            let layer = track.streams.iter().position(|stream| stream.ssrc() == ssrc)?;
+            let layer = track
+                .streams
+                .iter()
+                .position(|stream| stream.ssrc() == ssrc)?;
             Some((i, layer))
         })
     }

@@ -134,7 +134,12 @@ impl Stream {
         let octets = u32::try_from(media.payload.len()).unwrap_or(u32::MAX);
         self.octets = self.octets.wrapping_add(octets);
         self.last = Some((media.timestamp, now.at));
-        self.write_extensions(self.plan.extensions.rid, media.audio_level, now, transport_sequence);
+        self.write_extensions(
+            self.plan.extensions.rid,
+            media.audio_level,
+            now,
+            transport_sequence,
+        );
         self.keep(index, media);
         let header = Outgoing {
             payload_type: self.plan.payload_type,

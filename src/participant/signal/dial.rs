@@ -1,5 +1,8 @@
 //! From a URL to an open WebSocket, each phase timed on its own.
-#![expect(clippy::disallowed_methods, reason = "the edge: times what it waits for")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the edge: times what it waits for"
+)]
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -68,7 +71,8 @@ pub async fn dial(
         let clock = Instant::now();
         let config = tls::config(ca_file)?;
         let refused = |e: String| Failure::new(Cause::Tls, format!("{}: {e}", endpoint.host));
-        let name = ServerName::try_from(endpoint.host.clone()).map_err(|e| refused(e.to_string()))?;
+        let name =
+            ServerName::try_from(endpoint.host.clone()).map_err(|e| refused(e.to_string()))?;
         let connecting = TlsConnector::from(config).connect(name, stream);
         let stream = connecting.await.map_err(|e| refused(e.to_string()))?;
         phases.tls = Some(clock.elapsed());
@@ -115,7 +119,9 @@ async fn upgrade(
 ) -> Result<WebSocket, Failure> {
     let place = url.split('?').next().unwrap_or_default();
     let wrong = |e: String| Failure::new(Cause::Url, format!("{place}: {e}"));
-    let mut request = url.into_client_request().map_err(|e| wrong(e.to_string()))?;
+    let mut request = url
+        .into_client_request()
+        .map_err(|e| wrong(e.to_string()))?;
     let mut bearer = HeaderValue::from_str(&format!("Bearer {}", token.expose()))
         .map_err(|_| Failure::new(Cause::Unauthorized, "the token has characters of no token"))?;
     bearer.set_sensitive(true);

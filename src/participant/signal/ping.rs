@@ -62,7 +62,12 @@ impl Pinger {
     }
 
     /// A pong came. `None` when it answers no ping that waits.
-    pub fn pong(&mut self, pinged: i64, server_ms: i64, now: Moment) -> Option<(Duration, ClockSample)> {
+    pub fn pong(
+        &mut self,
+        pinged: i64,
+        server_ms: i64,
+        now: Moment,
+    ) -> Option<(Duration, ClockSample)> {
         self.last_pong = now.at;
         let (timestamp, sent) = self.waiting?;
         if timestamp != pinged {
@@ -90,7 +95,10 @@ mod tests {
     use crate::job::Timestamp;
 
     #[test]
-    #[expect(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test needs some instant to start from"
+    )]
     fn pings_are_quick_then_regular_and_pongs_tell_the_clock() {
         let start = Instant::now();
         let moment = |ms| Moment {
@@ -103,9 +111,14 @@ mod tests {
         assert_eq!(pinger.due(moment(99)), None);
         let (rtt, sample) = pinger.pong(pinged, 77, moment(30)).unwrap();
         assert_eq!(rtt.as_millis(), 30);
-        assert_eq!(sample.received.as_micros() - sample.sent.as_micros(), 30_000);
+        assert_eq!(
+            sample.received.as_micros() - sample.sent.as_micros(),
+            30_000
+        );
         assert_eq!(pinger.pong(pinged, 77, moment(31)), None, "once");
-        let times: Vec<u64> = (100..40_000).filter(|ms| pinger.due(moment(*ms)).is_some()).collect();
+        let times: Vec<u64> = (100..40_000)
+            .filter(|ms| pinger.due(moment(*ms)).is_some())
+            .collect();
         assert_eq!(times, [100, 200, 300, 400, 10_400, 20_400, 30_400]);
         assert!(!pinger.is_dead(moment(15_030)));
         assert!(pinger.is_dead(moment(15_031)));

@@ -61,7 +61,11 @@ fn video_layer(layer: &Layer, spatial_layer: i32, simulcast: bool) -> proto::Vid
         height: layer.height,
         bitrate: u32::try_from(layer.bitrate.as_bps()).unwrap_or(u32::MAX),
         spatial_layer,
-        rid: if simulcast { layer.rid.to_owned() } else { String::new() },
+        rid: if simulcast {
+            layer.rid.to_owned()
+        } else {
+            String::new()
+        },
         ..proto::VideoLayer::default()
     }
 }
@@ -78,12 +82,13 @@ pub fn subscription<'a>(
             .or_default()
             .push(track.to_string());
     }
-    let participant_tracks = by_participant.into_iter().map(|(participant, track_sids)| {
-        proto::ParticipantTracks {
-            participant_sid: participant.to_owned(),
-            track_sids,
-        }
-    });
+    let participant_tracks =
+        by_participant
+            .into_iter()
+            .map(|(participant, track_sids)| proto::ParticipantTracks {
+                participant_sid: participant.to_owned(),
+                track_sids,
+            });
     proto::UpdateSubscription {
         track_sids: Vec::new(),
         subscribe,

@@ -8,13 +8,13 @@ use livekit_protocol as proto;
 use proto::signal_request::Message as Request;
 use proto::signal_response::Message as Response;
 
+use crate::job::Quality;
 use crate::participant::failure::{Cause, Failure};
 use crate::participant::layout::{self, Announced, Size};
 use crate::participant::moment::Moment;
 use crate::participant::peer::{Command, PeerEvent, PublishTrack, Role};
 use crate::participant::receive::First;
 use crate::participant::shared::Shared;
-use crate::job::Quality;
 use crate::participant::snapshot::{Event, ServerInfo, State, TrackKind, TrackSnapshot};
 use crate::participant::spec::{ParticipantSpec, Subscribe};
 use crate::secret::Secret;
@@ -118,7 +118,10 @@ impl Session {
     /// When [`Session::timeout`] has something to do.
     pub fn next_deadline(&self) -> Option<Instant> {
         let ping = self.pinger.as_ref().filter(|_| self.lost.is_none());
-        ping.map(Pinger::deadline).into_iter().chain(self.deadline).min()
+        ping.map(Pinger::deadline)
+            .into_iter()
+            .chain(self.deadline)
+            .min()
     }
 
     /// Time has passed.
@@ -290,8 +293,14 @@ impl Session {
             kind,
             simulcast,
         };
-        let audio = publish.audio.as_ref().map(|_| track(TrackKind::Audio, false));
-        let video = publish.video.as_ref().map(|v| track(TrackKind::Video, v.simulcast));
+        let audio = publish
+            .audio
+            .as_ref()
+            .map(|_| track(TrackKind::Audio, false));
+        let video = publish
+            .video
+            .as_ref()
+            .map(|v| track(TrackKind::Video, v.simulcast));
         self.publishing = audio.into_iter().chain(video).collect();
         for track in &self.publishing {
             let request = Box::new(request::add_track(track));
@@ -394,7 +403,9 @@ impl Session {
             .map(|(sid, (_, size))| (sid, *size));
         let mut requests = Vec::new();
         let subscription = |subscribe, tracks: &BTreeMap<Arc<str>, Arc<str>>| {
-            let tracks = tracks.iter().map(|(track, participant)| (participant, track));
+            let tracks = tracks
+                .iter()
+                .map(|(track, participant)| (participant, track));
             Request::Subscription(request::subscription(subscribe, tracks))
         };
         if !self.auto_subscribe() {
@@ -456,13 +467,24 @@ impl Session {
         let since_dial = |at: &Instant| at.saturating_duration_since(self.dialled);
         match first {
             First::Frame { at } => {
-                inner.snapshot.phases.first_frame.get_or_insert(since_dial(at));
+                inner
+                    .snapshot
+                    .phases
+                    .first_frame
+                    .get_or_insert(since_dial(at));
             }
             First::Packet { sid, kind, at } => {
-                inner.snapshot.phases.first_packet.get_or_insert(since_dial(at));
+                inner
+                    .snapshot
+                    .phases
+                    .first_packet
+                    .get_or_insert(since_dial(at));
                 let announced = self.announced.iter().find(|(track, _)| track.sid == *sid);
                 let since = announced.map(|(_, since)| *since).max(self.joined);
-                let after = since.map_or_else(|| since_dial(at), |since| at.saturating_duration_since(since));
+                let after = since.map_or_else(
+                    || since_dial(at),
+                    |since| at.saturating_duration_since(since),
+                );
                 if let Some(track) = inner.tracks.iter_mut().find(|track| track.sid == *sid) {
                     track.subscribe = Some(after);
                 }
@@ -474,8 +496,7 @@ impl Session {
 
     fn pong(&mut self, pong: proto::Pong, now: Moment) {
         let pinger = self.pinger.as_mut();
-        let answered =
-            pinger.and_then(|p| p.pong(pong.last_ping_timestamp, pong.timestamp, now));
+        let answered = pinger.and_then(|p| p.pong(pong.last_ping_timestamp, pong.timestamp, now));
         if let Some((rtt, sample)) = answered {
             let mut inner = self.shared.lock();
             inner.snapshot.signal_rtt_us = u32::try_from(rtt.as_micros()).ok();
@@ -484,7 +505,10 @@ impl Session {
     }
 
     fn quality(&self, update: &proto::ConnectionQualityUpdate) {
-        let mine = update.updates.iter().find(|info| info.participant_sid == self.sid);
+        let mine = update
+            .updates
+            .iter()
+            .find(|info| info.participant_sid == self.sid);
         let Some(info) = mine else { return };
         let quality = match info.quality() {
             proto::ConnectionQuality::Lost => Quality::Lost,

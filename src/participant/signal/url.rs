@@ -80,8 +80,18 @@ mod tests {
     #[test]
     fn urls_become_endpoints() {
         for (text, host, port, url) in [
-            ("ws://127.0.0.1:7880", "127.0.0.1", 7880, "ws://127.0.0.1:7880/rtc?"),
-            ("https://sfu.example.com/", "sfu.example.com", 443, "wss://sfu.example.com/rtc?"),
+            (
+                "ws://127.0.0.1:7880",
+                "127.0.0.1",
+                7880,
+                "ws://127.0.0.1:7880/rtc?",
+            ),
+            (
+                "https://sfu.example.com/",
+                "sfu.example.com",
+                443,
+                "wss://sfu.example.com/rtc?",
+            ),
             ("wss://h:1/a/b/", "h", 1, "wss://h:1/a/b/rtc?"),
             ("ws://[::1]:7880", "::1", 7880, "ws://[::1]:7880/rtc?"),
         ] {
@@ -94,7 +104,11 @@ mod tests {
     #[test]
     fn a_resumed_session_names_its_participant() {
         let endpoint = Endpoint::parse("ws://h").unwrap();
-        assert!(endpoint.websocket(false, Some("PA_x&y")).ends_with("&reconnect=1&sid=PA_x%26y"));
+        assert!(
+            endpoint
+                .websocket(false, Some("PA_x&y"))
+                .ends_with("&reconnect=1&sid=PA_x%26y")
+        );
     }
 
     #[test]
