@@ -120,7 +120,7 @@ mod tests {
             .filter(|ms| pinger.due(moment(*ms)).is_some())
             .collect();
         assert_eq!(times, [100, 200, 300, 400, 10_400, 20_400, 30_400]);
-        assert!(!pinger.is_dead(moment(15_030)));
-        assert!(pinger.is_dead(moment(15_031)));
+        assert!(!pinger.is_dead(moment(15_030).at));
+        assert!(pinger.is_dead(moment(15_031).at));
     }
 }
