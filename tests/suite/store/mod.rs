@@ -12,7 +12,7 @@ use muster::job::Timestamp;
 use muster::local::EmbeddedBucket;
 use muster::store::{
     Backoff, ByteLimit, FaultRates, FaultyStore, Key, MemoryStore, Now, S3Settings, S3Store,
-    Settled, Store, create_settled,
+    Settled, Store, create_settled, probe,
 };
 
 use self::contract::{contract, s3_contract};
@@ -55,7 +55,9 @@ async fn the_faulty_store_keeps_the_contract_without_faults() {
 async fn the_embedded_bucket_keeps_the_contract() {
     let bucket = EmbeddedBucket::start().await.expect("a bucket");
     let mut settings = bucket.settings().expect("settings");
-    contract(&connect(settings.clone()).await).await;
+    let whole = connect(settings.clone()).await;
+    let found = probe(&whole, 1).await.expect("probed");
+    assert_eq!(found.require(&whole), Ok(()), "without a prefix");
     settings.url = "s3://muster/team/a".parse().expect("a bucket");
     s3_contract(settings, "s3://muster/team/ab").await;
 }
