@@ -5,16 +5,17 @@ use std::time::{Duration, Instant};
 use crate::participant::moment::Moment;
 use crate::participant::snapshot::ClockSample;
 
-/// The first pings follow each other quickly, for a clock interval from the best of several.
-const QUICK: u32 = 5;
+/// Pings that follow each other quickly when the server's clock is to be read at once.
+const QUICK: u32 = 10;
 /// Between quick pings.
-const QUICK_INTERVAL: Duration = Duration::from_millis(100);
+const QUICK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// When to ping, and for how long to hope for a pong.
 #[derive(Debug)]
 pub struct Pinger {
     interval: Duration,
     timeout: Duration,
+    quick: u32,
     sent: u32,
     next: Instant,
     waiting: Option<(i64, Moment)>,
@@ -23,7 +24,8 @@ pub struct Pinger {
 
 impl Pinger {
     /// With the server's interval and timeout in seconds; LiveKit's clients fall back to 5 and 15.
-    pub fn new(interval: i32, timeout: i32, now: Instant) -> Self {
+    /// The first pings follow each other quickly if `probe_clock`.
+    pub fn new(interval: i32, timeout: i32, probe_clock: bool, now: Instant) -> Self {
         let seconds = |s: i32, default| match u64::try_from(s) {
             Ok(s) if s > 0 => Duration::from_secs(s),
             _ => Duration::from_secs(default),
@@ -31,6 +33,7 @@ impl Pinger {
         Self {
             interval: seconds(interval, 5),
             timeout: seconds(timeout, 15),
+            quick: if probe_clock { QUICK } else { 1 },
             sent: 0,
             next: now,
             waiting: None,
@@ -54,7 +57,7 @@ impl Pinger {
             return None;
         }
         self.sent = self.sent.saturating_add(1);
-        let quick = self.sent < QUICK;
+        let quick = self.sent < self.quick;
         self.next = now.at + if quick { QUICK_INTERVAL } else { self.interval };
         let timestamp = now.wall.as_micros() / 1_000;
         self.waiting = Some((timestamp, now));
@@ -105,10 +108,10 @@ mod tests {
             at: start + Duration::from_millis(ms),
             wall: Timestamp::from_micros(5_000_000 + i64::try_from(ms).unwrap() * 1_000),
         };
-        let mut pinger = Pinger::new(10, 0, start);
+        let mut pinger = Pinger::new(10, 0, true, start);
         let pinged = pinger.due(moment(0)).unwrap();
         assert_eq!(pinged, 5_000);
-        assert_eq!(pinger.due(moment(99)), None);
+        assert_eq!(pinger.due(moment(49)), None);
         let (rtt, sample) = pinger.pong(pinged, 77, moment(30)).unwrap();
         assert_eq!(rtt.as_millis(), 30);
         assert_eq!(
@@ -116,10 +119,15 @@ mod tests {
             30_000
         );
         assert_eq!(pinger.pong(pinged, 77, moment(31)), None, "once");
-        let times: Vec<u64> = (100..40_000)
+        let times: Vec<u64> = (50..40_000)
             .filter(|ms| pinger.due(moment(*ms)).is_some())
             .collect();
-        assert_eq!(times, [100, 200, 300, 400, 10_400, 20_400, 30_400]);
+        assert_eq!(
+            times,
+            [
+                50, 100, 150, 200, 250, 300, 350, 400, 450, 10_450, 20_450, 30_450
+            ]
+        );
         assert!(!pinger.is_dead(moment(15_030).at));
         assert!(pinger.is_dead(moment(15_031).at));
     }

@@ -261,7 +261,12 @@ impl Session {
         }
         let me = join.participant.unwrap_or_default();
         self.sid = me.sid;
-        self.pinger = Some(Pinger::new(join.ping_interval, join.ping_timeout, now));
+        self.pinger = Some(Pinger::new(
+            join.ping_interval,
+            join.ping_timeout,
+            self.spec.probe_clock,
+            now,
+        ));
         {
             let mut inner = self.shared.lock();
             let after = now.saturating_duration_since(self.dialled);
