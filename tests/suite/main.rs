@@ -11,6 +11,7 @@
 
 mod bucket;
 mod cli;
+mod counterparts;
 mod dropped;
 mod fixtures;
 mod minio;

@@ -3,8 +3,8 @@
 /// Samples of the RTP clock in a frame of 20 ms (RFC 7587 section 4.1: always 48 kHz).
 pub const SAMPLES: u32 = 960;
 
-/// An extension id of the range for experiments in draft-ietf-mlcodec-opus-extension; libopus
-/// uses 126 for its redundancy.
+/// An extension id that draft-ietf-mlcodec-opus-extension gives to nobody; libopus uses 126 for
+/// its redundancy.
 const EXTENSION: u8 = 124;
 
 /// Whether a packet holds exactly one frame of 20 ms, in the simplest form (code 0).
