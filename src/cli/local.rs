@@ -89,7 +89,7 @@ enum Sfu {
     /// A server that runs already.
     Running { url: String, keys: Keys },
     /// A server that was started for this run.
-    Own(LivekitServer),
+    Own(Box<LivekitServer>),
 }
 
 impl Sfu {
@@ -257,7 +257,7 @@ impl Args {
         let say = |line: String| tracing::info!("{line}");
         let binary = livekit_server::find(self.livekit_server.as_deref(), &cache, say).await?;
         tracing::info!("starting {}", binary.display());
-        Ok(Sfu::Own(LivekitServer::start(&binary).await?))
+        Ok(Sfu::Own(Box::new(LivekitServer::start(&binary).await?)))
     }
 
     /// The job's spec, for the server at `named` or one of its own.

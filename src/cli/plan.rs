@@ -8,7 +8,7 @@ use super::args::{FleetArgs, Format, JobArgs, StartArgs};
 use super::{edge, guards, output};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::job::{Fleet, Job, JobSpec, Origin, Ramp, Timestamp, Workload};
+use crate::job::{Fleet, Job, JobSpec, Origin, Ramp, Timestamp, Vantage, Workload};
 use crate::load::{schedule, share};
 
 /// `muster plan`
@@ -138,7 +138,7 @@ impl Plan<'_> {
         } = &job.workload;
         let fleet = match &job.fleet {
             Fleet::Vantages(labels) => {
-                let labels: Vec<&str> = labels.iter().map(|v| v.as_str()).collect();
+                let labels: Vec<&str> = labels.iter().map(Vantage::as_str).collect();
                 labels.join(", ")
             }
             Fleet::Expect(n) => format!("any {n}"),

@@ -6,6 +6,7 @@
     clippy::disallowed_methods,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stderr,
     reason = "tests fail by panicking, and wait for real servers on the real clock"
 )]
 

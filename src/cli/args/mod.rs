@@ -52,6 +52,10 @@ pub enum LogFormat {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one, made once; clap's derive takes no box here"
+)]
 pub enum Command {
     /// Write a job, wait for the probers, start them together, print the combined result
     Run(run::Args),
