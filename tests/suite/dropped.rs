@@ -55,7 +55,12 @@ async fn a_killed_prober_is_dropped_with_its_first_tier_counted() {
     let dropped: Vec<_> = report
         .dropped
         .iter()
-        .map(|d| (d.vantage.as_ref().map(muster::job::Vantage::as_str), d.tiers.clone()))
+        .map(|d| {
+            (
+                d.vantage.as_ref().map(muster::job::Vantage::as_str),
+                d.tiers.clone(),
+            )
+        })
         .collect();
     assert_eq!(dropped, [(Some("lhr"), vec![0, 1])]);
     assert!(!report.dropped[0].reason.is_empty());

@@ -15,6 +15,7 @@ mod cli;
 mod counterparts;
 mod dropped;
 mod fixtures;
+mod local;
 mod minio;
 mod participant;
 mod rooms;

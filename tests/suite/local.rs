@@ -1,0 +1,241 @@
+//! `muster local` as a user starts it, and as a user stops it.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use muster::exit::Exit;
+use muster::local::EmbeddedBucket;
+use muster::report::combined::{Combined, RunVerdict};
+use tempfile::TempDir;
+
+use crate::fixtures::fleet::Fleet;
+use crate::fixtures::skip::skip;
+use crate::fixtures::{cache, livekit};
+
+/// A `muster local` whose processes can be told from all others: by their `TMPDIR`.
+struct Local {
+    child: Child,
+    dir: TempDir,
+}
+
+impl Local {
+    fn start(args: &[&str]) -> Local {
+        let dir = TempDir::new().expect("a folder");
+        let file = |name: &str| File::create(dir.path().join(name)).expect("a file");
+        fs::create_dir(dir.path().join("tmp")).expect("a folder");
+        let child = Command::new(env!("CARGO_BIN_EXE_muster"))
+            .arg("local")
+            .args(args)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", dir.path())
+            .env("TMPDIR", dir.path().join("tmp"))
+            .env("MUSTER_CACHE_DIR", cache::dir())
+            // Many have their production here: it must not be touched.
+            .env("LIVEKIT_URL", "ws://127.0.0.1:1")
+            .env("LIVEKIT_API_KEY", "production")
+            .env("LIVEKIT_API_SECRET", "production")
+            .stdin(Stdio::null())
+            .stdout(file("out"))
+            .stderr(file("log"))
+            .spawn()
+            .expect("muster runs");
+        Local { child, dir }
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.dir.path().join(name)).unwrap_or_default()
+    }
+
+    /// The processes of this run, itself included, as long as they are not zombies.
+    fn processes(&self) -> Vec<PathBuf> {
+        let mark = format!("TMPDIR={}\0", self.dir.path().join("tmp").display());
+        fs::read_dir("/proc")
+            .expect("Linux")
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|process| {
+                fs::read(process.join("environ"))
+                    .is_ok_and(|env| String::from_utf8_lossy(&env).contains(&mark))
+            })
+            .collect()
+    }
+
+    /// Waits until `done`, or fails with the log.
+    fn wait_until(&mut self, what: &str, done: impl Fn(&Local) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(120);
+        while !done(self) {
+            let ended = self.child.try_wait().expect("a child");
+            assert!(
+                ended.is_none() && Instant::now() < deadline,
+                "never {what} ({ended:?}):\n{}",
+                self.read("log")
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.child.id());
+        let sent = Command::new("sh").args(["-c", &kill]).status();
+        assert!(sent.expect("a shell").success(), "{kill}");
+    }
+
+    fn ended(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + Duration::from_secs(180);
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                return status;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "still runs:\n{}",
+                self.read("log")
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Fails unless every process of the run is gone, soon.
+    fn leaves_no_process(&self) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let left = self.processes();
+            if left.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < deadline, "left behind: {left:?}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn temporary_files(&self) -> usize {
+        fs::read_dir(self.dir.path().join("tmp"))
+            .expect("a folder")
+            .count()
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        // Both fail only when the process is gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A server for [`Local`] to find, built if need be.
+async fn server_can_be_had() -> bool {
+    livekit::start().await.is_some()
+}
+
+fn code(exit: Exit) -> Option<i32> {
+    Some(i32::from(exit.code()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_whole_run_on_one_machine() {
+    if !server_can_be_had().await {
+        skip!("livekit-server or Go");
+    }
+    let dir = TempDir::new().expect("a folder");
+    let json = dir.path().join("combined.json");
+    let json = json.to_str().expect("UTF-8");
+    let mut local = Local::start(&[
+        "--vantages",
+        "2",
+        "--ramp",
+        "2",
+        "--duration",
+        "3s",
+        "--settle",
+        "2s",
+        "--viewer",
+        "--json",
+        json,
+    ]);
+    let status = local.ended();
+    let log = local.read("log");
+    assert_eq!(
+        status.code(),
+        code(Exit::Passed),
+        "{}{log}",
+        local.read("out")
+    );
+    local.leaves_no_process();
+    assert_eq!(local.temporary_files(), 0);
+
+    assert!(
+        log.contains("https://meet.livekit.io/custom?liveKitUrl=ws"),
+        "{log}"
+    );
+    assert!(
+        local.read("out").contains("local-2"),
+        "{}",
+        local.read("out")
+    );
+    let report: Combined =
+        serde_json::from_str(&fs::read_to_string(Path::new(json)).expect("written"))
+            .expect("a combined report");
+    assert_eq!(report.verdict, RunVerdict::Passed, "{:?}", report.reasons);
+    assert_eq!(report.vantages.len(), 2);
+    for (tier, subscribers) in report.tiers.iter().zip([2, 4]) {
+        let figures = tier.figures.as_ref().expect("measured");
+        assert_eq!(figures.requested.subscribers, subscribers);
+        assert_eq!(figures.connected_percent, Some(100.0));
+        assert!(figures.packets.received > 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_stops_all_of_it() {
+    if !server_can_be_had().await {
+        skip!("livekit-server or Go");
+    }
+    let mut local = Local::start(&["--vantages", "2", "--ramp", "2", "--duration", "60s"]);
+    local.wait_until("started", |local| local.read("log").contains("start in"));
+    // Itself, the server, two probers.
+    assert_eq!(local.processes().len(), 4, "{:?}", local.processes());
+    local.signal("INT");
+    let status = local.ended();
+    assert_eq!(status.code(), code(Exit::Aborted), "{}", local.read("log"));
+    local.leaves_no_process();
+    assert_eq!(local.temporary_files(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_it_takes_its_children_along() {
+    if !server_can_be_had().await {
+        skip!("livekit-server or Go");
+    }
+    let mut local = Local::start(&["--vantages", "2", "--ramp", "2", "--duration", "60s"]);
+    local.wait_until("has its probers", |local| local.processes().len() == 4);
+    local.signal("KILL");
+    local.ended();
+    local.leaves_no_process();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_label_twice_puts_on_no_load() {
+    let Some(server) = livekit::start().await else {
+        skip!("livekit-server or Go");
+    };
+    let bucket = EmbeddedBucket::start().await.expect("a bucket");
+    let fleet = Fleet::new(&server, &bucket.settings().expect("settings"));
+    let coordinator = fleet.coordinator(&["--expect", "2", "--timeout", "20s", "--ramp", "1"]);
+    let [one, other] =
+        ["one", "other"].map(|name| fleet.start(name, &["probe", "--vantage", "iad"]));
+    let [one, other] =
+        [one, other].map(|member| std::thread::spawn(|| member.ended(Duration::from_secs(120))));
+    let [one, other] = [one, other].map(|waiting| waiting.join().expect("waited for"));
+    drop(coordinator);
+    let loser = [&one, &other]
+        .into_iter()
+        .find(|ended| ended.code == code(Exit::SlotTaken))
+        .unwrap_or_else(|| panic!("no slot was taken:\n{}\n{}", one.stderr, other.stderr));
+    assert!(loser.stderr.contains("`iad`"), "{}", loser.stderr);
+    assert!(loser.stderr.contains("--vantage"), "{}", loser.stderr);
+    assert!(loser.stdout.is_empty(), "{}", loser.stdout);
+}
