@@ -6,9 +6,10 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc::UnboundedSender;
@@ -196,11 +197,8 @@ impl Thread {
                 tick = Instant::now();
             }
             tick = self.wait(tick + self.config.tick);
-            loop {
-                match self.inbox.try_recv() {
-                    Ok(mail) => self.read(mail),
-                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-                }
+            while let Ok(mail) = self.inbox.try_recv() {
+                self.read(mail);
             }
             let ready: Vec<u64> = self.epoll.ready().collect();
             for slot in ready {
@@ -245,7 +243,7 @@ impl Thread {
                 let found = |seat: &Option<Box<Seat>>| seat.as_ref().is_some_and(|s| s.id == id);
                 if let Some(slot) = self.seats.iter().position(found) {
                     self.with(slot, |seat, now, out, _| {
-                        seat.peer.command(command, now, out)
+                        seat.peer.command(command, now, out);
                     });
                 }
             }
@@ -330,8 +328,20 @@ impl Thread {
         let Some(seat) = place else { return };
         let now = now();
         let before = seat.drops;
-        act(seat, now, &mut self.outbox, &mut self.chance);
-        seat.peer.timeout(now, &mut self.outbox);
+        let (outbox, chance) = (&mut self.outbox, &mut self.chance);
+        // A peer that goes wrong takes none of its neighbours with it.
+        let done = catch_unwind(AssertUnwindSafe(|| {
+            act(seat, now, outbox, chance);
+            seat.peer.timeout(now, outbox);
+        }));
+        if done.is_err() {
+            let failure = Failure::new(Cause::Internal, "a media thread's peer panicked");
+            let _ = seat.events.send((seat.role, PeerEvent::Failed(failure)));
+            self.outbox.clear();
+            *place = None;
+            self.health.sockets.fetch_sub(1, Ordering::Relaxed);
+            return;
+        }
         let failures = send(
             &seat.socket,
             &mut self.outbox,

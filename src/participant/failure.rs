@@ -41,6 +41,8 @@ pub enum Cause {
     PublishRefused,
     /// A socket could not be opened or used on this machine.
     LocalSocket,
+    /// muster itself went wrong.
+    Internal,
 }
 
 impl Cause {
@@ -62,6 +64,7 @@ impl Cause {
             Cause::Protocol => "protocol",
             Cause::PublishRefused => "publish_refused",
             Cause::LocalSocket => "local_socket",
+            Cause::Internal => "internal",
         }
     }
 
@@ -88,6 +91,7 @@ impl Cause {
             Cause::SignalClosed => "the signalling connection broke: check the server and proxies",
             Cause::Protocol => "check the server's version",
             Cause::PublishRefused => "check that the token may publish and the codec is enabled",
+            Cause::Internal => "this is a bug of muster: please report it",
             Cause::LocalSocket => "raise the limit of open files, or run fewer participants here",
         }
     }

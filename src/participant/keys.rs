@@ -257,8 +257,10 @@ mod tests {
     use super::*;
 
     fn hex(s: &str) -> Vec<u8> {
-        (0..s.len() / 2)
-            .map(|i| u8::from_str_radix(&s[2 * i..2 * i + 2], 16).unwrap())
+        let digit = |c: u8| u8::try_from(char::from(c).to_digit(16).unwrap()).unwrap();
+        let pairs = s.as_bytes().chunks(2);
+        pairs
+            .map(|pair| digit(pair[0]) << 4 | digit(pair[1]))
             .collect()
     }
 

@@ -21,7 +21,7 @@ impl Moment {
     pub fn ntp(&self) -> u64 {
         let us = u64::try_from(self.wall.as_micros()).unwrap_or(0);
         let seconds = us / 1_000_000 + NTP_UNIX_SECONDS;
-        let fraction = (us % 1_000_000 << 32) / 1_000_000;
+        let fraction = ((us % 1_000_000) << 32) / 1_000_000;
         seconds << 32 | fraction
     }
 

@@ -5,9 +5,6 @@ use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, Unbound
 use super::keys::{KeyingMaterial, Purpose, SALT, SessionKey};
 use super::rtp::Header;
 
-/// Bytes of an authentication tag.
-pub const TAG: usize = 16;
-
 /// The word that ends an SRTCP packet: the E flag and the index.
 const SRTCP_INDEX: usize = 4;
 /// RTCP's first header and sender SSRC stay readable.
@@ -213,7 +210,7 @@ mod tests {
             let len = header.write(&mut packet);
             packet.extend(&payload);
             prop_assert!(ours.seal_rtp(&mut packet, 0, len, 2, index));
-            prop_assert_eq!(packet.len(), len + payload.len() + TAG);
+            prop_assert_eq!(packet.len(), len + payload.len() + 16);
             let header = Header::parse(&packet).unwrap();
             prop_assert!(theirs.open_rtp(&mut packet.clone(), &header, index + (1 << 16)).is_none());
             let mut damaged = packet.clone();

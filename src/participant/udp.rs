@@ -139,7 +139,7 @@ impl From<SocketAddr> for Address {
         let length = match address {
             SocketAddr::V4(v4) => {
                 let raw = libc::sockaddr_in {
-                    sin_family: libc::AF_INET as libc::sa_family_t,
+                    sin_family: family(libc::AF_INET),
                     sin_port: v4.port().to_be(),
                     sin_addr: libc::in_addr {
                         s_addr: u32::from(*v4.ip()).to_be(),
@@ -152,7 +152,7 @@ impl From<SocketAddr> for Address {
             }
             SocketAddr::V6(v6) => {
                 let raw = libc::sockaddr_in6 {
-                    sin6_family: libc::AF_INET6 as libc::sa_family_t,
+                    sin6_family: family(libc::AF_INET6),
                     sin6_port: v6.port().to_be(),
                     sin6_flowinfo: v6.flowinfo(),
                     sin6_addr: libc::in6_addr {
@@ -170,6 +170,10 @@ impl From<SocketAddr> for Address {
             length: libc::socklen_t::try_from(length).unwrap_or(0),
         }
     }
+}
+
+fn family(constant: libc::c_int) -> libc::sa_family_t {
+    libc::sa_family_t::try_from(constant).unwrap_or_default()
 }
 
 fn read_address(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {

@@ -3,6 +3,7 @@
 mod bandwidth;
 mod frames;
 mod freeze;
+mod jitter;
 mod stream;
 
 use std::collections::BTreeMap;

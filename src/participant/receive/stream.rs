@@ -10,6 +10,7 @@ use crate::participant::snapshot::{RxTotals, TrackKind};
 
 use super::frames::Frames;
 use super::freeze::{FreezeMeter, Freezes};
+use super::jitter::JitterMeter;
 
 /// Gaps followed per stream; older ones are given up.
 const MAX_GAPS: usize = 512;
@@ -67,9 +68,7 @@ pub struct Stream {
     window: Window,
     received: u64,
     gaps: Vec<Gap>,
-    jitter_us: f32,
-    /// Arrival and timestamp of the latest frame's first packet.
-    transit: Option<(Instant, u32)>,
+    jitter: JitterMeter,
     frames: Option<Frames>,
     freezes: FreezeMeter,
     started: Instant,
@@ -106,8 +105,7 @@ impl Stream {
             window: Window::new(index),
             received: 0,
             gaps: Vec::new(),
-            jitter_us: 0.0,
-            transit: None,
+            jitter: JitterMeter::new(kind.clock_rate),
             frames: is_video.then(|| Frames::new(index, needs_keyframes)),
             freezes: FreezeMeter::default(),
             started: now,
@@ -122,11 +120,9 @@ impl Stream {
         sequence::extend(self.window.highest(), sequence)
     }
 
-    /// Timestamp jitter (RFC 3550, A.8), in microseconds.
-    #[expect(clippy::cast_possible_truncation, reason = "below 2 s")]
-    #[expect(clippy::cast_sign_loss, reason = "jitter is not negative")]
+    /// Interarrival jitter, in microseconds.
     pub const fn jitter_us(&self) -> u32 {
-        self.jitter_us as u32
+        self.jitter.us()
     }
 
     /// Packets lost after retransmission.
@@ -166,7 +162,7 @@ impl Stream {
                 totals.expected += ahead;
                 brought.gaps = self.open_gaps(index, ahead, at, totals);
                 if !payload.is_empty() {
-                    self.measure_jitter(header.timestamp, at);
+                    self.jitter.packet(header.timestamp, at);
                 }
             }
             Place::Gap => self.fill(index, totals),
@@ -308,28 +304,6 @@ impl Stream {
         }
     }
 
-    /// RFC 3550, A.8, over the first packet of each timestamp, as libwebrtc and LiveKit do: a
-    /// frame's later packets are spread by the sender's pacing, not by the network.
-    fn measure_jitter(&mut self, timestamp: u32, at: Instant) {
-        if let Some((last_at, last_timestamp)) = self.transit {
-            let ticks = timestamp.wrapping_sub(last_timestamp).cast_signed();
-            if ticks == 0 {
-                return;
-            }
-            let sent_us = f64::from(ticks) * 1e6 / f64::from(self.kind.clock_rate);
-            let came = at.saturating_duration_since(last_at).as_secs_f64()
-                - last_at.saturating_duration_since(at).as_secs_f64();
-            let difference = (came * 1e6 - sent_us).abs();
-            // A pause, or another clock after a switch of layers.
-            if difference < 2e6 {
-                #[expect(clippy::cast_possible_truncation, reason = "microseconds below 2 s")]
-                let difference = difference as f32;
-                self.jitter_us += (difference - self.jitter_us) / 16.0;
-            }
-        }
-        self.transit = Some((at, timestamp));
-    }
-
     /// A sender report about this stream came.
     pub fn sender_report(&mut self, ntp_middle: u32, at: Instant) {
         self.last_sr = Some((ntp_middle, at));
@@ -409,7 +383,7 @@ impl Stream {
         if self.live != live {
             self.live = live;
             self.freezes.reset();
-            self.transit = None;
+            self.jitter.pause();
         }
     }
 
@@ -418,7 +392,6 @@ impl Stream {
         clippy::cast_possible_truncation,
         reason = "the wire holds the low bits"
     )]
-    #[expect(clippy::cast_sign_loss, reason = "jitter is not negative")]
     pub fn report(&mut self, now: Instant) -> Block {
         let highest = self.window.highest();
         let expected = highest + 1 - self.base;
@@ -437,7 +410,7 @@ impl Stream {
             fraction_lost: u8::try_from(fraction).unwrap_or(u8::MAX),
             lost: i32::try_from(lost).unwrap_or(i32::MAX),
             highest: highest as u32,
-            jitter: (f64::from(self.jitter_us) * f64::from(self.kind.clock_rate) / 1e6) as u32,
+            jitter: self.jitter.ticks(),
             last_sr,
             delay,
         }
@@ -546,19 +519,6 @@ mod tests {
         let t = &b.totals;
         assert_eq!((t.reordered, t.duplicates, t.missing_before_rtx), (1, 1, 0));
         b.check();
-    }
-
-    #[test]
-    fn jitter_follows_rfc_3550() {
-        let mut b = Bench::new(0);
-        // 3,600 ticks are 40 ms: every other frame comes 8 ms late.
-        for i in 0..2_000 {
-            b.come(i, i * 40 + (i % 2) * 8);
-        }
-        // |D| is 8 ms each time, and so is what the filter settles at.
-        assert!(b.stream.jitter_us().abs_diff(8_000) <= 1);
-        let block = b.stream.report(b.start);
-        assert!(block.jitter.abs_diff(720) <= 1);
     }
 
     #[test]

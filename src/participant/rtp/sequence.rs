@@ -106,7 +106,6 @@ impl Window {
         }
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "it is below 16")]
     const fn slot(index: u64) -> (usize, u32) {
         ((index / 64 % 16) as usize, (index % 64) as u32)
     }

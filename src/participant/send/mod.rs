@@ -4,7 +4,7 @@ mod stream;
 
 use std::time::{Duration, Instant};
 
-use super::media::{AudioLevel, AudioTrack, Frame, MediaPacket, Sent, VideoTrack};
+use super::media::{AudioLevel, AudioTrack, Frame, MediaPacket, VideoTrack};
 use super::moment::Moment;
 use super::outbox::Outbox;
 use super::rtp::rtcp::{self, Block, Compounds, Nacks};
@@ -159,7 +159,7 @@ impl Sender {
             .ntp_middle()
             .wrapping_sub(block.last_sr)
             .wrapping_sub(block.delay);
-        let us = u64::from(units) * 1_000_000 >> 16;
+        let us = (u64::from(units) * 1_000_000) >> 16;
         (units < 0x8000_0000).then(|| Duration::from_micros(us))
     }
 
@@ -208,6 +208,13 @@ impl Sender {
     /// Counts datagrams that the kernel did not take.
     pub const fn count_send_failures(&mut self, failures: u64) {
         self.totals.send_failures += failures;
+    }
+
+    /// The SSRCs of what is sent.
+    #[cfg(test)]
+    pub fn ssrcs(&self) -> impl Iterator<Item = u32> + '_ {
+        let streams = self.tracks.iter().flat_map(|track| &track.streams);
+        streams.map(Stream::ssrc)
     }
 
     fn find(&self, ssrc: u32) -> Option<(usize, usize)> {

@@ -4,6 +4,7 @@ mod dial;
 mod ping;
 mod request;
 mod session;
+mod subscriptions;
 mod task;
 mod tls;
 mod url;

@@ -10,17 +10,17 @@ use proto::signal_response::Message as Response;
 
 use crate::job::Quality;
 use crate::participant::failure::{Cause, Failure};
-use crate::participant::layout::{self, Announced, Size};
 use crate::participant::moment::Moment;
 use crate::participant::peer::{Command, PeerEvent, PublishTrack, Role};
 use crate::participant::receive::First;
 use crate::participant::shared::Shared;
-use crate::participant::snapshot::{Event, ServerInfo, State, TrackKind, TrackSnapshot};
+use crate::participant::snapshot::{Event, ServerInfo, State, TrackKind};
 use crate::participant::spec::{ParticipantSpec, Subscribe};
 use crate::secret::Secret;
 
 use super::ping::Pinger;
 use super::request;
+use super::subscriptions::Subscriptions;
 
 /// Before a lost connection is dialled again, doubled with each attempt.
 const RESUME_BACKOFF: Duration = Duration::from_millis(300);
@@ -60,8 +60,7 @@ pub struct Session {
     /// The subscriber connection's last offer and answer, to resume with.
     offer: Option<proto::SessionDescription>,
     answer: Option<proto::SessionDescription>,
-    announced: Vec<(Announced, Instant)>,
-    wanted: BTreeMap<Arc<str>, (Arc<str>, Size)>,
+    subscriptions: Subscriptions,
     lost: Option<Instant>,
     attempts: u32,
     actions: VecDeque<Action>,
@@ -73,6 +72,7 @@ impl Session {
         Self {
             deadline: Some(now + spec.connect_timeout),
             token: spec.token.clone(),
+            subscriptions: Subscriptions::new(spec.subscribe),
             spec,
             shared,
             dialled: now,
@@ -87,8 +87,6 @@ impl Session {
             offers: 0,
             offer: None,
             answer: None,
-            announced: Vec::new(),
-            wanted: BTreeMap::new(),
             lost: None,
             attempts: 0,
             actions: VecDeque::new(),
@@ -107,7 +105,7 @@ impl Session {
 
     /// Whether the server is to subscribe this participant to all there is.
     pub fn auto_subscribe(&self) -> bool {
-        self.spec.subscribe == Subscribe::Everything
+        self.subscriptions.are_automatic()
     }
 
     /// The participant's id, once it joined.
@@ -346,113 +344,16 @@ impl Session {
         if participant.sid == self.sid || participant.identity == self.spec.identity {
             return;
         }
-        let gone = participant.state() == proto::participant_info::State::Disconnected;
-        let tracks = if gone { &[][..] } else { &participant.tracks };
-        self.announced.retain(|(known, _)| {
-            *known.participant_sid != *participant.sid
-                || tracks.iter().any(|track| *track.sid == *known.sid)
-        });
-        for track in tracks {
-            let kind = match track.r#type() {
-                proto::TrackType::Audio => TrackKind::Audio,
-                proto::TrackType::Video => TrackKind::Video,
-                proto::TrackType::Data => continue,
-            };
-            let known = self
-                .announced
-                .iter_mut()
-                .find(|(known, _)| *known.sid == *track.sid);
-            match known {
-                Some((known, _)) if known.muted == track.muted => continue,
-                Some((known, _)) => known.muted = track.muted,
-                None => {
-                    let announced = Announced {
-                        sid: track.sid.as_str().into(),
-                        participant_sid: participant.sid.as_str().into(),
-                        publisher: participant.identity.as_str().into(),
-                        kind,
-                        muted: track.muted,
-                    };
-                    self.announced.push((announced, now));
-                    if !track.muted {
-                        continue;
-                    }
-                }
-            }
-            let (sid, muted) = (track.sid.clone(), track.muted);
+        for (sid, muted) in self.subscriptions.announce(participant, now) {
             self.tell(Role::Subscriber, Command::Mute { sid, muted });
         }
     }
 
     /// Asks for what the layout shows now, where that has changed.
     fn lay_out(&mut self) {
-        let announced: Vec<_> = self.announced.iter().map(|(a, _)| a.clone()).collect();
-        let wanted = layout::wanted(self.spec.subscribe, &announced);
-        let next: BTreeMap<_, _> = wanted
-            .iter()
-            .map(|(track, size)| {
-                let key = Arc::clone(&track.sid);
-                (key, (Arc::clone(&track.participant_sid), *size))
-            })
-            .collect();
-        let previous = std::mem::replace(&mut self.wanted, next);
-        self.share_tracks(&wanted);
-        let (dropped, added) = (
-            missing_from(&previous, &self.wanted),
-            missing_from(&self.wanted, &previous),
-        );
-        let resized = self
-            .wanted
-            .iter()
-            .filter(|(sid, (_, size))| previous.get(*sid).is_none_or(|(_, old)| old != size))
-            .map(|(sid, (_, size))| (sid, *size));
-        let mut requests = Vec::new();
-        let subscription = |subscribe, tracks: &BTreeMap<Arc<str>, Arc<str>>| {
-            let tracks = tracks
-                .iter()
-                .map(|(track, participant)| (participant, track));
-            Request::Subscription(request::subscription(subscribe, tracks))
-        };
-        if !self.auto_subscribe() {
-            if !dropped.is_empty() {
-                requests.push(subscription(false, &dropped));
-            }
-            if !added.is_empty() {
-                requests.push(subscription(true, &added));
-            }
-        }
-        for (size, sids) in request::sizes(resized) {
-            requests.push(request::settings(sids, size));
-        }
+        let requests = self.subscriptions.lay_out(&mut self.shared.lock());
         for request in requests {
             self.send(request);
-        }
-    }
-
-    /// Lets the participant's holder see what is wanted.
-    fn share_tracks(&self, wanted: &[(&Announced, Size)]) {
-        let mut inner = self.shared.lock();
-        let live = wanted.iter().filter(|(track, _)| !track.muted).count();
-        inner.snapshot.subscriptions_wanted = u32::try_from(live).unwrap_or(u32::MAX);
-        inner
-            .tracks
-            .retain(|track| wanted.iter().any(|(w, _)| w.sid == track.sid));
-        for (track, size) in wanted {
-            match inner.tracks.iter_mut().find(|t| t.sid == track.sid) {
-                Some(known) => known.wanted = *size,
-                None => inner.tracks.push(TrackSnapshot {
-                    sid: Arc::clone(&track.sid),
-                    publisher: Arc::clone(&track.publisher),
-                    kind: track.kind,
-                    wanted: *size,
-                    received: None,
-                    packets: 0,
-                    bytes: 0,
-                    lost: 0,
-                    frames: 0,
-                    subscribe: None,
-                }),
-            }
         }
     }
 
@@ -484,8 +385,7 @@ impl Session {
                     .phases
                     .first_packet
                     .get_or_insert(since_dial(at));
-                let announced = self.announced.iter().find(|(track, _)| track.sid == *sid);
-                let since = announced.map(|(_, since)| *since).max(self.joined);
+                let since = self.subscriptions.announced_at(sid).max(self.joined);
                 let after = since.map_or_else(
                     || since_dial(at),
                     |since| at.saturating_duration_since(since),
@@ -561,30 +461,15 @@ impl Session {
             inner.snapshot.reconnects += 1;
             inner.event(Event::Reconnected { after });
         }
-        let auto = self.auto_subscribe();
-        let wanted = self.wanted.iter().filter(|_| !auto);
-        let tracks = wanted.map(|(track, (participant, _))| (participant, track));
-        let subscription = request::subscription(!auto, tracks);
         let state = proto::SyncState {
             answer: self.answer.clone(),
             offer: self.offer.clone(),
-            subscription: Some(subscription),
+            subscription: Some(self.subscriptions.sync()),
             publish_tracks: self.published.values().cloned().collect(),
             ..proto::SyncState::default()
         };
         self.send(Request::SyncState(state));
     }
-}
-
-/// What `left` has and `right` has not: participants by track.
-fn missing_from(
-    left: &BTreeMap<Arc<str>, (Arc<str>, Size)>,
-    right: &BTreeMap<Arc<str>, (Arc<str>, Size)>,
-) -> BTreeMap<Arc<str>, Arc<str>> {
-    left.iter()
-        .filter(|(track, _)| !right.contains_key(*track))
-        .map(|(track, (participant, _))| (Arc::clone(track), Arc::clone(participant)))
-        .collect()
 }
 
 fn server_info(info: Option<proto::ServerInfo>, version: String) -> ServerInfo {

@@ -7,26 +7,32 @@ use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
-use str0m::media::{Direction, MediaKind, Mid, Rid, Simulcast, SimulcastLayer};
+use str0m::change::{SdpOffer, SdpPendingOffer};
+use str0m::media::Mid;
 use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc, RtcConfig};
 
 use super::failure::{Cause, Failure};
 use super::keys::{self, Slot};
-use super::media::{AudioOptions, AudioTrack, LAYERS, Quality, VideoOptions, VideoTrack, clips};
 use super::moment::Moment;
 use super::outbox::Outbox;
 use super::receive::{First, Receiver};
 use super::rtp::Datagram;
-use super::rtp::codec::Codec;
 use super::rtp::rtcp::{Compound, Compounds, Packet};
-use super::sdp::{self, Description, Section};
-use super::send::{ExtensionIds, Sender, Source, StreamPlan};
+use super::sdp::{self, Description};
+use super::send::{Sender, StreamPlan};
 use super::shared::Inner;
-use super::snapshot::{MediaPath, TrackKind};
+use super::snapshot::MediaPath;
 use super::srtp::Srtp;
 use super::stun::StunClock;
+
+mod publish;
+mod random;
+#[cfg(test)]
+mod tests;
+
+pub use publish::PublishTrack;
+use random::Random;
 
 /// Senders of SRTCP whose last index is remembered; LiveKit has one per stream.
 const MAX_RTCP_SENDERS: usize = 512;
@@ -41,17 +47,6 @@ pub enum Role {
     Publisher,
     /// What it takes. The server offers.
     Subscriber,
-}
-
-/// A track to publish.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PublishTrack {
-    /// The id that `AddTrack` named, and the msid's track id.
-    pub cid: String,
-    /// What it carries.
-    pub kind: TrackKind,
-    /// Whether video has its lower layers as well.
-    pub simulcast: bool,
 }
 
 /// What signalling tells a peer to do.
@@ -370,143 +365,6 @@ impl Peer {
         }
     }
 
-    fn publish(&mut self, tracks: Vec<PublishTrack>) {
-        let mut api = self.rtc.sdp_api();
-        let mids = tracks
-            .into_iter()
-            .map(|track| {
-                let kind = match track.kind {
-                    TrackKind::Audio => MediaKind::Audio,
-                    TrackKind::Video => MediaKind::Video,
-                };
-                let simulcast = (track.kind == TrackKind::Video && track.simulcast).then(|| {
-                    let mut simulcast = Simulcast::new();
-                    for layer in LAYERS {
-                        simulcast.add_send_layer(SimulcastLayer::new(layer.rid));
-                    }
-                    simulcast
-                });
-                let stream = Some("muster".to_owned());
-                let cid = Some(track.cid.clone());
-                let mid = api.add_media(kind, Direction::SendOnly, stream, cid, simulcast);
-                (mid, track)
-            })
-            .collect();
-        if let Some((offer, pending)) = api.apply() {
-            self.publishing = Some((pending, mids));
-            self.events
-                .push_back(PeerEvent::Offer(offer.to_sdp_string()));
-        }
-    }
-
-    fn answer(&mut self, sdp: &str, now: Moment) {
-        let Some((pending, mids)) = self.publishing.take() else {
-            return;
-        };
-        let accepted = SdpAnswer::from_sdp_string(sdp)
-            .map_err(|e| e.to_string())
-            .and_then(|answer| {
-                let accepted = self.rtc.sdp_api().accept_answer(pending, answer);
-                accepted.map_err(|e| e.to_string())
-            });
-        if let Err(e) = accepted {
-            self.fail(Cause::Protocol, format!("the server's answer: {e}"));
-            return;
-        }
-        let description = Description::parse(sdp, &HashMap::new());
-        for (mid, track) in mids {
-            let plans = description
-                .sections
-                .get(&*mid)
-                .and_then(|section| self.plan(mid, &track, &description, section));
-            match plans {
-                Some(plans) => self.planned.push((track, plans)),
-                None => self.fail(
-                    Cause::PublishRefused,
-                    format!("the server's answer takes no codec of {}", track.cid),
-                ),
-            }
-        }
-        if self.connected {
-            self.start_tracks(now);
-        }
-    }
-
-    /// What SDP settled for each layer of a track.
-    fn plan(
-        &mut self,
-        mid: Mid,
-        track: &PublishTrack,
-        description: &Description,
-        section: &Section,
-    ) -> Option<Vec<StreamPlan>> {
-        let (codec, clock_rate) = match track.kind {
-            TrackKind::Audio => (Codec::Opus, 48_000),
-            TrackKind::Video => (Codec::Vp8, 90_000),
-        };
-        let (payload_type, repair) = description.payload_of(section, codec)?;
-        let id = |uri| section.extensions.get(uri).copied();
-        let extensions = ExtensionIds {
-            mid: id(sdp::EXT_MID),
-            rid: id(sdp::EXT_RID),
-            repaired_rid: id(sdp::EXT_REPAIRED_RID),
-            abs_send_time: id(sdp::EXT_ABS_SEND_TIME),
-            transport_cc: id(sdp::EXT_TRANSPORT_CC),
-            audio_level: id(sdp::EXT_AUDIO_LEVEL),
-        };
-        let rids: Vec<&str> = match track.kind {
-            TrackKind::Video if track.simulcast => LAYERS.iter().map(|layer| layer.rid).collect(),
-            _ => vec![""],
-        };
-        rids.into_iter()
-            .map(|rid| {
-                let mut api = self.rtc.direct_api();
-                let layer = (!rid.is_empty()).then(|| Rid::from(rid));
-                let stream = api.stream_tx_by_mid(mid, layer)?;
-                // Without the repaired layer's name the server can't tell what is repaired.
-                let named = rid.is_empty() || extensions.repaired_rid.is_some();
-                let repair = repair.filter(|_| named).zip(stream.rtx());
-                Some(StreamPlan {
-                    ssrc: *stream.ssrc(),
-                    payload_type,
-                    repair: repair.map(|(payload_type, ssrc)| (*ssrc, payload_type)),
-                    mid: mid.to_string(),
-                    rid: rid.to_owned(),
-                    clock_rate,
-                    extensions,
-                })
-            })
-            .collect()
-    }
-
-    fn start_tracks(&mut self, now: Moment) {
-        let clips = match clips() {
-            Ok(clips) => clips,
-            Err(e) => return self.fail(Cause::PublishRefused, e.to_string()),
-        };
-        for (track, plans) in std::mem::take(&mut self.planned) {
-            let rtp_timestamp = self.random.next();
-            let source = match track.kind {
-                TrackKind::Audio => {
-                    let options = AudioOptions { rtp_timestamp };
-                    Source::Audio(AudioTrack::new(clips, options, now.at))
-                }
-                TrackKind::Video => {
-                    let options = VideoOptions {
-                        top: Quality::High,
-                        simulcast: track.simulcast,
-                        rtp_timestamp,
-                        ..VideoOptions::default()
-                    };
-                    Source::Video(VideoTrack::new(clips, options, now.at))
-                }
-            };
-            let random = &mut self.random;
-            let plans = plans.into_iter().map(|plan| (plan, random.next_u16()));
-            self.sender.add(source, plans.collect(), now.at);
-        }
-    }
-
     /// Takes the keys, once there are any.
     fn take_keys(&mut self) {
         if self.srtp.is_none()
@@ -634,26 +492,5 @@ impl Peer {
             let failure = Failure::new(cause, detail);
             self.events.push_back(PeerEvent::Failed(failure));
         }
-    }
-}
-
-/// SplitMix64: numbers that need to differ, not to be secret.
-struct Random(u64);
-
-impl Random {
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "the upper half, mixed best"
-    )]
-    const fn next(&mut self) -> u32 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ z >> 31) >> 32) as u32
-    }
-
-    #[expect(clippy::cast_possible_truncation, reason = "any half will do")]
-    const fn next_u16(&mut self) -> u16 {
-        self.next() as u16
     }
 }

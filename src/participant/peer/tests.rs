@@ -1,0 +1,278 @@
+//! Two peers that publish to and receive from each other, on simulated time and network.
+
+use super::*;
+use crate::job::Timestamp;
+use crate::participant::rtp;
+use crate::participant::snapshot::TrackKind;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+const TICK: Duration = Duration::from_millis(5);
+
+/// A publisher and, in the server's place, a subscriber.
+struct World {
+    start: Moment,
+    elapsed: Duration,
+    publisher: Peer,
+    subscriber: Peer,
+    outbox: Outbox,
+    /// Of the publisher's RTP, every so manyth is lost.
+    lose_every: Option<u32>,
+    sent: u32,
+    lost: u64,
+    failures: Vec<Failure>,
+}
+
+fn config(role: Role, port: u16) -> PeerConfig {
+    PeerConfig {
+        role,
+        local: SocketAddr::from(([127, 0, 0, 1], port)),
+        seed: port.into(),
+        stamp_source: 5,
+    }
+}
+
+impl World {
+    #[expect(clippy::disallowed_methods, reason = "simulated time starts somewhere")]
+    fn new() -> Self {
+        let start = Moment {
+            at: Instant::now(),
+            wall: Timestamp::from_micros(1_700_000_000_000_000),
+        };
+        let mut outbox = Outbox::default();
+        let mut peer = |role, port| {
+            let peer = Peer::new(config(role, port), start, &mut outbox);
+            peer.unwrap_or_else(|e| panic!("{e}"))
+        };
+        let publisher = peer(Role::Publisher, 1_000);
+        let subscriber = peer(Role::Subscriber, 2_000);
+        let mut world = Self {
+            start,
+            elapsed: Duration::ZERO,
+            publisher,
+            subscriber,
+            outbox,
+            lose_every: None,
+            sent: 0,
+            lost: 0,
+            failures: Vec::new(),
+        };
+        let track = |cid: &str, kind| PublishTrack {
+            cid: cid.to_owned(),
+            kind,
+            simulcast: false,
+        };
+        let tracks = vec![
+            track("voice", TrackKind::Audio),
+            track("camera", TrackKind::Video),
+        ];
+        let (now, outbox) = (world.now(), &mut world.outbox);
+        world
+            .publisher
+            .command(Command::Publish(tracks), now, outbox);
+        world
+    }
+
+    fn now(&self) -> Moment {
+        Moment {
+            at: self.start.at + self.elapsed,
+            wall: self.start.wall + self.elapsed,
+        }
+    }
+
+    /// Lets time pass in ticks; what is sent arrives at once.
+    fn run(&mut self, time: Duration) {
+        let until = self.elapsed + time;
+        while self.elapsed < until {
+            self.elapsed += TICK;
+            let now = self.now();
+            self.signal();
+            self.publisher.timeout(now, &mut self.outbox);
+            self.deliver(Role::Subscriber);
+            self.subscriber.timeout(now, &mut self.outbox);
+            self.deliver(Role::Publisher);
+        }
+    }
+
+    /// Carries descriptions between the two.
+    fn signal(&mut self) {
+        let now = self.now();
+        while let Some(event) = self.publisher.next_event() {
+            match event {
+                PeerEvent::Offer(sdp) => {
+                    let offer = Command::Offer {
+                        sdp,
+                        id: 1,
+                        mid_to_track: HashMap::new(),
+                    };
+                    self.subscriber.command(offer, now, &mut self.outbox);
+                    self.deliver(Role::Publisher);
+                }
+                PeerEvent::Failed(failure) => self.failures.push(failure),
+                _ => {}
+            }
+        }
+        while let Some(event) = self.subscriber.next_event() {
+            match event {
+                PeerEvent::Answer { sdp, .. } => {
+                    let answer = Command::Answer(sdp);
+                    self.publisher.command(answer, now, &mut self.outbox);
+                    self.deliver(Role::Subscriber);
+                }
+                PeerEvent::Failed(failure) => self.failures.push(failure),
+                _ => {}
+            }
+        }
+    }
+
+    /// Delivers the outbox, and the answers to it, until nothing is left.
+    fn deliver(&mut self, to: Role) {
+        let mut to = to;
+        while self.outbox.len() > 0 {
+            let now = self.now();
+            let datagrams: Vec<Vec<u8>> = self.outbox.iter().map(|(d, _)| d.to_vec()).collect();
+            self.outbox.clear();
+            for mut datagram in datagrams {
+                let is_rtp = rtp::Datagram::of(&datagram) == rtp::Datagram::Rtp;
+                if is_rtp && to == Role::Subscriber {
+                    self.sent += 1;
+                    if self
+                        .lose_every
+                        .is_some_and(|every| self.sent.is_multiple_of(every))
+                    {
+                        self.lost += 1;
+                        continue;
+                    }
+                }
+                let (peer, from) = match to {
+                    Role::Subscriber => (&mut self.subscriber, 1_000),
+                    Role::Publisher => (&mut self.publisher, 2_000),
+                };
+                let from = SocketAddr::from(([127, 0, 0, 1], from));
+                peer.datagram(&mut datagram, from, now, now, &mut self.outbox);
+            }
+            to = match to {
+                Role::Subscriber => Role::Publisher,
+                Role::Publisher => Role::Subscriber,
+            };
+        }
+    }
+
+    fn connected() -> Self {
+        let mut world = Self::new();
+        world.run(Duration::from_secs(2));
+        assert!(world.failures.is_empty(), "{:?}", world.failures);
+        assert!(world.publisher.connected && world.subscriber.connected);
+        world
+    }
+}
+
+#[test]
+fn every_packet_sent_is_counted_once() {
+    let mut world = World::connected();
+    world.run(Duration::from_secs(5));
+    let (tx, rx) = (
+        world.publisher.sender.totals(),
+        world.subscriber.receiver.totals(),
+    );
+    assert!(tx.packets > 500, "{tx:?}");
+    assert_eq!((rx.packets, rx.bytes), (tx.packets, tx.bytes));
+    assert_eq!(rx.expected, tx.packets);
+    assert_eq!(
+        (rx.lost, rx.pending, rx.auth_failures, rx.malformed),
+        (0, 0, 0, 0)
+    );
+    // Audio frames are packets, and have stamps as well.
+    assert_eq!(rx.stamps, tx.frames);
+    assert!(rx.frames > 100 && rx.keyframes > 0, "{rx:?}");
+    assert!(tx.reports_received > 0, "{tx:?}");
+    assert!(world.publisher.rtt.is_some_and(|rtt| rtt <= TICK));
+    assert!(world.failures.is_empty());
+}
+
+#[test]
+fn losses_are_seen_and_repaired() {
+    let mut world = World::connected();
+    world.lose_every = Some(20);
+    world.run(Duration::from_secs(10));
+    world.lose_every = None;
+    world.run(Duration::from_secs(2));
+    let (tx, rx) = (
+        world.publisher.sender.totals(),
+        world.subscriber.receiver.totals(),
+    );
+    assert!(world.lost > 50);
+    assert_eq!(
+        rx.missing_before_rtx,
+        rx.recovered + rx.pending + rx.lost,
+        "{rx:?}"
+    );
+    // Lost retransmissions aside, what was lost went missing, and came again.
+    let missing = rx.missing_before_rtx;
+    assert!(
+        missing <= world.lost && missing * 10 > world.lost * 8,
+        "{missing} of {}",
+        world.lost
+    );
+    assert!(
+        rx.recovered > 0 && tx.retransmitted >= rx.recovered,
+        "{rx:?} {tx:?}"
+    );
+    assert_eq!(rx.pending, 0, "{rx:?}");
+}
+
+#[test]
+fn nothing_that_comes_panics_or_passes_for_authentic() {
+    let mut world = World::connected();
+    let now = world.now();
+    let from = SocketAddr::from(([127, 0, 0, 1], 1_000));
+    let ssrc = world.publisher.sender.ssrcs().next().unwrap_or_default();
+    let before = *world.subscriber.receiver.totals();
+    let strategy = (
+        prop_oneof![Just(0x80u8), Just(0x90), any::<u8>()],
+        prop_oneof![Just(96u8), Just(200), Just(205), any::<u8>()],
+        any::<bool>(),
+        proptest::collection::vec(any::<u8>(), 0..100),
+    );
+    let mut runner = TestRunner::new(Config::with_cases(2_000));
+    let peer = std::cell::RefCell::new((&mut world.subscriber, &mut world.outbox));
+    let run = runner.run(&strategy, |(first, second, ours, mut bytes)| {
+        if let [a, b, rest @ ..] = &mut bytes[..] {
+            (*a, *b) = (first, second);
+            if let (true, Some(at)) = (ours, rest.get_mut(6..10)) {
+                at.copy_from_slice(&ssrc.to_be_bytes());
+            }
+        }
+        let (peer, outbox) = &mut *peer.borrow_mut();
+        peer.datagram(&mut bytes, from, now, now, outbox);
+        outbox.clear();
+        Ok(())
+    });
+    run.unwrap_or_else(|e| panic!("{e}"));
+    let after = world.subscriber.receiver.totals();
+    assert_eq!(after.packets, before.packets);
+    assert!(after.auth_failures + after.malformed > 100, "{after:?}");
+    world.run(Duration::from_secs(1));
+    assert!(world.subscriber.receiver.totals().packets > before.packets);
+    assert!(world.failures.is_empty(), "{:?}", world.failures);
+}
+
+#[test]
+fn descriptions_that_make_no_sense_fail_with_a_cause() {
+    for sdp in ["", "v=0", "v=0\r\nm=video 9 x 1\r\n", "m=\u{0}\r\na=ssrc:"] {
+        let mut world = World::new();
+        let (now, outbox) = (world.now(), &mut world.outbox);
+        let offer = Command::Offer {
+            sdp: sdp.to_owned(),
+            id: 1,
+            mid_to_track: HashMap::new(),
+        };
+        world.subscriber.command(offer, now, outbox);
+        let event = world.subscriber.next_event();
+        let Some(PeerEvent::Failed(failure)) = event else {
+            panic!("{sdp:?}: {event:?}");
+        };
+        assert_eq!(failure.cause, Cause::Protocol);
+        assert!(world.subscriber.is_closed());
+    }
+}
