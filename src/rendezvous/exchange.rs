@@ -81,6 +81,11 @@ impl Errand {
         self.due = None;
     }
 
+    /// Whether an answer is still to come.
+    pub fn under_way(&self) -> bool {
+        self.asked.is_some()
+    }
+
     /// When it is due, unless an answer is still to come.
     pub fn wake_at(&self) -> Option<Timestamp> {
         self.due.filter(|_| self.asked.is_none())

@@ -17,6 +17,8 @@ pub mod objects;
 pub mod prober;
 mod progress;
 mod roster;
+#[cfg(test)]
+mod simulation;
 
 use std::time::Duration;
 

@@ -150,11 +150,10 @@ impl Coordinator {
     pub fn wake_at(&self) -> Option<Timestamp> {
         match &self.phase {
             Phase::Ended(_) => None,
+            Phase::Writing => self.write_job.wake_at(),
+            Phase::Gathering => self.look.wake_at(),
+            Phase::Deciding => self.decide.wake_at(),
             Phase::Watching(watch) => watch.wake_at(),
-            _ => [self.write_job, self.look, self.decide]
-                .iter()
-                .filter_map(Errand::wake_at)
-                .min(),
         }
     }
 

@@ -21,8 +21,7 @@ pub(super) fn freeze(
     write_id: WriteId,
     previous: Option<&Inputs>,
 ) -> Inputs {
-    let verdict = view.verdict(job);
-    let (start, cancelled) = match &verdict {
+    let (start, cancelled) = match view.verdict() {
         Some(Verdict::Start(start)) => (Some(&**start), None),
         Some(Verdict::Cancelled(reason)) => (None, Some(reason.clone())),
         None => (None, Some("no start was decided".to_owned())),
@@ -145,8 +144,8 @@ pub(super) fn combined(view: &View, job: &Job, inputs: &Inputs) -> Option<Combin
     if !same(&Item::Job, &inputs.job) || digest(view, &Item::Start) != inputs.start {
         return None;
     }
-    let start = match (&inputs.cancelled, view.verdict(job)) {
-        (None, Some(Verdict::Start(start))) => Some(*start),
+    let start = match (&inputs.cancelled, view.verdict()) {
+        (None, Some(Verdict::Start(start))) => Some(Start::clone(start)),
         _ => None,
     };
     let (mut tiers, mut reports) = (Vec::new(), Vec::new());

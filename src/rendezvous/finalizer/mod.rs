@@ -5,7 +5,7 @@
 mod freeze;
 mod view;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -74,6 +74,7 @@ pub struct Finalizer {
     view: View,
     list: Errand,
     fresh: bool,
+    queue: VecDeque<Item>,
     reads: BTreeMap<Item, Errand>,
     work: Work,
     write: Errand,
@@ -104,6 +105,7 @@ impl Finalizer {
             bucket: Estimate::unknown(),
             list: Errand::at(now),
             fresh: false,
+            queue: VecDeque::new(),
             reads: BTreeMap::new(),
             work: Work::Looking,
             write: Errand::IDLE,
@@ -147,14 +149,10 @@ impl Finalizer {
         if !self.fresh {
             return false;
         }
-        let mut wanted = self.view.wanted();
-        if let Work::Combined(inputs, _) = &self.work {
-            wanted.extend(freeze::needed(inputs));
-        }
-        if self.read(now, &wanted, out) {
+        if self.read(now, out) {
             return false;
         }
-        let Some(job) = self.view.job() else {
+        let Some(job) = self.view.job().cloned() else {
             self.no_job();
             return false;
         };
@@ -195,30 +193,26 @@ impl Finalizer {
     }
 
     /// Asks for what is wanted and not there; says whether something is still to come.
-    fn read(&mut self, now: Timestamp, wanted: &BTreeSet<Item>, out: &mut Vec<Request>) -> bool {
-        let missing: Vec<&Item> = wanted
-            .iter()
-            .filter(|item| !self.view.found.contains_key(item))
-            .collect();
-        let mut under_way = self
-            .reads
-            .values()
-            .filter(|e| e.wake_at().is_none())
-            .count();
-        for item in &missing {
-            if under_way >= READS_MAX {
-                break;
+    fn read(&mut self, now: Timestamp, out: &mut Vec<Request>) -> bool {
+        if self.queue.is_empty() && self.reads.is_empty() {
+            let mut wanted = self.view.wanted();
+            if let Work::Combined(inputs, _) = &self.work {
+                wanted.extend(freeze::needed(inputs));
             }
-            let errand = self
-                .reads
-                .entry((*item).clone())
-                .or_insert_with(|| Errand::at(now));
+            wanted.retain(|item| !self.view.found.contains_key(item));
+            self.queue.extend(wanted);
+        }
+        while self.reads.len() < READS_MAX
+            && let Some(item) = self.queue.pop_front()
+        {
+            self.reads.insert(item, Errand::at(now));
+        }
+        for (item, errand) in &mut self.reads {
             if errand.start(now) {
-                under_way += 1;
-                out.push(Request::Read(self.view.key((*item).clone())));
+                out.push(Request::Read(self.view.key(item.clone())));
             }
         }
-        !missing.is_empty()
+        !self.reads.is_empty()
     }
 
     fn no_job(&mut self) {
@@ -252,7 +246,7 @@ impl Finalizer {
             .view
             .latest_inputs()
             .map_or(Revision::FIRST, Revision::next);
-        match self.view.verdict(job) {
+        match self.view.verdict().cloned() {
             None if self.bucket.surely_past(now, job.times.start_by) => {
                 self.cancel(job);
             }
@@ -306,6 +300,7 @@ impl Finalizer {
     fn look_again(&mut self, at: Timestamp) {
         self.work = Work::Looking;
         self.fresh = false;
+        self.queue.clear();
         self.reads.clear();
         self.view.forget();
         self.list = Errand::at(at);
@@ -373,7 +368,7 @@ impl Finalizer {
                 };
                 self.failures = 0;
                 self.reads.remove(&key.item);
-                self.view.found.insert(key.item, found);
+                self.view.learn(key.item, found);
             }
             Reply::Created(_, answer) => {
                 self.write.answered();
@@ -411,7 +406,7 @@ impl Finalizer {
                     }
                 };
                 self.view.listed.insert(item.clone(), now);
-                self.view.found.insert(item, Found::Body(body, now));
+                self.view.learn(item, Found::Body(body, now));
                 if let Some(inputs) = inputs {
                     self.work = Work::Combined(Box::new(inputs), None);
                 }
@@ -429,7 +424,7 @@ impl Finalizer {
     /// A revision can be read. If more has come since it was frozen, there is a next one.
     fn stored(&mut self, now: Timestamp, inputs: &Inputs, body: Bytes) {
         let revision = Revision(inputs.revision);
-        if let Some(job) = self.view.job() {
+        if let Some(job) = self.view.job().cloned() {
             let id = self.write_id();
             let current = freeze::freeze(&self.view, &job, revision.next(), id, Some(inputs));
             if freeze::has_news(inputs, &current) {

@@ -8,7 +8,9 @@ use crate::clock::OffsetInterval;
 use crate::job::{ClaimId, Fleet, Job, RunId, Timestamp, Vantage};
 use crate::rendezvous::admission::{Verdict, seated_by_arrival, verdict};
 use crate::rendezvous::keys::{Item, Revision, RunKey};
-use crate::rendezvous::objects::{Live, Ready, Slot, Start, StartDocument};
+use crate::rendezvous::objects::{
+    Live, Ready, ReferenceClock, Slot, Start, StartDocument, VantageSeen,
+};
 use crate::rendezvous::roster::sfu_minus_bucket;
 use crate::rendezvous::{LEASE, document};
 use crate::report::part::ReportPart;
@@ -40,6 +42,10 @@ pub(super) struct View {
     /// Keys below the run that are none of muster's.
     pub(super) strange: BTreeSet<String>,
     pub(super) found: BTreeMap<Item, Found>,
+    job: Option<Job>,
+    verdict: Option<Verdict>,
+    /// Of each report that can be read: its claim, and the tiers that it has.
+    reports: BTreeMap<Vantage, (ClaimId, BTreeSet<u32>)>,
 }
 
 impl View {
@@ -49,6 +55,27 @@ impl View {
             listed: BTreeMap::new(),
             strange: BTreeSet::new(),
             found: BTreeMap::new(),
+            job: None,
+            verdict: None,
+            reports: BTreeMap::new(),
+        }
+    }
+
+    /// Takes in what reading an object gave.
+    pub(super) fn learn(&mut self, item: Item, found: Found) {
+        self.found.insert(item.clone(), found);
+        match &item {
+            Item::Job => self.job = self.read(&item),
+            Item::Report(vantage) => {
+                if let Some(report) = self.read::<ReportPart>(&item) {
+                    let tiers = report.tiers.iter().map(|t| t.tier).collect();
+                    self.reports.insert(vantage.clone(), (report.claim, tiers));
+                }
+            }
+            _ => {}
+        }
+        if matches!(item, Item::Job | Item::Start) {
+            self.verdict = self.job.as_ref().and_then(|job| self.judge(job));
         }
     }
 
@@ -84,12 +111,16 @@ impl View {
         }
     }
 
-    pub(super) fn job(&self) -> Option<Job> {
-        self.read(&Item::Job)
+    pub(super) fn job(&self) -> Option<&Job> {
+        self.job.as_ref()
     }
 
     /// The start decision, if one was found.
-    pub(super) fn verdict(&self, job: &Job) -> Option<Verdict> {
+    pub(super) fn verdict(&self) -> Option<&Verdict> {
+        self.verdict.as_ref()
+    }
+
+    fn judge(&self, job: &Job) -> Option<Verdict> {
         let Found::Body(body, stored) = self.found.get(&Item::Start)? else {
             return None;
         };
@@ -154,11 +185,12 @@ impl View {
         readies.chain(slots).max_by_key(ClaimId::k)
     }
 
-    /// A vantage's report, if it is there and from the claim that counts.
-    fn report(&self, start: &Start, vantage: &Vantage) -> Option<ReportPart> {
-        let report: ReportPart = self.read(&Item::Report(vantage.clone()))?;
+    /// Whether a vantage's report is there, from the claim that counts.
+    fn has_reported(&self, start: &Start, vantage: &Vantage) -> bool {
         let claim = self.claim(start, vantage);
-        (claim.is_none() || claim.as_ref() == Some(&report.claim)).then_some(report)
+        self.reports
+            .get(vantage)
+            .is_some_and(|(by, _)| claim.is_none_or(|claim| claim == *by))
     }
 
     /// All that must be read before anything can be frozen. It grows as objects come in: empty
@@ -173,35 +205,28 @@ impl View {
         if self.missing(&wanted) {
             return wanted;
         }
-        let (Some(job), reported) = (self.job(), self.reported()) else {
-            return wanted;
-        };
-        let start = match self.verdict(&job) {
-            Some(Verdict::Start(start)) => Some(*start),
+        let start = match &self.verdict {
+            Some(Verdict::Start(start)) => Some(&**start),
             _ => None,
         };
-        for (item, _) in &self.listed {
+        let all_reported =
+            start.is_some_and(|s| s.roster.keys().all(|v| self.reports.contains_key(v)));
+        for item in self.listed.keys() {
             let vantage = match item {
                 Item::Slot(v, _) | Item::Tier(v, _) | Item::Live(v) => v.clone(),
                 Item::Ready(claim) => claim.vantage(),
                 _ => continue,
             };
             let named = start
-                .as_ref()
                 .and_then(|s| s.roster.get(&vantage))
                 .is_some_and(|entry| entry.claim.is_some());
-            let tiers = reported.get(&vantage);
+            let tiers = self.reports.get(&vantage).map(|(_, tiers)| tiers);
             let wants = match item {
                 Item::Slot(_, 0) => !named,
                 Item::Slot(..) => start.is_none(),
                 Item::Tier(_, n) => tiers.is_none_or(|tiers| !tiers.contains(n)),
                 // Without all reports, the clocks and the last signs of life decide the end.
-                Item::Ready(_) => {
-                    start
-                        .as_ref()
-                        .is_none_or(|s| s.roster.keys().any(|v| !reported.contains_key(v)))
-                        || tiers.is_none()
-                }
+                Item::Ready(_) => !all_reported || tiers.is_none(),
                 Item::Live(_) => tiers.is_none(),
                 _ => false,
             };
@@ -216,21 +241,6 @@ impl View {
         wanted.iter().any(|item| !self.found.contains_key(item))
     }
 
-    /// The tiers that each report that can be read has.
-    fn reported(&self) -> BTreeMap<Vantage, BTreeSet<u32>> {
-        self.listed
-            .keys()
-            .filter_map(|item| match item {
-                Item::Report(vantage) => {
-                    let report: ReportPart = self.read(item)?;
-                    let tiers = report.tiers.iter().map(|t| t.tier).collect();
-                    Some((vantage.clone(), tiers))
-                }
-                _ => None,
-            })
-            .collect()
-    }
-
     /// Whether what counts may be frozen: every slot has reported, or nobody waits any more.
     pub(super) fn is_over(&self, job: &Job, start: &Start, bucket_now: Timestamp) -> bool {
         let open = start.roster.is_empty() && bucket_now <= job.times.accept_until;
@@ -243,7 +253,7 @@ impl View {
             && self
                 .expected(job, start)
                 .iter()
-                .all(|v| self.report(start, v).is_some() || silent(v));
+                .all(|v| self.has_reported(start, v) || silent(v));
         let abort_is_old = self
             .listed
             .get(&Item::Abort)
@@ -259,10 +269,8 @@ impl View {
             .map(|entry| self.read(&Item::Ready(entry.claim.clone()?)))
             .collect();
         let offset = match start.reference {
-            crate::rendezvous::objects::ReferenceClock::Bucket => None,
-            crate::rendezvous::objects::ReferenceClock::Sfu => {
-                sfu_minus_bucket(readies.iter().map(Option::as_ref))
-            }
+            ReferenceClock::Bucket => None,
+            ReferenceClock::Sfu => sfu_minus_bucket(readies.iter().map(Option::as_ref)),
         };
         let offset = offset.unwrap_or(OffsetInterval { lo_us: 0, hi_us: 0 });
         let last = start.tiers.last().map_or(start.start_at, |t| t.window.to);
@@ -270,11 +278,7 @@ impl View {
     }
 
     /// What is known of a vantage beside its parts.
-    pub(super) fn seen(
-        &self,
-        start: Option<&Start>,
-        vantage: &Vantage,
-    ) -> crate::rendezvous::objects::VantageSeen {
+    pub(super) fn seen(&self, start: Option<&Start>, vantage: &Vantage) -> VantageSeen {
         let claim = start
             .and_then(|s| self.claim(s, vantage))
             .or_else(|| self.last_claim(vantage));
@@ -289,7 +293,7 @@ impl View {
             .get(&live)
             .and_then(|_| self.listed.get(&live).copied());
         let phase = self.read::<Live>(&live).map(|l| l.phase);
-        crate::rendezvous::objects::VantageSeen {
+        VantageSeen {
             claim,
             ready: ready && unfit.is_none(),
             last_heartbeat,

@@ -27,6 +27,7 @@ pub(super) struct Claim {
     claims: BTreeMap<u32, Timestamp>,
     /// Of the claim that holds the slot: the last sign of life, by the bucket's clock.
     life: Option<Timestamp>,
+    trouble: Option<StoreError>,
 }
 
 /// What is to be found out next.
@@ -72,11 +73,17 @@ impl Claim {
             want: Want::Claims,
             claims: BTreeMap::new(),
             life: None,
+            trouble: None,
         }
     }
 
     pub(super) fn wake_at(&self) -> Option<Timestamp> {
         self.step.wake_at()
+    }
+
+    /// What the bucket said when it last failed.
+    pub(super) fn trouble(&self) -> Option<StoreError> {
+        self.trouble.clone()
     }
 
     pub(super) fn wake(&mut self, now: Timestamp) -> Step {
@@ -189,6 +196,7 @@ impl Claim {
             return done(Err(e.into()));
         }
         self.step.again(now + RETRY_AFTER);
+        self.trouble = Some(e);
         Step::Wait
     }
 

@@ -151,15 +151,18 @@ impl Load {
 
     pub(super) fn wake_at(&self) -> Option<Timestamp> {
         let parts = self.parts.values().map(|p| p.errand);
-        let errands = parts.chain([self.beat, self.abort, self.send]);
-        let limit = if self.ended {
-            self.give_up
+        let errands = parts.chain([self.beat, self.send]);
+        let (abort, limit) = if self.ended {
+            // An answer that is still to come may be the one that counts.
+            (None, (!self.send.under_way()).then_some(self.give_up))
         } else {
-            self.stop_at.min(self.lease_end())
+            let limit = self.stop_at.min(self.lease_end());
+            (self.abort.wake_at(), (!self.told).then_some(limit))
         };
         errands
             .filter_map(|e| e.wake_at())
-            .chain((!self.told || self.ended).then_some(limit))
+            .chain(abort)
+            .chain(limit)
             .min()
     }
 
@@ -255,7 +258,7 @@ impl Load {
         {
             out.push_back(ask(Item::Report(vantage.clone()), body));
         }
-        if self.ended && now >= self.give_up && self.send.wake_at().is_some() {
+        if self.ended && now >= self.give_up && !self.send.under_way() {
             return Some(Err(RendezvousError::ReportLost {
                 vantage,
                 why: self.trouble.clone(),
@@ -268,7 +271,7 @@ impl Load {
         if now >= self.stop_at {
             return Some("reached the hard deadline".to_owned());
         }
-        if now > self.lease_end() {
+        if now >= self.lease_end() {
             return Some(format!(
                 "the bucket gave no definite answer for {} s",
                 LEASE.as_secs()
@@ -286,7 +289,11 @@ impl Load {
             Outcome::Complete
         } else {
             Outcome::Stopped {
-                reason: "the load ended before its last tier".to_owned(),
+                reason: format!(
+                    "measured {} of {} tiers",
+                    self.parts.len(),
+                    self.begin.start.tiers.len()
+                ),
             }
         }
     }

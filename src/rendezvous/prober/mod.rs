@@ -256,8 +256,13 @@ impl Prober {
                 self.find_step(now, step);
             }
             Phase::Claiming(_, claim) => {
+                if now >= self.begun + self.settings.timeout
+                    && let Some(e) = claim.trouble()
+                {
+                    return self.end_with(Err(e.into()));
+                }
                 let step = claim.wake(now);
-                self.claim_step(now, step);
+                self.claim_step(step);
             }
             Phase::Testing(..) | Phase::Ended(_) => {}
             Phase::Announcing(a) => {
@@ -297,7 +302,7 @@ impl Prober {
             }
             Phase::Claiming(_, claim) => {
                 let step = claim.replied(now, reply, &self.bucket);
-                self.claim_step(now, step);
+                self.claim_step(step);
             }
             Phase::Announcing(_) => self.announced(now, reply),
             Phase::Waiting(wait) => {
@@ -332,7 +337,7 @@ impl Prober {
         }
     }
 
-    fn claim_step(&mut self, _now: Timestamp, step: claim::Step) {
+    fn claim_step(&mut self, step: claim::Step) {
         match step {
             claim::Step::Wait => {}
             claim::Step::Ask(request) => self.out.push_back(Action::Ask(request)),

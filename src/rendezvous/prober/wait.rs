@@ -41,6 +41,7 @@ pub(super) struct Wait {
     check: Errand,
     start: Option<Start>,
     seat: Option<Seat>,
+    trouble: Option<StoreError>,
 }
 
 /// What came of it so far.
@@ -88,6 +89,7 @@ impl Wait {
             check: Errand::IDLE,
             start: None,
             seat: None,
+            trouble: None,
         }
     }
 
@@ -133,6 +135,16 @@ impl Wait {
                     Err(e) => return Heard::Failed(e),
                 }
             }
+        }
+        if let Some(start) = &self.start
+            && let Some(last) = start.tiers.last()
+            && reference(start, bucket, sfu).surely_past(now, last.window.to)
+        {
+            // The bucket never said that it may load.
+            return Heard::Failed(match self.trouble.take() {
+                Some(e) => e.into(),
+                None => never_started(&self.job, &self.settings),
+            });
         }
         if let Some(start) = &self.start
             && self.seat.is_some()
@@ -196,7 +208,7 @@ impl Wait {
                 match answer {
                     Ok(object) => return self.decided(now, &key, &object),
                     Err(e) => {
-                        trouble(&e, out);
+                        self.trouble(e, out);
                         self.look.again(now + pause);
                     }
                 }
@@ -213,7 +225,7 @@ impl Wait {
                         });
                     }
                     Err(e) => {
-                        trouble(&e, out);
+                        self.trouble(e, out);
                         self.cancel.again(now + RETRY_AFTER);
                     }
                 }
@@ -226,7 +238,7 @@ impl Wait {
                         return self.seated(seat);
                     }
                     Err(e) => {
-                        trouble(&e, out);
+                        self.trouble(e, out);
                         self.slots.again(now + RETRY_AFTER);
                     }
                 }
@@ -244,7 +256,7 @@ impl Wait {
                         return self.begin(Some(reason));
                     }
                     Err(e) => {
-                        trouble(&e, out);
+                        self.trouble(e, out);
                         self.check.again(now + RETRY_AFTER);
                     }
                 }
@@ -253,7 +265,7 @@ impl Wait {
                 self.beat.answered();
                 self.beat.again(now + HEARTBEAT_EVERY);
                 if let Err(e) = answer {
-                    trouble(&e, out);
+                    self.trouble(e, out);
                 }
             }
             Reply::Read(..) => {}
@@ -305,6 +317,14 @@ impl Wait {
         }
     }
 
+    fn trouble(&mut self, e: StoreError, out: &mut VecDeque<Action>) {
+        if !e.is_absent() {
+            let what = e.to_string();
+            out.push_back(Action::Tell(ProberProgress::Trouble { what }));
+            self.trouble = Some(e);
+        }
+    }
+
     fn begin(&self, aborted: Option<String>) -> Heard {
         match (&self.start, self.seat) {
             (Some(start), Some(seat)) => Heard::Load(Box::new(Begin {
@@ -330,12 +350,5 @@ pub(super) fn reference<'a>(
     match start.reference {
         ReferenceClock::Sfu if *sfu != Estimate::unknown() => sfu,
         _ => bucket,
-    }
-}
-
-fn trouble(e: &StoreError, out: &mut VecDeque<Action>) {
-    if !e.is_absent() {
-        let what = e.to_string();
-        out.push_back(Action::Tell(ProberProgress::Trouble { what }));
     }
 }
