@@ -45,7 +45,7 @@ pub enum LivekitServerError {
     NotExecutable(PathBuf),
     /// Neither found nor buildable.
     #[error(
-        "no livekit-server: it is neither on PATH nor built yet ({0}). Or install livekit-server and put it on PATH, or name it with --livekit-server PATH, or test a server that already runs with --url ws://HOST:7880"
+        "there is no livekit-server to start: {0}; or install the server itself (Linux: curl -sSL https://get.livekit.io | bash; macOS: brew install livekit), name one with --livekit-server PATH, or test one that runs already with --url ws://HOST:7880"
     )]
     Missing(#[from] GoToolError),
     /// The system refused something that the server needs.
@@ -323,6 +323,24 @@ mod tests {
             .await
             .unwrap_err();
         assert!(error.to_string().contains("/nonexistent/server"), "{error}");
+    }
+
+    #[test]
+    fn without_a_server_and_without_go_it_says_how_to_get_one() {
+        let text = LivekitServerError::Missing(GoToolError::NoGo {
+            name: LIVEKIT_SERVER.name,
+            version: LIVEKIT_SERVER.version,
+            path: "/cache/livekit-server".into(),
+        })
+        .to_string();
+        for part in [
+            "/cache/livekit-server",
+            "install Go",
+            "get.livekit.io",
+            "--url",
+        ] {
+            assert!(text.contains(part), "no `{part}` in: {text}");
+        }
     }
 
     #[tokio::test]

@@ -228,6 +228,20 @@ fn what_is_missing_from_the_environment_is_named() {
     }
 }
 
+#[test]
+fn without_a_server_and_without_go_it_says_how_to_get_one() {
+    let cache = tempfile::tempdir().expect("a folder");
+    let env = [
+        ("PATH", "/nonexistent"),
+        ("MUSTER_CACHE_DIR", cache.path().to_str().expect("UTF-8")),
+    ];
+    let output = muster(&["local"], &env);
+    let says = ["no Go on PATH", "install", "--livekit-server", "--url"];
+    check("no server", &output, Exit::BadConfiguration, &says);
+    let left = std::fs::read_dir(cache.path()).expect("a folder").count();
+    assert_eq!(left, 0, "something was left in the cache");
+}
+
 /// What leads a process to `bucket`.
 fn environment(bucket: &S3Settings) -> Vec<(String, String)> {
     let credentials = bucket.credentials.as_ref().expect("credentials");

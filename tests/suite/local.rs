@@ -143,19 +143,11 @@ async fn a_whole_run_on_one_machine() {
     let dir = TempDir::new().expect("a folder");
     let json = dir.path().join("combined.json");
     let json = json.to_str().expect("UTF-8");
-    let mut local = Local::start(&[
-        "--vantages",
-        "2",
-        "--ramp",
-        "2",
-        "--duration",
-        "3s",
-        "--settle",
-        "2s",
-        "--viewer",
-        "--json",
-        json,
-    ]);
+    // Generous thresholds: a busy machine is no failure of the path.
+    let args = "--vantages 2 --ramp 2 --duration 3s --settle 2s --viewer \
+                --threshold connected>=90% --threshold loss<50% --json";
+    let args: Vec<&str> = args.split_whitespace().chain([json]).collect();
+    let mut local = Local::start(&args);
     let status = local.ended();
     let log = local.read("log");
     assert_eq!(
@@ -184,7 +176,7 @@ async fn a_whole_run_on_one_machine() {
     for (tier, subscribers) in report.tiers.iter().zip([2, 4]) {
         let figures = tier.figures.as_ref().expect("measured");
         assert_eq!(figures.requested.subscribers, subscribers);
-        assert_eq!(figures.connected_percent, Some(100.0));
+        assert!(figures.connected_percent.is_some_and(|p| p >= 90.0));
         assert!(figures.packets.received > 0);
     }
 }
