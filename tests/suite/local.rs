@@ -10,7 +10,7 @@ use muster::local::EmbeddedBucket;
 use muster::report::combined::{Combined, RunVerdict};
 use tempfile::TempDir;
 
-use crate::fixtures::fleet::Fleet;
+use crate::fixtures::fleet::{Fleet, Member};
 use crate::fixtures::skip::skip;
 use crate::fixtures::{cache, livekit};
 
@@ -216,17 +216,25 @@ async fn a_label_twice_puts_on_no_load() {
     };
     let bucket = EmbeddedBucket::start().await.expect("a bucket");
     let fleet = Fleet::new(&server, &bucket.settings().expect("settings"));
-    let coordinator = fleet.coordinator(&["--expect", "2", "--timeout", "20s", "--ramp", "1"]);
-    let [one, other] =
-        ["one", "other"].map(|name| fleet.start(name, &["probe", "--vantage", "iad"]));
-    let [one, other] =
-        [one, other].map(|member| std::thread::spawn(|| member.ended(Duration::from_secs(120))));
-    let [one, other] = [one, other].map(|waiting| waiting.join().expect("waited for"));
-    drop(coordinator);
-    let loser = [&one, &other]
-        .into_iter()
-        .find(|ended| ended.code == code(Exit::SlotTaken))
-        .unwrap_or_else(|| panic!("no slot was taken:\n{}\n{}", one.stderr, other.stderr));
+    let _coordinator = fleet.coordinator(&["--expect", "2", "--ramp", "1"]);
+    // The coordinator waits for a second label, so only the loser can end.
+    let mut both = ["one", "other"].map(|name| fleet.start(name, &["probe", "--vantage", "iad"]));
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let first = loop {
+        let ended = |member: &mut Member| member.child.try_wait().expect("a child").is_some();
+        if let Some(first) = both.iter_mut().position(ended) {
+            break first;
+        }
+        assert!(Instant::now() < deadline, "both wait for the start");
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    let [one, other] = both;
+    let (loser, _winner) = if first == 0 {
+        (one, other)
+    } else {
+        (other, one)
+    };
+    let loser = loser.ended(Duration::from_secs(1)).expect(Exit::SlotTaken);
     assert!(loser.stderr.contains("`iad`"), "{}", loser.stderr);
     assert!(loser.stderr.contains("--vantage"), "{}", loser.stderr);
     assert!(loser.stdout.is_empty(), "{}", loser.stdout);
