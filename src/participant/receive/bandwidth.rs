@@ -4,7 +4,8 @@
 //! After libwebrtc's receive-side estimator (`AimdRateControl`): no estimate for the first
 //! seconds, then additive-multiplicative growth up to one and a half times what comes, and a cut
 //! below what comes once packets queue up. The delay gradient is simpler here: the queue is how
-//! much longer packets travel than the quickest of late.
+//! much longer even the quickest packet of an interval travels than the quickest of late, so that
+//! a burst or a stall is none.
 
 use std::time::{Duration, Instant};
 
@@ -31,7 +32,8 @@ pub struct Estimator {
     /// How much longer packets travel than the first did, in microseconds.
     delay_us: f64,
     baseline_us: f64,
-    queue_us: f64,
+    /// The least queue of this interval.
+    queue_us: Option<f64>,
     estimate: Option<f64>,
 }
 
@@ -45,7 +47,7 @@ impl Estimator {
             last: None,
             delay_us: 0.0,
             baseline_us: 0.0,
-            queue_us: 0.0,
+            queue_us: None,
             estimate: None,
         }
     }
@@ -63,7 +65,8 @@ impl Estimator {
                 - last_at.saturating_duration_since(at).as_secs_f64();
             self.delay_us += travelled * 1e6 - f64::from(ticks) * 1e6 / f64::from(1 << 18);
             self.baseline_us = self.baseline_us.min(self.delay_us);
-            self.queue_us += (self.delay_us - self.baseline_us - self.queue_us) / 16.0;
+            let queue = self.delay_us - self.baseline_us;
+            self.queue_us = Some(self.queue_us.map_or(queue, |least| least.min(queue)));
         }
     }
 
@@ -79,12 +82,13 @@ impl Estimator {
         let rate = std::mem::take(&mut self.bytes) as f64 * 8.0 / elapsed;
         self.counted_from = now;
         self.baseline_us += FORGET_US * elapsed;
+        let queue_us = self.queue_us.take().unwrap_or_default();
         if now.saturating_duration_since(self.started?) < START {
             return None;
         }
         let ceiling = 1.5 * rate + 10_000.0;
         let estimate = self.estimate.unwrap_or(ceiling);
-        let estimate = if self.queue_us > CONGESTED_US {
+        let estimate = if queue_us > CONGESTED_US {
             estimate.min(rate * BACKOFF)
         } else {
             (estimate * GROWTH.powf(elapsed)).min(ceiling.max(estimate))
@@ -104,7 +108,7 @@ fn whole(bps: f64) -> u64 {
 mod tests {
     use super::*;
 
-    /// A thousand packets a second of 125 bytes (1 Mbit/s), each `queue(s)` microseconds late.
+    /// A thousand packets a second of 125 bytes (1 Mbit/s), the one of millisecond `ms` `queue(ms)` microseconds late.
     fn run(seconds: u64, queue: impl Fn(u64) -> u64) -> Vec<Option<u64>> {
         #[expect(
             clippy::disallowed_methods,
@@ -117,7 +121,7 @@ mod tests {
             for ms in second * 1_000..second * 1_000 + 1_000 {
                 let ticks = u32::try_from(ms * (1 << 18) / 1_000 % (1 << 24)).unwrap();
                 let [_, a, b, c] = ticks.to_be_bytes();
-                let at = start + Duration::from_millis(ms) + Duration::from_micros(queue(second));
+                let at = start + Duration::from_millis(ms) + Duration::from_micros(queue(ms));
                 estimator.packet(at, 125, Some([a, b, c]));
             }
             estimates.push(estimator.update(start + Duration::from_secs(second + 1)));
@@ -138,8 +142,14 @@ mod tests {
     }
 
     #[test]
+    fn a_stall_within_a_second_is_no_queue() {
+        let estimates = run(20, |ms| if ms % 1_000 > 600 { 300_000 } else { 0 });
+        assert!(estimates[19].unwrap() > 1_300_000, "{estimates:?}");
+    }
+
+    #[test]
     fn a_queue_cuts_the_estimate_below_what_comes() {
-        let estimates = run(20, |second| if second < 10 { 0 } else { 200_000 });
+        let estimates = run(20, |ms| if ms < 10_000 { 0 } else { 200_000 });
         assert!(estimates[9].unwrap() > 1_400_000);
         assert!(estimates[19].unwrap() < 900_000, "{estimates:?}");
     }
