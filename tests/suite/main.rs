@@ -13,8 +13,10 @@
 mod bucket;
 mod cli;
 mod counterparts;
+mod deploy;
 mod dropped;
 mod fixtures;
+mod infra;
 mod local;
 mod minio;
 mod participant;

@@ -1,0 +1,147 @@
+//! What each role may do with a run's objects, asked of a store that enforces its policy.
+
+use std::path::Path;
+use std::process::Command;
+
+use muster::job::{ClaimId, RunId, Vantage};
+use muster::rendezvous::keys::{Item, Revision, RunKey};
+use muster::store::{ByteLimit, List, S3Settings, S3Store, Store, StoreError};
+use serde_json::json;
+
+use super::{file, own, printed, python};
+use crate::fixtures::checker::replaced;
+use crate::fixtures::minio::{BUCKET, Minio};
+use crate::fixtures::skip::skip;
+
+/// The region that the stacks are made in, and so the label of its prober.
+const HERE: &str = "eu-west-1";
+/// Another label, which begins like it.
+const THERE: &str = "eu-west-10";
+
+/// What `role` of a template's stack may do in the bucket, as a policy.
+fn policy(python: &Path, template: &Path, role: &str) -> String {
+    let secret = "LivekitSecret=arn:aws:secretsmanager:eu-west-1:123456789012:secret:sfu";
+    let parameters: &[&str] = match role {
+        "Role" => &["BucketRegion=eu-central-1", "ProberKey=zip"],
+        _ => &["CoordinatorKey=zip", "FinalizerKey=zip", secret],
+    };
+    let mut script = Command::new(python);
+    script.arg(own("roles.py")).arg(template);
+    script.arg(format!("BucketName={BUCKET}"));
+    let roles = printed(script.arg("CodeBucket=code").args(parameters));
+    let mut statements = roles[role].as_array().expect("statements").clone();
+    statements.retain(|statement| statement["Action"].to_string().contains("s3:"));
+    assert!(!statements.is_empty(), "{role}: {roles}");
+    json!({"Version": "2012-10-17", "Statement": statements}).to_string()
+}
+
+fn vantage(label: &str) -> Vantage {
+    label.parse().expect("a label")
+}
+
+/// Every kind of object that a vantage writes.
+fn of_vantage(label: &str) -> Vec<Item> {
+    let v = || vantage(label);
+    vec![
+        Item::Slot(v(), 0),
+        Item::Ready(ClaimId::new(&v(), 0, 7)),
+        Item::Live(v()),
+        Item::Tier(v(), 1),
+        Item::Report(v()),
+        Item::Log(v()),
+    ]
+}
+
+/// Every kind of object of a run: who writes it, by the name of the role.
+fn items() -> Vec<(&'static str, Item)> {
+    let coordinators = [
+        Item::Job,
+        Item::Ticket(vantage(HERE)),
+        Item::Ticket(vantage(THERE)),
+        Item::Start,
+        Item::Abort,
+    ];
+    let finalizers = [Revision(1), Revision(2)]
+        .into_iter()
+        .flat_map(|r| [Item::Inputs(r), Item::Combined(r), Item::Page(r)]);
+    let mut all = Vec::new();
+    all.extend(coordinators.map(|item| ("CoordinatorRole", item)));
+    all.extend(finalizers.map(|item| ("FinalizerRole", item)));
+    all.extend(of_vantage(HERE).into_iter().map(|item| ("Role", item)));
+    all.extend(of_vantage(THERE).into_iter().map(|item| ("nobody", item)));
+    all
+}
+
+/// Whether `role` reads `item`. The functions of the core read all, a prober what concerns it.
+fn reads(role: &str, writer: &str, item: &Item) -> bool {
+    let concerns = matches!(item, Item::Job | Item::Start | Item::Abort)
+        || *item == Item::Ticket(vantage(HERE));
+    role != "Role" || writer == role || concerns
+}
+
+/// How the rights of `policy` differ from those that `role` should have.
+async fn wrong(minio: &Minio, role: &str, policy: &str, run: &RunId) -> Vec<String> {
+    let settings = S3Settings {
+        credentials: Some(minio.session(policy).await),
+        ..minio.settings("")
+    };
+    let clock = std::sync::Arc::new(muster::clock::now);
+    let store = S3Store::connect(settings, clock).await.expect("a store");
+    let mut wrong = Vec::new();
+    for (writer, item) in items() {
+        let key = RunKey::new(run, item.clone()).key();
+        let read = store.get(&key, ByteLimit::kib(1)).await;
+        // Absent, not denied: the role may list.
+        match (&read, reads(role, writer, &item)) {
+            (Err(StoreError::Absent { .. }), true) | (Err(StoreError::Denied { .. }), false) => {}
+            _ => wrong.push(format!("{role} reads {}: {read:?}", key.as_str())),
+        }
+        let written = store.create(&key, "x".into()).await;
+        match (&written, writer == role) {
+            (Ok(_), true) | (Err(StoreError::Denied { .. }), false) => {}
+            _ => wrong.push(format!("{role} writes {}: {written:?}", key.as_str())),
+        }
+        if !matches!(store.delete(&key).await, Err(StoreError::Denied { .. })) {
+            wrong.push(format!("{role} deletes {}", key.as_str()));
+        }
+    }
+    let listed = store.list(&List::all(format!("runs/{run}/"))).await;
+    if listed.is_err() {
+        wrong.push(format!("{role} lists: {listed:?}"));
+    }
+    wrong
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn roles_reach_their_own_objects_alone() {
+    let Some(python) = python() else {
+        skip!("python3");
+    };
+    let Some(binary) = Minio::binary().await else {
+        skip!("minio or Go");
+    };
+    let minio = Minio::start(&binary);
+    for (role, template) in [
+        ("CoordinatorRole", "core.yaml"),
+        ("FinalizerRole", "core.yaml"),
+        ("Role", "prober.yaml"),
+    ] {
+        let run = role.to_lowercase().parse().expect("a run's id");
+        let policy = policy(&python, &file(template), role);
+        let wrong = wrong(&minio, role, &policy, &run).await;
+        assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    }
+
+    // A prober that may write in any region's name, and one that may not tell what is missing.
+    let policy = policy(&python, &file("prober.yaml"), "Role");
+    for (run, broken) in [
+        ("wide", replaced(&policy, HERE, "*")),
+        (
+            "blind",
+            replaced(&policy, "s3:ListBucket", "s3:ListAllMyBuckets"),
+        ),
+    ] {
+        let run = run.parse().expect("a run's id");
+        assert!(!wrong(&minio, "Role", &broken, &run).await.is_empty());
+    }
+}
