@@ -6,7 +6,7 @@ use crate::cli::CloudRefusal;
 use crate::exit::Exit;
 use crate::job::JobError;
 use crate::local::LivekitServerError;
-use crate::participant::Failure;
+use crate::prober::SelfTestError;
 use crate::rendezvous::RendezvousError;
 use crate::rooms::{KeysError, RoomError};
 use crate::store::SettingsError;
@@ -59,7 +59,7 @@ exits! {
     JobError => |_| Exit::BadConfiguration;
     KeysError => |_| Exit::BadConfiguration;
     SettingsError => |_| Exit::BadConfiguration;
-    Failure => |_| Exit::Unreachable;
+    SelfTestError => |_| Exit::Unreachable;
     StoreError => store;
     RendezvousError => |e| match e {
         RendezvousError::Store(e) => store(e),

@@ -7,20 +7,29 @@
 
 use std::fmt::Display;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::time::Duration;
+
+use tokio::net::TcpStream;
 
 use super::args::{BucketArgs, KeysArgs};
 use super::{edge, output};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::job::{JobError, RunId, Vantage};
-use crate::participant::{Engine, EngineConfig};
-use crate::prober::{LoadContext, SelfTest, self_test};
+use crate::participant::{Cause, Engine, EngineConfig, Failure};
+use crate::prober::{LoadContext, SelfTest, SelfTestError, self_test};
 use crate::rooms::{Keys, Rooms};
 use crate::store::{Capabilities, Finding, probe};
 
 /// How long one check may take.
-const GIVE_UP_AFTER: Duration = Duration::from_secs(8);
+const GIVE_UP_AFTER: Duration = Duration::from_secs(6);
+
+/// How long a participant may take to connect.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long a TCP connection for media may take.
+const TCP_WITHIN: Duration = Duration::from_secs(2);
 
 /// How long the SFU keeps the room of a check that could not delete it.
 const ROOM_TIMEOUT: Duration = Duration::from_secs(30);
@@ -137,30 +146,72 @@ async fn check_sfu(args: &Args) -> Vec<Line> {
             return lines;
         }
     }
-    let path = in_time(try_path(url, keys, &room, &run)).await;
+    let path = in_time(async { Ok::<_, Error>(try_path(url, keys, &room, &run).await) }).await;
     // Whatever came of the path, the room goes.
     lines.push(match in_time(rooms.delete(&room, &run)).await {
         Ok(_) => ok("rooms", "can be created and deleted"),
         Err(error) => failed("rooms", error),
     });
-    lines.push(match path {
-        Ok(test) => ok("media path", seen(&test)),
-        Err(error) => failed("media path", error),
-    });
+    let (udp, tcp) = match path {
+        Ok(Ok(test)) => (ok("udp path", seen(&test)), test.tcp_candidates),
+        Ok(Err(error)) => {
+            let tcp = error.tcp_candidates.clone();
+            (failed("udp path", error), tcp)
+        }
+        Err(error) => (failed("udp path", error), Vec::new()),
+    };
+    lines.push(udp);
+    lines.push(check_tcp(&tcp).await);
     lines
 }
 
 /// Joins a participant until media could flow.
-async fn try_path(url: &str, keys: Keys, room: &str, run: &RunId) -> Result<SelfTest, Error> {
-    let broken = |e: &dyn Display| Error::new(Exit::Internal, e.to_string());
-    let engine = Engine::start(EngineConfig::default()).map_err(|e| broken(&e))?;
-    let vantage: Vantage = "check".parse().map_err(|e| broken(&e))?;
+async fn try_path(
+    url: &str,
+    keys: Keys,
+    room: &str,
+    run: &RunId,
+) -> Result<SelfTest, SelfTestError> {
+    let local = |e: &dyn Display| Failure::new(Cause::LocalSocket, e.to_string());
+    let engine = Engine::start(EngineConfig::default()).map_err(|e| local(&e))?;
+    let vantage: Vantage = "check".parse().map_err(|e| local(&e))?;
     let context = LoadContext {
         engine,
         keys,
         ca_file: None,
     };
-    Ok(self_test(&context, url, room, run, &vantage, rand::random()).await?)
+    self_test(
+        &context,
+        url,
+        room,
+        run,
+        &vantage,
+        rand::random(),
+        CONNECT_WITHIN,
+    )
+    .await
+}
+
+/// Whether the server's ports for media over TCP are open from here. muster's own participants
+/// use UDP; real clients behind strict firewalls don't.
+async fn check_tcp(candidates: &[SocketAddr]) -> Line {
+    const NAME: &str = "tcp path";
+    let mut why = Vec::new();
+    for address in candidates {
+        match tokio::time::timeout(TCP_WITHIN, TcpStream::connect(address)).await {
+            Ok(Ok(_)) => return ok(NAME, format!("{address} accepts connections")),
+            Ok(Err(error)) => why.push(format!("{address}: {error}")),
+            Err(_) => why.push(format!(
+                "{address}: no answer in {} s",
+                TCP_WITHIN.as_secs()
+            )),
+        }
+    }
+    if why.is_empty() {
+        return skipped(NAME, "the SFU announced no address for media over TCP");
+    }
+    let text = format!("{}; open the SFU's TCP port for media", why.join(", "));
+    failed(NAME, Error::new(Exit::Unreachable, text))
 }
 
 fn seen(test: &SelfTest) -> String {

@@ -34,6 +34,9 @@ pub struct Snapshot {
     pub server: Option<ServerInfo>,
     /// Where media flows.
     pub path: Option<MediaPath>,
+    /// Where the server would take media over TCP (RFC 6544, passive), as it announced; known
+    /// only with [`super::ParticipantSpec::probe_clock`].
+    pub tcp_candidates: Vec<SocketAddr>,
     /// Signalling connections that were lost and resumed.
     pub reconnects: u32,
     /// Events that were dropped because nobody drained them.

@@ -16,7 +16,7 @@ mod tokens;
 
 pub use load::{LiveFigures, RunningLoad, start_load};
 pub use plan::{LoadPlan, LocalTier};
-pub use self_test::{SelfTest, self_test};
+pub use self_test::{SelfTest, SelfTestError, self_test};
 
 use std::path::PathBuf;
 use std::sync::Arc;

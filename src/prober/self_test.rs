@@ -4,6 +4,7 @@
     reason = "the edge: waits for a participant to connect"
 )]
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::LoadContext;
@@ -26,13 +27,35 @@ pub struct SelfTest {
     pub sfu: SfuInfo,
     /// Where media would flow; `None` when the SFU named no pair.
     pub path: Option<MediaPath>,
+    /// Where the server would take media over TCP, as it announced.
+    pub tcp_candidates: Vec<SocketAddr>,
     /// How long each phase took.
     pub phases: Phases,
     /// Round trips on the media path, in microseconds.
     pub rtt_us: Vec<u32>,
 }
 
+/// Why a path can't be used.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{failure}")]
+pub struct SelfTestError {
+    /// The participant's failure, with its cause.
+    pub failure: Failure,
+    /// Where the server would take media over TCP, if it came to announce that.
+    pub tcp_candidates: Vec<SocketAddr>,
+}
+
+impl From<Failure> for SelfTestError {
+    fn from(failure: Failure) -> Self {
+        SelfTestError {
+            failure,
+            tcp_candidates: Vec::new(),
+        }
+    }
+}
+
 /// Joins a hidden participant, waits until media could flow, reads the SFU's clock, leaves.
+/// `within` bounds the time from dial to connected.
 ///
 /// # Errors
 /// The participant's failure, with its cause.
@@ -43,7 +66,8 @@ pub async fn self_test(
     run: &RunId,
     vantage: &Vantage,
     nonce: u32,
-) -> Result<SelfTest, Failure> {
+    within: Duration,
+) -> Result<SelfTest, SelfTestError> {
     let name = identity(run, vantage, Role::Tester, nonce);
     let ttl = Duration::from_secs(120);
     let token = join_token(&context.keys, room, &name, Role::Tester, ttl)
@@ -51,7 +75,8 @@ pub async fn self_test(
     let mut spec = ParticipantSpec::new(url, token, name);
     spec.ca_file.clone_from(&context.ca_file);
     spec.probe_clock = true;
-    let deadline = Instant::now() + spec.connect_timeout + Duration::from_secs(5);
+    spec.connect_timeout = within;
+    let deadline = Instant::now() + within + CLOCK_WITHIN;
     let participant = context.engine.join(spec);
     let mut clock = Vec::new();
     let mut rtt_us = Vec::new();
@@ -61,13 +86,16 @@ pub async fn self_test(
         rtt_us.extend(samples.rtt_us);
         let snapshot = participant.snapshot();
         match &snapshot.state {
-            State::Failed(failure) => return Err(failure.clone()),
+            State::Failed(failure) => {
+                return Err(SelfTestError {
+                    failure: failure.clone(),
+                    tcp_candidates: snapshot.tcp_candidates,
+                });
+            }
             State::Connected if clock.len() >= CLOCK_SAMPLES => break,
             _ if Instant::now() >= deadline => {
-                return Err(Failure::new(
-                    Cause::JoinTimeout,
-                    format!("{} clock readings of {CLOCK_SAMPLES} came", clock.len()),
-                ));
+                let text = format!("{} clock readings of {CLOCK_SAMPLES} came", clock.len());
+                return Err(Failure::new(Cause::JoinTimeout, text).into());
             }
             _ => tokio::time::sleep(LOOK_EVERY).await,
         }
@@ -84,10 +112,14 @@ pub async fn self_test(
             protocol: server.protocol,
         },
         path: last.path,
+        tcp_candidates: last.tcp_candidates,
         phases: last.phases,
         rtt_us,
     })
 }
+
+/// How long the readings may take beyond connecting.
+const CLOCK_WITHIN: Duration = Duration::from_secs(5);
 
 /// Readings of the SFU's clock that a self-test waits for.
 const CLOCK_SAMPLES: usize = 10;

@@ -472,3 +472,46 @@ async fn a_wrong_sfu_leaves_nothing_behind() {
         "only the cancelled run's own record stays: {objects:?}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_tells_what_works() {
+    let Some(server) = livekit::start().await else {
+        skip!("livekit-server or Go");
+    };
+    let bucket = EmbeddedBucket::start().await.expect("a bucket");
+    let settings = bucket.settings().expect("settings");
+    let env = environment(&settings);
+    let right = [
+        ("LIVEKIT_API_KEY", server.key()),
+        ("LIVEKIT_API_SECRET", server.secret().expose()),
+        ("LIVEKIT_URL", server.url()),
+    ];
+    let output = muster(&["check"], &changed(&env, &right));
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    for name in ["keys", "rooms", "udp path", "tcp path", "bucket"] {
+        let works = stdout
+            .lines()
+            .any(|line| line.starts_with("ok ") && line.contains(&format!(" {name} ")));
+        assert!(works, "{name}: {stdout}");
+    }
+    assert_eq!(output.status.code(), Some(0), "{stdout}");
+
+    let wrong = [right[0], right[1], ("LIVEKIT_URL", "ws://127.0.0.1:1")];
+    let output = muster(&["check"], &changed(&env, &wrong));
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(stdout.starts_with("failed     keys"), "{stdout}");
+    assert!(stdout.contains("ws://127.0.0.1:1"), "{stdout}");
+    let unreachable = i32::from(Exit::Unreachable.code());
+    assert_eq!(output.status.code(), Some(unreachable), "{stdout}");
+
+    let keys = Keys {
+        api_key: server.key().to_owned(),
+        api_secret: server.secret().clone(),
+    };
+    let rooms = Rooms::new(server.url(), &keys)
+        .list()
+        .await
+        .expect("listed");
+    assert_eq!(rooms, []);
+    assert_eq!(keys_in(&settings).await, Vec::<String>::new());
+}

@@ -67,7 +67,7 @@ pub enum Command {
     Report(report::Args),
     /// Print the resolved job with its shares, windows and totals; write nothing
     Plan(plan::Args),
-    /// Tell in seconds whether keys, rooms, the bucket and the media path work from here
+    /// Tell within ten seconds whether keys, rooms, the bucket, UDP and TCP work from here
     Check(check::Args),
     /// A whole run on this machine: bucket, livekit-server, probers and coordinator
     Local(local::Args),

@@ -1,5 +1,6 @@
 //! LiveKit's signalling: dial, then a session whose decisions are pure, carried out by a task.
 
+mod candidate;
 mod dial;
 mod ping;
 mod request;

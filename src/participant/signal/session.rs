@@ -18,6 +18,7 @@ use crate::participant::snapshot::{Event, ServerInfo, State, TrackKind};
 use crate::participant::spec::{ParticipantSpec, Subscribe};
 use crate::secret::Secret;
 
+use super::candidate::{TCP_CANDIDATES_MAX, passive_tcp};
 use super::ping::Pinger;
 use super::request;
 use super::subscriptions::Subscriptions;
@@ -335,6 +336,13 @@ impl Session {
             .ok()
             .and_then(|init| Some(init.get("candidate")?.as_str()?.to_owned()));
         if let Some(candidate) = candidate.filter(|candidate| !candidate.is_empty()) {
+            if let Some(address) = passive_tcp(&candidate).filter(|_| self.spec.probe_clock) {
+                let mut inner = self.shared.lock();
+                let known = &mut inner.snapshot.tcp_candidates;
+                if known.len() < TCP_CANDIDATES_MAX && !known.contains(&address) {
+                    known.push(address);
+                }
+            }
             self.tell(role, Command::Candidate(candidate));
         }
     }

@@ -14,6 +14,9 @@ use crate::rendezvous::exchange::Reply;
 use crate::rendezvous::prober::{Action, Ended, Event, Orders, Prober, Settings, Tested};
 use crate::rendezvous::progress::ProberProgress;
 
+/// How long the path's test may take to connect; LiveKit's clients give up after 15 s as well.
+const CONNECT_WITHIN: Duration = Duration::from_secs(15);
+
 /// How to probe.
 #[derive(Debug)]
 pub struct ProberOptions {
@@ -157,7 +160,16 @@ async fn heard_of(load: &mut Option<RunningLoad>) -> Event {
 
 async fn test(context: LoadContext, job: Job, vantage: Vantage) -> Result<Tested, String> {
     let Workload::SharedRoom { room, .. } = &job.workload;
-    let result = self_test(&context, &job.url, room, &job.run, &vantage, 0).await;
+    let result = self_test(
+        &context,
+        &job.url,
+        room,
+        &job.run,
+        &vantage,
+        0,
+        CONNECT_WITHIN,
+    )
+    .await;
     let tested = result.map_err(|failure| failure.to_string())?;
     let clock = tested
         .clock
