@@ -13,14 +13,14 @@ mod world;
 use scenario::Scenario;
 use world::World;
 
-/// How many seeds each test runs.
+/// How many seeds each test runs, unless `MUSTER_SEEDS` says otherwise.
 const SEEDS: u64 = 100;
 
 fn run(scenario: fn(u64) -> Scenario) {
-    let alone = std::env::var("MUSTER_SEED")
-        .ok()
-        .map(|s| s.parse().unwrap());
-    let seeds = alone.map_or(0..SEEDS, |seed: u64| seed..seed + 1);
+    let number = |name| std::env::var(name).ok().map(|s| s.parse::<u64>().unwrap());
+    let alone = number("MUSTER_SEED");
+    let all = number("MUSTER_SEEDS").unwrap_or(SEEDS);
+    let seeds = alone.map_or(0..all, |seed| seed..seed + 1);
     let (mut steps, mut count) = (0, 0);
     for seed in seeds {
         let mut world = World::new(scenario(seed));

@@ -387,7 +387,27 @@ impl World {
 }
 
 thread_local! {
-    static TEMPLATE: TierPart = crate::report::sample::part("a", 0);
+    static TEMPLATE: TierPart = template();
+}
+
+/// A part without distributions: they cost time here, and decide nothing.
+fn template() -> TierPart {
+    let mut part = crate::report::sample::part("a", 0);
+    for histogram in [
+        &mut part.join_us,
+        &mut part.connect_us,
+        &mut part.track_subscribe_us,
+        &mut part.rtt_us,
+        &mut part.jitter_us,
+        &mut part.loss_ppm,
+        &mut part.bitrate_in_kbps,
+        &mut part.generator.tick_lag_us,
+        &mut part.generator.pacing_lag_us,
+    ] {
+        *histogram = crate::measure::Histogram::default();
+    }
+    part.phases_us.clear();
+    part
 }
 
 /// When no process has anything to wait for any more.
