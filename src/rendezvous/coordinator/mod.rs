@@ -1,24 +1,25 @@
 //! The coordinator's decisions: write the job, wait for the slots, decide the start, watch until
 //! all is in that will be waited for.
 
+mod decide;
 mod watch;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use self::watch::Watch;
 pub(super) use self::watch::claims;
+use super::RendezvousError;
 use super::admission::{self, Verdict};
+use super::chance::write_id;
 use super::document;
-use super::exchange::{Errand, Reply, Request, start_lead};
+use super::exchange::{Errand, Reply, Request};
 use super::keys::{Item, RunKey, list_run};
 use super::objects::{Abort, Decision, Ready, ReferenceClock, Slot, Start, StartDocument};
 use super::progress::Progress;
-use super::roster::{Call, Gathered, entries};
-use super::{LEASE, RendezvousError};
+use super::roster::{Call, Gathered};
 use crate::clock::{Estimate, OffsetInterval, Sample};
-use crate::job::{Fleet, Job, SCHEMA_MAJOR, START_LEAD, Timestamp, Vantage, Workload, WriteId};
-use crate::load::schedule;
+use crate::job::{Job, SCHEMA_MAJOR, Timestamp, Vantage, Workload, WriteId};
 use crate::store::{Listing, Settled, StoreError};
 
 /// How often the slots are looked at.
@@ -88,7 +89,6 @@ pub struct Coordinator {
     job: Job,
     settings: Settings,
     bucket: Estimate,
-    begun: Timestamp,
     phase: Phase,
     abort: Option<String>,
     write_job: Errand,
@@ -116,7 +116,6 @@ impl Coordinator {
             job,
             settings,
             bucket: Estimate::unknown(),
-            begun: now,
             phase: Phase::Writing,
             abort: None,
             write_job: Errand::at(now),
@@ -240,10 +239,7 @@ impl Coordinator {
     }
 
     fn called(&self, now: Timestamp) -> Call {
-        // Better a moment too long than a slot too few: the wait is over when it surely is.
-        let over = self.bucket.surely_past(now, self.job.times.accept_until);
-        let silent = self.bucket.assumed(now).to_other(now) - LEASE;
-        self.gathered.call(&self.job.fleet, over, silent)
+        decide::call(&self.job, &self.gathered, &self.bucket, now)
     }
 
     fn write_start(&mut self, now: Timestamp) {
@@ -251,7 +247,7 @@ impl Coordinator {
             Some(reason) => Decision::Cancel {
                 reason: reason.clone(),
             },
-            None => self.decide(now),
+            None => decide::decision(&self.job, &self.gathered, &self.bucket, now),
         };
         let document = StartDocument {
             schema: SCHEMA_MAJOR,
@@ -261,59 +257,6 @@ impl Coordinator {
         };
         let body = document::write(&document);
         self.create(Item::Start, body);
-    }
-
-    fn decide(&self, now: Timestamp) -> Decision {
-        if let Some(start_at) = self.job.times.start_at {
-            let named = match &self.job.fleet {
-                Fleet::Vantages(named) => named.iter().map(|v| (v.clone(), None)).collect(),
-                Fleet::Expect(_) => BTreeMap::new(),
-            };
-            return Decision::Start(Start {
-                roster: entries(named),
-                start_at,
-                tiers: schedule(&self.job, start_at),
-                reference: ReferenceClock::Bucket,
-            });
-        }
-        match self.called(now) {
-            Call::Start(roster) => {
-                let bucket_now = self.bucket.assumed(now).to_other(now);
-                let waited = self
-                    .gathered
-                    .ready_since(&roster)
-                    .map_or(Duration::ZERO, |since| bucket_now.saturating_since(since));
-                // The hard deadline counts on a start no later than this.
-                let latest = self.job.times.start_by + START_LEAD;
-                let at = (bucket_now + start_lead(waited).max(START_LEAD)).min(latest);
-                let (reference, offset) = self.gathered.reference(&roster);
-                let start_at = offset.to_other(at);
-                Decision::Start(Start {
-                    roster: entries(roster.into_iter().map(|(v, c)| (v, Some(c))).collect()),
-                    start_at,
-                    tiers: schedule(&self.job, start_at),
-                    reference,
-                })
-            }
-            call => Decision::Cancel {
-                reason: self.no_start(call).to_string(),
-            },
-        }
-    }
-
-    fn no_start(&self, call: Call) -> RendezvousError {
-        let run = self.job.run.clone();
-        match call {
-            Call::NobodyReady(reasons) => RendezvousError::NobodyReady { run, reasons },
-            _ => RendezvousError::NobodyCame {
-                run,
-                waited: self
-                    .job
-                    .times
-                    .accept_until
-                    .saturating_since(self.job.created_at),
-            },
-        }
     }
 
     fn replied(&mut self, now: Timestamp, reply: Reply) {
@@ -401,7 +344,7 @@ impl Coordinator {
                 let run = self.job.run.clone();
                 let error = match self.called(now) {
                     call @ (Call::NobodyCame | Call::NobodyReady(_)) if self.abort.is_none() => {
-                        self.no_start(call)
+                        decide::no_start(&self.job, call)
                     }
                     _ => RendezvousError::Cancelled { run, reason },
                 };
@@ -536,14 +479,4 @@ impl Coordinator {
     fn end_with(&mut self, end: End) {
         self.phase = Phase::Ended(end);
     }
-
-    /// How long it has been at it.
-    pub fn age(&self, now: Timestamp) -> Duration {
-        now.saturating_since(self.begun)
-    }
-}
-
-/// The `n`-th write id of the process that drew `seed`.
-pub(super) fn write_id(seed: u64, n: u64) -> WriteId {
-    WriteId::from_u64(super::chance::mix(seed ^ super::chance::mix(n)))
 }

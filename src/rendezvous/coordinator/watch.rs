@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{Action, write_id};
+use super::Action;
 use crate::clock::{Estimate, OffsetInterval};
 use crate::job::{Job, SCHEMA_MAJOR, Timestamp, Vantage};
 use crate::rendezvous::admission::seated_by_arrival;
+use crate::rendezvous::chance::write_id;
 use crate::rendezvous::exchange::{Errand, Reply, Request};
 use crate::rendezvous::keys::{Folder, Item, RunKey};
 use crate::rendezvous::objects::{Abort, Live, Start};

@@ -29,9 +29,8 @@ pub(super) fn freeze(
     let mut parts = BTreeMap::new();
     let mut rejected = Vec::new();
     for (item, found) in &view.found {
-        let vantage = match item {
-            Item::Report(v) | Item::Tier(v, _) => v,
-            _ => continue,
+        let (Item::Report(vantage) | Item::Tier(vantage, _)) = item else {
+            continue;
         };
         let key = view.key(item.clone());
         let reason = match found {

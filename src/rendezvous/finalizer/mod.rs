@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use self::view::{Found, View};
 use super::admission::Verdict;
-use super::coordinator::write_id;
+use super::chance::write_id;
 use super::exchange::{Errand, Reply, Request};
 use super::keys::{Item, Revision, list_run};
 use super::objects::{Decision, Inputs, StartDocument};

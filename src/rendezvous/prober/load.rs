@@ -15,7 +15,7 @@ use crate::clock::Estimate;
 use crate::job::{Job, SCHEMA_MAJOR, Timestamp};
 use crate::load::TierPlan;
 use crate::prober::LiveFigures;
-use crate::rendezvous::coordinator::write_id;
+use crate::rendezvous::chance::write_id;
 use crate::rendezvous::exchange::{Errand, Reply, Request};
 use crate::rendezvous::keys::{Item, RunKey};
 use crate::rendezvous::objects::Abort;

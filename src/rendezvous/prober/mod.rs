@@ -17,7 +17,7 @@ use self::claim::Claim;
 use self::find::Find;
 use self::load::Load;
 use self::wait::{Heard, Wait};
-use super::coordinator::write_id;
+use super::chance::write_id;
 use super::exchange::{Errand, Reply, Request};
 use super::keys::{Item, RunKey};
 use super::objects::{Live, Ready};

@@ -10,11 +10,12 @@ use crate::clock::Estimate;
 use crate::job::{ClaimId, Fleet, Job, SCHEMA_MAJOR, Timestamp};
 use crate::prober::LiveFigures;
 use crate::rendezvous::admission::{Admission, Seat, Verdict, admission, seat_by_arrival, verdict};
-use crate::rendezvous::coordinator::{claims, write_id};
+use crate::rendezvous::chance::{self, write_id};
+use crate::rendezvous::coordinator::claims;
 use crate::rendezvous::exchange::{Errand, Reply, Request, start_poll};
 use crate::rendezvous::keys::{Folder, Item, RunKey};
 use crate::rendezvous::objects::{Abort, Decision, ReferenceClock, Start, StartDocument};
-use crate::rendezvous::{RendezvousError, chance, document};
+use crate::rendezvous::{RendezvousError, document};
 use crate::store::{Object, Settled, StoreError};
 
 /// So long before its first joins a prober asks whether it still may.

@@ -98,7 +98,9 @@ impl Properties {
             ReferenceClock::Bucket => (bucket, 0),
             ReferenceClock::Sfu => (sfu, node_offset),
         };
-        let width = clock.at(now).map_or(0, |i| i.width_us());
+        let width = clock
+            .at(now)
+            .map_or(0, crate::clock::OffsetInterval::width_us);
         for tier in &orders.tiers {
             let want = tier.plan.window.from.offset_micros(-reference_offset);
             let is = truly(&process.casting, tier.from);
