@@ -281,21 +281,16 @@ impl Load {
     }
 
     fn outcome(&self) -> Outcome {
-        if let Some(reason) = self.stopping.as_ref().or(self.short.as_ref()) {
-            let reason = reason.clone();
-            return Outcome::Stopped { reason };
+        let (measured, planned) = (self.parts.len(), self.begin.start.tiers.len());
+        // Whatever stopped it after its last tier took nothing away.
+        if measured == planned {
+            return Outcome::Complete;
         }
-        if self.parts.len() == self.begin.start.tiers.len() {
-            Outcome::Complete
-        } else {
-            Outcome::Stopped {
-                reason: format!(
-                    "measured {} of {} tiers",
-                    self.parts.len(),
-                    self.begin.start.tiers.len()
-                ),
-            }
-        }
+        let reason = self.stopping.as_ref().or(self.short.as_ref());
+        let reason = reason
+            .cloned()
+            .unwrap_or_else(|| format!("measured {measured} of {planned} tiers"));
+        Outcome::Stopped { reason }
     }
 
     fn finished(&self, finished_at: Timestamp) -> ReportPart {
