@@ -187,7 +187,7 @@ fn job(dice: &mut Dice, probers: u64, timeout_s: u64) -> Job {
         vantages: by_name.then(|| named.into_iter().collect()),
         expect: (!by_name).then(|| u32::try_from(probers).unwrap()),
         ramp: Some(Ramp::new(&tiers).unwrap()),
-        duration: Some(Span::secs(5 + dice.roll(10))),
+        duration: Some(Span::secs(5 + dice.roll(40))),
         settle: Some(Span::secs(2 + dice.roll(3))),
         timeout: Some(Span::secs(timeout_s)),
         grace: Some(Span::secs(20)),
