@@ -503,7 +503,7 @@ mod tests {
             (
                 |s| {
                     s.ramp = Some("2".parse().unwrap());
-                    s.ramp_total = Some(true)
+                    s.ramp_total = Some(true);
                 },
                 "leaves some of 3",
             ),

@@ -1,6 +1,6 @@
 //! What one prober measured, what all together say, what that decides.
 //!
-//! [`part`] is what a prober sends. [`combine`] decides which parts count (`accept`), adds them
+//! [`part`] is what a prober sends. [`combine()`] decides which parts count (`accept`), adds them
 //! up tier by tier (`merge`), turns sums into figures (`figures`), judges them (`verdict`, with
 //! `suspect` for the probers themselves) and says what became of each slot (`slots`). The
 //! outcome is [`combined`].
