@@ -83,7 +83,9 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
     let tiers: Vec<String> = ended.tiers.iter().map(ToString::to_string).collect();
     let (how, exit) = match &ended.outcome {
         Outcome::Complete => ("complete".to_owned(), Exit::Passed),
-        Outcome::Stopped { reason } if *stop.borrow() => (reason.clone(), Exit::Aborted),
+        Outcome::Stopped { reason } if *stop.borrow() || reason.starts_with("aborted") => {
+            (reason.clone(), Exit::Aborted)
+        }
         Outcome::Stopped { reason } => (reason.clone(), Exit::Incomplete),
     };
     output::print(&format!(
