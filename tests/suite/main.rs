@@ -19,6 +19,7 @@ mod dropped;
 mod fixtures;
 mod infra;
 mod local;
+mod knee;
 mod minio;
 mod participant;
 mod rooms;
