@@ -244,6 +244,8 @@ fn config_yaml(ports: Ports, media: Ipv4Addr, key: &str, secret: &Secret) -> Str
         rtc_udp,
     } = ports;
     let secret = secret.expose();
+    // A full ICE agent checks clients from the address it listens on, past what stands between.
+    let lite = media != Ipv4Addr::LOCALHOST;
     format!(
         r#"port: {signal}
 bind_addresses: ["127.0.0.1"]
@@ -252,6 +254,7 @@ rtc:
   tcp_port: {rtc_tcp}
   use_external_ip: false
   node_ip: {media}
+  use_ice_lite: {lite}
   enable_loopback_candidate: true
   interfaces:
     includes: [lo]

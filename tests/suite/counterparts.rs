@@ -15,6 +15,7 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
+use crate::fixtures::alone::alone;
 use crate::fixtures::skip::skip;
 use crate::fixtures::{livekit, tools};
 
@@ -115,6 +116,7 @@ struct SeenLayer {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_python_sdk_decodes_every_layer_and_the_tone() {
+    let _alone = alone().await;
     let Some(python) = tools::python(&helper("requirements.txt")) else {
         skip!("python3");
     };
@@ -157,6 +159,7 @@ async fn the_python_sdk_decodes_every_layer_and_the_tone() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_browser_sees_and_hears_the_publisher() {
+    let _alone = alone().await;
     let Some(chromium) = tools::program(&["chromium", "chromium-browser", "google-chrome"]) else {
         skip!("chromium");
     };
@@ -192,6 +195,7 @@ async fn a_browser_sees_and_hears_the_publisher() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_python_sdk_publishes_is_received() {
+    let _alone = alone().await;
     let Some(python) = tools::python(&helper("requirements.txt")) else {
         skip!("python3");
     };

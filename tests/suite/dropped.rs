@@ -7,11 +7,13 @@ use muster::local::EmbeddedBucket;
 use muster::report::combined::SlotState;
 use muster::store::{List, S3Store, Store};
 
+use crate::fixtures::alone::alone;
 use crate::fixtures::fleet::Fleet;
 use crate::fixtures::{livekit, skip::skip};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_prober_is_dropped_with_its_first_tier_counted() {
+    let _alone = alone().await;
     let Some(server) = livekit::start().await else {
         skip!("livekit-server or Go");
     };

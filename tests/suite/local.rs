@@ -10,6 +10,7 @@ use muster::local::EmbeddedBucket;
 use muster::report::combined::{Combined, RunVerdict};
 use tempfile::TempDir;
 
+use crate::fixtures::alone::alone;
 use crate::fixtures::fleet::{Fleet, Member};
 use crate::fixtures::skip::skip;
 use crate::fixtures::{cache, livekit};
@@ -137,6 +138,7 @@ fn code(exit: Exit) -> Option<i32> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_whole_run_on_one_machine() {
+    let _alone = alone().await;
     if !server_can_be_had().await {
         skip!("livekit-server or Go");
     }
@@ -183,6 +185,7 @@ async fn a_whole_run_on_one_machine() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ctrl_c_stops_all_of_it() {
+    let _alone = alone().await;
     if !server_can_be_had().await {
         skip!("livekit-server or Go");
     }
@@ -199,6 +202,7 @@ async fn ctrl_c_stops_all_of_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_it_takes_its_children_along() {
+    let _alone = alone().await;
     if !server_can_be_had().await {
         skip!("livekit-server or Go");
     }
@@ -211,6 +215,7 @@ async fn killed_it_takes_its_children_along() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_label_twice_puts_on_no_load() {
+    let _alone = alone().await;
     let Some(server) = livekit::start().await else {
         skip!("livekit-server or Go");
     };

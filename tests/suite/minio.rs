@@ -5,6 +5,7 @@ use std::time::Duration;
 use muster::exit::Exit;
 use muster::report::combined::{Combined, RunVerdict};
 
+use crate::fixtures::alone::alone;
 use crate::fixtures::fleet::Fleet;
 use crate::fixtures::minio::Minio;
 use crate::fixtures::{livekit, skip::skip};
@@ -13,6 +14,7 @@ const VANTAGES: [&str; 3] = ["iad", "lhr", "sjc"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_meets_in_minio() {
+    let _alone = alone().await;
     let Some(binary) = Minio::binary().await else {
         skip!("minio or Go");
     };
@@ -21,6 +23,7 @@ async fn a_run_meets_in_minio() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_meets_in_minio_with_a_private_ca() {
+    let _alone = alone().await;
     let Some(binary) = Minio::binary().await else {
         skip!("minio or Go");
     };

@@ -12,6 +12,7 @@ use muster::participant::{
 };
 use muster::secret::Secret;
 
+use crate::fixtures::alone::alone;
 use crate::fixtures::skip::skip;
 use crate::fixtures::{livekit, ports};
 
@@ -56,6 +57,7 @@ async fn connected(participant: &Participant) -> Snapshot {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn participant_counts_are_plausible() {
+    let _alone = alone().await;
     let Some(server) = livekit::start().await else {
         skip!("livekit-server or Go");
     };
@@ -135,6 +137,7 @@ fn engine(faults: Faults) -> Engine {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn participant_gets_back_what_was_dropped_on_its_way() {
+    let _alone = alone().await;
     let Some(server) = livekit::start().await else {
         skip!("livekit-server or Go");
     };
@@ -159,6 +162,7 @@ async fn participant_gets_back_what_was_dropped_on_its_way() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn participant_sends_again_what_was_dropped_on_the_way_to_the_server() {
+    let _alone = alone().await;
     let Some(server) = livekit::start().await else {
         skip!("livekit-server or Go");
     };
@@ -184,6 +188,7 @@ async fn participant_sends_again_what_was_dropped_on_the_way_to_the_server() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn participant_failures_have_their_cause() {
+    let _alone = alone().await;
     let Some(server) = livekit::start().await else {
         skip!("livekit-server or Go");
     };
@@ -239,6 +244,7 @@ async fn participant_failures_have_their_cause() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn participant_that_is_pushed_out_is_no_longer_connected() {
+    let _alone = alone().await;
     let Some(server) = livekit::start().await else {
         skip!("livekit-server or Go");
     };
@@ -282,6 +288,7 @@ async fn proxy(server: &LivekitServer, cut: tokio::sync::watch::Receiver<u32>) -
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn participant_resumes_after_its_signalling_connection_was_cut() {
+    let _alone = alone().await;
     let Some(server) = livekit::start().await else {
         skip!("livekit-server or Go");
     };
