@@ -25,7 +25,7 @@ pub struct BucketArgs {
     pub endpoint: Option<Endpoint>,
 
     /// Its region [default: AWS_REGION or the profile's]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", env = "MUSTER_BUCKET_REGION")]
     pub bucket_region: Option<String>,
 
     /// PEM file of a CA to trust for the endpoint, beside the system's
