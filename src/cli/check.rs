@@ -140,7 +140,7 @@ async fn check_sfu(args: &Args) -> Vec<Line> {
     let run = edge::origin(None).run;
     let room = format!("muster-check-{run}");
     match in_time(rooms.create(&room, &run, ROOM_TIMEOUT)).await {
-        Ok(()) => {}
+        Ok(_) => {}
         Err(error) => {
             lines.push(failed("rooms", error));
             return lines;

@@ -48,7 +48,7 @@ pub async fn coordinate(
     } = with;
     let store = bucket.store();
     probe(store, edge::random()).await?.require(store)?;
-    let room = make_room(&rooms, &job).await?;
+    let made = make_room(&rooms, &job).await?;
     let run = job.run.clone();
     let ended = run_coordinator(
         &bucket,
@@ -61,6 +61,8 @@ pub async fn coordinate(
         },
     )
     .await;
+    let over = matches!(ended.outcome, Ok(End::Over { .. }));
+    let detached = matches!(ended.outcome, Ok(End::Detached(_)));
     let result = match ended.outcome {
         Ok(End::Detached(_)) => Ok(Outcome::Detached(run.clone())),
         Ok(End::Over { .. }) => run_finalizer(&bucket, run.clone(), true, edge::random())
@@ -69,15 +71,26 @@ pub async fn coordinate(
             .map_err(Error::from),
         Ok(End::Failed(error)) | Err(error) => Err(error.into()),
     };
-    match ended.cleanup {
-        Cleanup::Delete(room) => delete_room(&rooms, &room, &run).await,
-        Cleanup::Leave(why) => tracing::debug!("room {room} stays: {why}"),
+    let used = match ended.cleanup {
+        // A run that somebody else began goes on when this coordinator fails.
+        Cleanup::Delete(room) if over || made.as_ref() == Some(&room) => Some(room),
+        Cleanup::Delete(_) => None,
+        Cleanup::Leave(why) => {
+            tracing::debug!("the room stays: {why}");
+            None
+        }
+    };
+    // The run's room has another name when somebody else began it.
+    let unused = made.filter(|room| !detached && used.as_ref() != Some(room));
+    for room in used.into_iter().chain(unused) {
+        delete_room(&rooms, &room, &run).await;
     }
     result
 }
 
-/// The room that all vantages share: created for this run, unless it has to exist already.
-async fn make_room(rooms: &Rooms, job: &Job) -> Result<String, Error> {
+/// Makes the room that all vantages share, unless it has to exist already. Its name, if it was
+/// made here and now.
+async fn make_room(rooms: &Rooms, job: &Job) -> Result<Option<String>, Error> {
     let Workload::SharedRoom {
         room,
         existing_room,
@@ -85,11 +98,12 @@ async fn make_room(rooms: &Rooms, job: &Job) -> Result<String, Error> {
     } = &job.workload;
     if *existing_room {
         rooms.must_exist(room).await?;
+        Ok(None)
     } else {
         let needed = job.times.hard_deadline.saturating_since(clock::now()) + job.times.grace.0;
-        rooms.create(room, &job.run, needed).await?;
+        let made = rooms.create(room, &job.run, needed).await?;
+        Ok(made.then(|| room.clone()))
     }
-    Ok(room.clone())
 }
 
 async fn delete_room(rooms: &Rooms, room: &str, run: &RunId) {

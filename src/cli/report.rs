@@ -8,7 +8,7 @@ use crate::job::{RunId, SCHEMA_MAJOR};
 use crate::rendezvous::RendezvousError;
 use crate::rendezvous::keys::{self, Item, Revision, RunKey};
 use crate::report::Combined;
-use crate::store::{At, List, Store};
+use crate::store::{At, Store};
 
 /// `muster report`
 #[derive(clap::Args, Debug)]
@@ -84,8 +84,7 @@ fn place(store: &impl Store) -> String {
 }
 
 async fn newest_revision(store: &impl Store, run: &RunId) -> Result<Option<Revision>, Error> {
-    let combined = List::all(format!("{}{run}/combined.", keys::RUNS));
-    let listing = store.list(&combined).await?;
+    let listing = store.list(&keys::list_combined(run)).await?;
     Ok(listing
         .objects
         .iter()

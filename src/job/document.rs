@@ -16,6 +16,9 @@ pub const SCHEMA_MAJOR: u32 = 1;
 pub const START_LEAD: Duration = Duration::from_secs(5);
 /// How long a start may be decided after the wait for slots has ended.
 pub const START_SLACK: Duration = Duration::from_secs(30);
+/// How far ahead a start may be fixed: as long as the URLs of a store can be signed (SigV4's
+/// `X-Amz-Expires`).
+pub const START_AHEAD_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// How long participants may take to leave after the last window.
 pub const LEAVE_ALLOWANCE: Duration = Duration::from_secs(10);
 
@@ -265,6 +268,13 @@ impl Job {
         let load = (settle.0 + duration.0) * (tiers + 1) + LEAVE_ALLOWANCE;
         let times = match spec.start_at {
             Some(at) if at < origin.now + START_LEAD => return Err(JobError::StartPassed(at)),
+            Some(at) if at > origin.now + START_AHEAD_MAX => {
+                return Err(JobError::Range {
+                    what: "start_at",
+                    value: at.to_string(),
+                    range: "at most 7 days ahead",
+                });
+            }
             Some(at) => Times {
                 duration,
                 settle,
@@ -515,6 +525,10 @@ mod tests {
             (
                 |s| s.start_at = Some(Timestamp::from_micros(0)),
                 "has passed",
+            ),
+            (
+                |s| s.start_at = Some(Timestamp::from_micros(i64::MAX)),
+                "at most 7 days ahead",
             ),
             (
                 |s| s.vantages = Some(vec!["a".parse().unwrap(), "a".parse().unwrap()]),

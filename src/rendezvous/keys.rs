@@ -135,6 +135,11 @@ pub fn list_run(run: &RunId) -> List {
     List::all(format!("{RUNS}{run}/"))
 }
 
+/// All revisions of a run's combined report.
+pub fn list_combined(run: &RunId) -> List {
+    List::all(format!("{RUNS}{run}/combined."))
+}
+
 /// All runs, as folders.
 pub fn list_runs() -> List {
     List::folder(RUNS)

@@ -127,23 +127,24 @@ impl Rooms {
         Ok(rooms.into_iter().find(|room| room.name == name))
     }
 
-    /// Creates `name` for `run`. The SFU deletes it by itself when nobody has been in it for
+    /// Creates `name` for `run`. Whether it did: false when this very run has created it before.
+    /// The SFU deletes it by itself when nobody has been in it for
     /// `empty_timeout`, in whole seconds.
     ///
     /// LiveKit's own call takes an existing room for a created one, so existence is asked
     /// first. A room that somebody creates in between is not noticed.
     ///
     /// # Errors
-    /// [`RoomError::Exists`] when there is such a room, unless this very run created it.
+    /// [`RoomError::Exists`] when there is such a room of somebody else.
     pub async fn create(
         &self,
         name: &str,
         run: &RunId,
         empty_timeout: Duration,
-    ) -> Result<(), RoomError> {
+    ) -> Result<bool, RoomError> {
         if let Some(room) = self.find(name).await? {
             return if room.run.as_ref() == Some(run) {
-                Ok(())
+                Ok(false)
             } else {
                 Err(RoomError::Exists {
                     room: room.name,
@@ -166,7 +167,7 @@ impl Rooms {
             .create_room(name, options)
             .await
             .map_err(|e| self.explain(e))?;
-        Ok(())
+        Ok(true)
     }
 
     /// Checks that `name` exists.

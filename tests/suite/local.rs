@@ -146,7 +146,7 @@ async fn a_whole_run_on_one_machine() {
     let json = dir.path().join("combined.json");
     let json = json.to_str().expect("UTF-8");
     // Generous thresholds: a busy machine is no failure of the path.
-    let args = "--vantages 2 --ramp 2 --duration 3s --settle 2s --viewer \
+    let args = "--ramp 2,4,6 --duration 3s --settle 2s --viewer \
                 --threshold connected>=90% --threshold loss<50% --json";
     let args: Vec<&str> = args.split_whitespace().chain([json]).collect();
     let mut local = Local::start(&args);
@@ -166,7 +166,7 @@ async fn a_whole_run_on_one_machine() {
         "{log}"
     );
     assert!(
-        local.read("out").contains("local-2"),
+        local.read("out").contains("local-3"),
         "{}",
         local.read("out")
     );
@@ -174,12 +174,15 @@ async fn a_whole_run_on_one_machine() {
         serde_json::from_str(&fs::read_to_string(Path::new(json)).expect("written"))
             .expect("a combined report");
     assert_eq!(report.verdict, RunVerdict::Passed, "{:?}", report.reasons);
-    assert_eq!(report.vantages.len(), 2);
-    for (tier, subscribers) in report.tiers.iter().zip([2, 4]) {
+    assert_eq!((report.vantages.len(), report.tiers.len()), (3, 4));
+    for (tier, subscribers) in report.tiers.iter().zip([3, 6, 12, 18]) {
         let figures = tier.figures.as_ref().expect("measured");
+        assert_eq!((tier.vantages, tier.rows.len()), (3, 3));
         assert_eq!(figures.requested.subscribers, subscribers);
         assert!(figures.connected_percent.is_some_and(|p| p >= 90.0));
         assert!(figures.packets.received > 0);
+        assert!(figures.loss_percent.is_some() && figures.rtt_ms.is_some());
+        assert!(figures.quality.is_some() && figures.jitter_ms.is_some());
     }
 }
 

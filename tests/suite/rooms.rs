@@ -27,7 +27,7 @@ async fn a_run_deletes_only_its_own_rooms() {
     let rooms = Rooms::new(server.url(), &keys(server.key(), server.secret().expose()));
     let minute = Duration::from_secs(60);
     let create = async |room: &str, by: &str| rooms.create(room, &run(by), minute).await;
-    create("ours", "r1").await.expect("created");
+    assert!(create("ours", "r1").await.expect("created"));
     create("ours", "r1")
         .await
         .expect("the same run may ask twice");
