@@ -72,7 +72,8 @@ pub enum Metric {
     TrackSubscribe(Statistic),
     /// Interarrival jitter (RFC 3550), in milliseconds.
     Jitter(Statistic),
-    /// Share of wanted subscriptions that received packets in the window, in percent.
+    /// Share of wanted subscriptions that brought packets, second by second over the whole
+    /// window, in percent.
     Receiving,
 }
 

@@ -19,7 +19,8 @@ use super::identity::{Role, identity, source};
 use super::plan::{LoadPlan, LocalTier, join_at};
 use super::tally::{Heading, Seen, Tally};
 use super::tokens::join_token;
-use crate::job::WriteId;
+use crate::clock;
+use crate::job::{Timestamp, WriteId};
 use crate::load::Window;
 use crate::participant::spec::{AudioPublish, Publish, VideoPublish};
 use crate::participant::{Participant, ParticipantSpec, State, Subscribe};
@@ -79,6 +80,7 @@ pub fn start_load(context: LoadContext, plan: LoadPlan) -> RunningLoad {
         members: BTreeMap::new(),
         next: BTreeMap::new(),
         failures: 0,
+        begun: (Instant::now(), clock::now()),
         live: live_tx,
         parts: part_tx,
     };
@@ -113,6 +115,7 @@ struct Load {
     members: BTreeMap<(Role, u32), Member>,
     next: BTreeMap<Role, u32>,
     failures: u64,
+    begun: (Instant, Timestamp),
     live: watch::Sender<LiveFigures>,
     parts: mpsc::Sender<TierPart>,
 }
@@ -246,14 +249,14 @@ impl Load {
         let phase = format!("tier {}", tier.plan.tier);
         // The health figures are since the last call: what came before is not of the window.
         let _ = self.context.engine.health();
-        let opened = Instant::now();
-        tally.open(&self.seen(true), HostSample::read());
+        let (opened, slept) = (Instant::now(), self.asleep());
+        tally.open(&self.seen(), HostSample::read());
         let mut second = opened.max(tier.from);
         while second < tier.to {
-            tally.second(&self.seen(false), self.context.engine.health());
             self.show(&phase);
             second = (second + Duration::from_secs(1)).min(tier.to);
             sleep_until(second.into()).await;
+            tally.second(&self.seen(), self.context.engine.health());
             for (id, m) in &self.members {
                 let events = m.participant.drain_events();
                 tally.events(id.0, &events);
@@ -261,8 +264,10 @@ impl Load {
             }
         }
         let closed = Instant::now();
-        let at = |i: Instant| {
-            tier.plan.window.from + i.saturating_duration_since(tier.from)
+        // Timers stand still while the machine is suspended, and the window does not.
+        let asleep = self.asleep();
+        let at = |i: Instant, asleep: Duration| {
+            tier.plan.window.from + i.saturating_duration_since(tier.from) + asleep
                 - tier.from.saturating_duration_since(i)
         };
         let heading = Heading {
@@ -272,26 +277,32 @@ impl Load {
             write_id: WriteId::from_u64(rand::random()),
             plan: tier.plan,
             measured: Window {
-                from: at(opened),
-                to: at(closed),
+                from: at(opened, slept),
+                to: at(closed, asleep),
             },
             requested: self.plan.headcount(&tier.plan),
         };
-        tally.close(heading, &self.seen(true), HostSample::read(), processors())
+        tally.close(heading, &self.seen(), HostSample::read(), processors())
     }
 
-    fn seen(&self, with_tracks: bool) -> Vec<Seen> {
+    /// How long the machine was suspended since the load began.
+    fn asleep(&self) -> Duration {
+        let awake = Instant::now().saturating_duration_since(self.begun.0);
+        let passed = clock::now().saturating_since(self.begun.1);
+        // Two clocks are never read at the same instant.
+        Some(passed.saturating_sub(awake))
+            .filter(|d| *d > Duration::from_millis(5))
+            .unwrap_or_default()
+    }
+
+    fn seen(&self) -> Vec<Seen> {
         self.members
             .iter()
             .map(|(id, m)| Seen {
                 id: *id,
                 new: m.new,
                 snapshot: m.participant.snapshot(),
-                tracks: if with_tracks {
-                    m.participant.tracks()
-                } else {
-                    Vec::new()
-                },
+                tracks: m.participant.tracks(),
             })
             .collect()
     }

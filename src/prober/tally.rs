@@ -24,7 +24,7 @@ pub struct Seen {
     pub new: bool,
     /// What it has counted.
     pub snapshot: Snapshot,
-    /// Each track that it takes; only looked at when a window opens and closes.
+    /// Each track that it takes.
     pub tracks: Vec<TrackSnapshot>,
 }
 
@@ -52,7 +52,6 @@ struct Base {
     rx: RxTotals,
     tx: TxTotals,
     reconnects: u32,
-    track_packets: BTreeMap<Arc<str>, u64>,
 }
 
 /// A tier in the making.
@@ -60,6 +59,10 @@ struct Base {
 pub struct Tally {
     base: BTreeMap<(Role, u32), Base>,
     host: HostSample,
+    latest: Headcount,
+    track_packets: BTreeMap<(Role, u32), BTreeMap<Arc<str>, u64>>,
+    subscriptions_wanted: u64,
+    subscriptions_receiving: u64,
     connected: ConnectedSeries,
     rtt_us: Histogram,
     jitter_us: Histogram,
@@ -99,15 +102,12 @@ impl Tally {
                     rx: s.snapshot.rx,
                     tx: s.snapshot.tx,
                     reconnects: s.snapshot.reconnects,
-                    track_packets: s
-                        .tracks
-                        .iter()
-                        .map(|t| (t.sid.clone(), t.packets))
-                        .collect(),
                 };
                 (s.id, base)
             })
             .collect();
+        self.latest = connected(seen);
+        self.track_packets = seen.iter().map(|s| (s.id, track_packets(s))).collect();
     }
 
     /// Samples that were taken inside the window.
@@ -117,26 +117,47 @@ impl Tally {
         }
     }
 
-    /// A second of the window begins.
+    /// A second of the window is over. Who was connected at its beginning and at its end counts
+    /// for it, and a subscription that brought packets in it.
     pub fn second(&mut self, seen: &[Seen], health: EngineHealth) {
-        let mut connected = Headcount::default();
-        for s in seen.iter().filter(|s| s.snapshot.state.is_connected()) {
-            match s.id.0 {
-                Role::Publisher => connected.publishers += 1,
-                Role::Subscriber => connected.subscribers += 1,
-                Role::Tester => {}
+        let now = connected(seen);
+        self.connected
+            .publishers
+            .push(now.publishers.min(self.latest.publishers));
+        self.connected
+            .subscribers
+            .push(now.subscribers.min(self.latest.subscribers));
+        self.latest = now;
+        for s in seen {
+            if s.id.0 == Role::Subscriber {
+                self.subscriptions_wanted += u64::from(s.snapshot.subscriptions_wanted);
+                self.subscriptions_receiving += self.receiving(s);
             }
-            if let Some(us) = s.snapshot.rx.jitter_us {
-                self.jitter_us.record(u64::from(us));
+            if s.snapshot.state.is_connected() {
+                if let Some(us) = s.snapshot.rx.jitter_us {
+                    self.jitter_us.record(u64::from(us));
+                }
+                if let Some(q) = s.snapshot.quality {
+                    *self.quality.entry(q).or_default() += 1;
+                }
             }
         }
-        for q in seen.iter().filter_map(quality) {
-            *self.quality.entry(q).or_default() += 1;
-        }
-        self.connected.publishers.push(connected.publishers);
-        self.connected.subscribers.push(connected.subscribers);
+        self.track_packets = seen.iter().map(|s| (s.id, track_packets(s))).collect();
         self.tick_lag_us.record(health.tick_lag_max_us);
         self.pacing_lag_us.record(health.pacing_lag_max_us);
+    }
+
+    /// Tracks of a participant that brought packets since the last second.
+    fn receiving(&self, s: &Seen) -> u64 {
+        if !s.snapshot.state.is_connected() {
+            return 0;
+        }
+        let before = self.track_packets.get(&s.id);
+        let grew = |t: &&TrackSnapshot| {
+            let had = before.and_then(|b| b.get(&t.sid)).copied().unwrap_or(0);
+            t.packets > had
+        };
+        u64::try_from(s.tracks.iter().filter(grew).count()).unwrap_or(u64::MAX)
     }
 
     /// The window closes: the part.
@@ -192,8 +213,8 @@ impl Tally {
             measured: heading.measured,
             requested: heading.requested,
             connected: self.connected.clone(),
-            subscriptions_wanted: 0,
-            subscriptions_receiving: 0,
+            subscriptions_wanted: self.subscriptions_wanted,
+            subscriptions_receiving: self.subscriptions_receiving,
             join_us: Histogram::new(),
             connect_us: Histogram::new(),
             phases_us: BTreeMap::new(),
@@ -227,11 +248,23 @@ fn millis(d: Duration) -> u64 {
     u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn quality(s: &Seen) -> Option<Quality> {
-    if !s.snapshot.state.is_connected() {
-        return None;
+fn connected(seen: &[Seen]) -> Headcount {
+    let mut count = Headcount::default();
+    for s in seen.iter().filter(|s| s.snapshot.state.is_connected()) {
+        match s.id.0 {
+            Role::Publisher => count.publishers += 1,
+            Role::Subscriber => count.subscribers += 1,
+            Role::Tester => {}
+        }
     }
-    s.snapshot.quality
+    count
+}
+
+fn track_packets(s: &Seen) -> BTreeMap<Arc<str>, u64> {
+    s.tracks
+        .iter()
+        .map(|t| (t.sid.clone(), t.packets))
+        .collect()
 }
 
 /// Adds what one participant did in the window.
@@ -285,13 +318,6 @@ fn add(part: &mut TierPart, s: &Seen, base: &Base, length: Duration) {
         part.bitrate_in_kbps
             .record(u64::try_from(kbps).unwrap_or(u64::MAX));
     }
-    part.subscriptions_wanted += u64::from(s.snapshot.subscriptions_wanted);
-    let receiving = s
-        .tracks
-        .iter()
-        .filter(|t| t.packets > base.track_packets.get(&t.sid).copied().unwrap_or(0))
-        .count();
-    part.subscriptions_receiving += u64::try_from(receiving).unwrap_or(u64::MAX);
 }
 
 fn phases(part: &mut TierPart, p: &Phases) {
@@ -396,6 +422,54 @@ mod tests {
         assert_eq!(part.failures.get("still_connecting"), Some(&1));
         assert_eq!(part.generator.cpu_available_ms, 4_000);
         assert_eq!(part.generator.cpu_ms, None);
+    }
+
+    fn with_track(packets: u64, state: State) -> Seen {
+        let mut s = seen(0, state, RxTotals::default());
+        s.snapshot.subscriptions_wanted = 1;
+        s.tracks = vec![TrackSnapshot {
+            sid: "TR_1".into(),
+            publisher: "p".into(),
+            kind: crate::participant::snapshot::TrackKind::Audio,
+            wanted: None,
+            received: None,
+            packets,
+            bytes: 0,
+            lost: 0,
+            frames: 0,
+            subscribe: None,
+        }];
+        s
+    }
+
+    #[test]
+    fn a_track_that_stalls_is_receiving_only_in_the_seconds_before() {
+        let mut tally = Tally::default();
+        let up = |packets| [with_track(packets, State::Connected)];
+        tally.open(&up(10), HostSample::default());
+        for packets in [60, 110, 110, 110] {
+            tally.second(&up(packets), EngineHealth::default());
+        }
+        let part = tally.close(heading(), &up(110), HostSample::default(), 1.0);
+        assert_eq!(
+            (part.subscriptions_receiving, part.subscriptions_wanted),
+            (2, 4)
+        );
+    }
+
+    #[test]
+    fn who_is_lost_in_the_last_second_was_not_connected_in_it() {
+        let mut tally = Tally::default();
+        tally.open(&[with_track(1, State::Connected)], HostSample::default());
+        tally.second(&[with_track(2, State::Connected)], EngineHealth::default());
+        let gone = with_track(3, State::Left);
+        tally.second(std::slice::from_ref(&gone), EngineHealth::default());
+        let part = tally.close(heading(), &[gone], HostSample::default(), 1.0);
+        assert_eq!(part.connected.subscribers, [1, 0]);
+        assert_eq!(
+            (part.subscriptions_receiving, part.subscriptions_wanted),
+            (1, 2)
+        );
     }
 
     #[test]

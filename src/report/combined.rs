@@ -185,9 +185,9 @@ pub struct Figures {
     pub connected: Connected,
     /// Share of the requested that were connected, over the whole window.
     pub connected_percent: Option<f64>,
-    /// Subscriptions that the layout wants.
+    /// Subscriptions that the layout wants, added up over the seconds of the window.
     pub subscriptions_wanted: u64,
-    /// Of these, with packets in the window.
+    /// Of these, with packets in their second.
     pub subscriptions_receiving: u64,
     /// The share.
     pub receiving_percent: Option<f64>,

@@ -20,12 +20,13 @@ pub struct Headcount {
     pub subscribers: u32,
 }
 
-/// Really connected participants, once a second from the window's start on.
+/// Really connected participants in each second of the window: those that were connected at its
+/// beginning and at its end.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConnectedSeries {
-    /// Publishers at second 0, 1, …; one value per sample taken.
+    /// Publishers in second 0, 1, …; one value per second measured.
     pub publishers: Vec<u32>,
-    /// Subscribers at second 0, 1, …
+    /// Subscribers in second 0, 1, …
     pub subscribers: Vec<u32>,
 }
 
@@ -153,9 +154,10 @@ pub struct TierPart {
     pub requested: Headcount,
     /// Participants that really were connected.
     pub connected: ConnectedSeries,
-    /// Subscriptions that the layout wants, over all subscribers, at the window's end.
+    /// Subscriptions that the layout wants, over all subscribers, added up over the seconds of the
+    /// window.
     pub subscriptions_wanted: u64,
-    /// Of these, how many received packets in the window.
+    /// Of these, how many brought packets in their second.
     pub subscriptions_receiving: u64,
     /// Dial to JoinResponse, of participants that joined for this tier.
     pub join_us: Histogram,

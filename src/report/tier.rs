@@ -16,6 +16,10 @@ use crate::load::{TierPlan, Verdict};
 /// percent: the edges of a window are found by a clock that is read once a tick.
 pub const MEASURED_PERCENT: f64 = 90.0;
 
+/// The least share of its publishers that a vantage must have had in the room for a tier to be
+/// the load that was asked for: the default bound on `connected`.
+const PUBLISHING_PERCENT: f64 = 99.0;
+
 /// How many vantages a reason names before it counts the rest.
 const NAMED_MAX: usize = 3;
 
@@ -65,8 +69,21 @@ impl<'a> Measured<'a> {
                 "only {measured:.0} % of the window was measured at {vantage}"
             ));
         }
-        let less_load = self.shortages.iter().find(|s| s.lowers_load())?;
-        Some(format!("the prober itself {less_load} at {vantage}"))
+        if let Some(less_load) = self.shortages.iter().find(|s| s.lowers_load()) {
+            return Some(format!("the prober itself {less_load} at {vantage}"));
+        }
+        let publishing = self.publishing_percent()?;
+        (publishing < PUBLISHING_PERCENT).then(|| {
+            format!("only {publishing:.0} % of the publishers were connected at {vantage}, so subscribers had less to take")
+        })
+    }
+
+    /// Publishers connected of those asked for, over the seconds measured; `None` when none were.
+    fn publishing_percent(&self) -> Option<f64> {
+        let series = &self.part.connected.publishers;
+        let asked = u64::from(self.part.requested.publishers) * series.len() as u64;
+        let connected: u64 = series.iter().copied().map(u64::from).sum();
+        (asked > 0).then(|| connected as f64 * 100.0 / asked as f64)
     }
 
     fn row(&self, figures: Figures) -> VantageRow {

@@ -232,7 +232,9 @@ async fn ten_healthy_runs_have_no_knee() {
                     }
                     // The machine was busy with something else. That is said, never held
                     // against the SFU; whether the SFU holds up is to be seen all the same.
-                    Knee::Unknown { .. } if combined.tiers.iter().any(|t| !t.suspect.is_empty()) => {
+                    Knee::Unknown { .. }
+                        if combined.tiers.iter().any(|t| !t.suspect.is_empty()) =>
+                    {
                         unclear.push(text);
                     }
                     _ => return Some(text),
