@@ -14,9 +14,10 @@ use super::part::TierPart;
 pub const CPU_PERCENT: f64 = 85.0;
 
 /// Waiting for a processor though runnable, in percent of the CPU time that could be used, over
-/// all threads. A prober in ticks of some milliseconds waits a little at every wakeup; a fifth of
-/// the machine spent waiting means that it got what others left over.
-pub const RUN_DELAY_PERCENT: f64 = 20.0;
+/// all threads. A prober in ticks of some milliseconds waits a little at every wakeup: 1 to 2 %
+/// beside a server and two other probers on two processors. A tenth of the machine spent waiting
+/// means that it got what others left over.
+pub const RUN_DELAY_PERCENT: f64 = 10.0;
 
 /// Datagrams that died in the prober's own receive buffers, in percent of those that came or
 /// should have. A tenth of the default bound on loss (1 %).
