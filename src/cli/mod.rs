@@ -2,6 +2,7 @@
 //! one exit code.
 
 mod args;
+mod bucket_clock;
 mod check;
 mod coordinate;
 mod edge;

@@ -6,7 +6,7 @@ use super::args::{BucketArgs, FleetArgs, JobArgs, KeysArgs, OutputArgs, StartArg
 use super::coordinate::{Coordination, Outcome, coordinate};
 use super::progress::Shown;
 use super::signals::Signals;
-use super::{edge, output, plan, viewer};
+use super::{bucket_clock, edge, output, plan, viewer};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::job::RunId;
@@ -43,12 +43,10 @@ pub struct Args {
 
 /// Coordinates the run, and prints its result.
 pub async fn run(args: Args) -> Result<Exit, Error> {
-    let job = plan::job(
-        &args.fleet,
-        &args.job,
-        &args.start,
-        edge::origin(args.run.clone()),
-    )?;
+    let resolve = |origin| plan::job(&args.fleet, &args.job, &args.start, origin);
+    let origin = edge::origin(args.run.clone());
+    // What is wrong with the job shows before anything is asked.
+    let job = resolve(origin.clone())?;
     if args.detach && job.times.start_at.is_none() {
         return Err(Error::new(
             Exit::BadConfiguration,
@@ -57,6 +55,10 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
     }
     let keys = args.keys.keys()?;
     let store = args.bucket.open().await?;
+    let job = match bucket_clock::by_bucket(&store, origin).await? {
+        origin if origin.now == job.created_at => job,
+        origin => resolve(origin)?,
+    };
     let rooms = Rooms::new(&job.url, &keys);
     if args.viewer {
         viewer::show(&job, &keys)?;

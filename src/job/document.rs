@@ -104,7 +104,7 @@ pub struct Job {
     pub write_id: WriteId,
     /// The run's id.
     pub run: RunId,
-    /// When the coordinator wrote it, by its own clock.
+    /// When the coordinator resolved it, as [`Origin::now`] says.
     pub created_at: Timestamp,
     /// The SFU's URL.
     pub url: String,
@@ -208,7 +208,7 @@ pub struct Origin {
     pub run: RunId,
     /// Tells this write from others.
     pub write_id: WriteId,
-    /// Now, by the coordinator's clock.
+    /// Now, by the coordinator's clock: by the bucket's if that is known to be another.
     pub now: Timestamp,
 }
 
