@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::job::Timestamp;
+use crate::clock;
 
 use super::failure::{Cause, Failure};
 use super::moment::Moment;
@@ -30,16 +30,10 @@ const MAX_WAIT: Duration = Duration::from_secs(10);
 
 /// Reads both clocks.
 pub fn now() -> Moment {
-    let at = Instant::now();
-    let wall = SystemTime::now().duration_since(UNIX_EPOCH);
     Moment {
-        at,
-        wall: timestamp(wall.unwrap_or_default()),
+        at: Instant::now(),
+        wall: clock::now(),
     }
-}
-
-fn timestamp(since_epoch: Duration) -> Timestamp {
-    Timestamp::from_micros(i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX))
 }
 
 /// A new peer connection.
@@ -298,6 +292,8 @@ impl Thread {
         let faults = self.config.faults;
         let mut batch = std::mem::replace(&mut self.batch, Batch::empty());
         self.with(slot, |seat, now, out, chance| {
+            let kernel_now = SystemTime::now().duration_since(UNIX_EPOCH);
+            let kernel_now = kernel_now.unwrap_or_default();
             loop {
                 let more = batch.receive(&seat.socket);
                 for datagram in batch.datagrams() {
@@ -308,7 +304,8 @@ impl Thread {
                     if is_rtp && chance.hits(faults.drop_received_ppm) {
                         continue;
                     }
-                    let arrival = arrival(datagram.came, now);
+                    let waited = datagram.came.map(|came| kernel_now.saturating_sub(came));
+                    let arrival = arrival(waited, now);
                     seat.peer
                         .datagram(datagram.bytes, datagram.source, arrival, now, out);
                 }
@@ -386,16 +383,13 @@ fn send(socket: &Socket, outbox: &mut Outbox, faults: Faults, chance: &mut Chanc
     failures
 }
 
-/// When a datagram came, on both clocks, from the kernel's wall time.
-fn arrival(came: Option<Duration>, now: Moment) -> Moment {
-    let Some(wall) = came.map(timestamp) else {
-        return now;
-    };
-    // Zero when the wall clock was set back in between.
-    let waited = now.wall.saturating_since(wall);
-    match now.at.checked_sub(waited) {
-        Some(at) if waited <= MAX_WAIT => Moment { at, wall },
-        _ => now,
+/// When a datagram came, on both clocks, from how long it waited by the kernel's.
+fn arrival(waited: Option<Duration>, now: Moment) -> Moment {
+    let waited = waited.filter(|waited| *waited <= MAX_WAIT);
+    let waited = waited.unwrap_or_default();
+    Moment {
+        at: now.at.checked_sub(waited).unwrap_or(now.at),
+        wall: now.wall - waited,
     }
 }
 

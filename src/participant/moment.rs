@@ -1,4 +1,4 @@
-//! A point in time on both clocks: the monotonic one for intervals, the wall's for the world.
+//! A point in time on both clocks: the monotonic one for intervals, local time for the world.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ const NTP_UNIX_SECONDS: u64 = 2_208_988_800;
 pub struct Moment {
     /// On the monotonic clock.
     pub at: Instant,
-    /// On the wall clock.
+    /// Local time ([`crate::clock::now`]), as schedules and clock offsets are measured in.
     pub wall: Timestamp,
 }
 

@@ -128,11 +128,8 @@ impl Shared {
         }
     }
 
-    /// Everything is closed: after a failure, or in order.
-    pub fn close(&self, failure: Option<Failure>) {
-        if let Some(failure) = failure {
-            self.fail(failure);
-        }
+    /// Everything is closed.
+    pub fn close(&self) {
         self.closed.notify_one();
     }
 

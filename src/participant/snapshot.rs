@@ -280,7 +280,7 @@ pub struct Samples {
 /// One reading of the server's clock: it lay between the two of this machine's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClockSample {
-    /// When the ping left, by this machine's wall clock.
+    /// When the ping left, in local time ([`crate::clock::now`]).
     pub sent: Timestamp,
     /// When the pong came: `sent` plus the time passed by the monotonic clock.
     pub received: Timestamp,
@@ -295,6 +295,6 @@ pub struct LatencySample {
     pub source: u32,
     /// Arrival minus stamp in microseconds: negative when the clocks disagree by more than the way.
     pub us: i64,
-    /// Arrival by this machine's wall clock.
+    /// Arrival in local time ([`crate::clock::now`]).
     pub at: Timestamp,
 }

@@ -39,10 +39,11 @@ pub async fn run(
     shared: Arc<Shared>,
     mut leave: watch::Receiver<bool>,
 ) {
+    let _closing = Closing(Arc::clone(&shared));
     let spec = Arc::new(spec);
     let endpoint = match Endpoint::parse(&spec.url) {
         Ok(endpoint) => endpoint,
-        Err(failure) => return shared.close(Some(failure)),
+        Err(failure) => return shared.fail(failure),
     };
     let (events_in, events) = unbounded_channel();
     let mut task = Task {
@@ -62,6 +63,20 @@ pub async fn run(
         task.wait(&mut leave).await;
     }
     task.close().await;
+}
+
+/// Says at the end that everything is closed, after a panic as well: its holder waits for that.
+struct Closing(Arc<Shared>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        // Has no effect on who has ended.
+        self.0.fail(Failure::new(
+            Cause::Internal,
+            "the signalling task ended before its session",
+        ));
+        self.0.close();
+    }
 }
 
 struct Task {
@@ -218,7 +233,6 @@ impl Task {
             // Late is as good as never: the server forgets a silent client by itself.
             let _ = tokio::time::timeout(CLOSE_TIMEOUT, websocket.close(None)).await;
         }
-        self.shared.close(None);
     }
 }
 
