@@ -81,6 +81,7 @@ exits! {
         | RendezvousError::StillRunning { .. }
         | RendezvousError::NotStarted { .. }
         | RendezvousError::NoReport { .. } => Exit::Incomplete,
+        RendezvousError::Internal(_) => Exit::Internal,
     };
     RoomError => |e| match e {
         RoomError::Exists { .. } | RoomError::Absent { .. } => Exit::BadConfiguration,

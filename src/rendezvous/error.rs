@@ -211,6 +211,10 @@ pub enum RendezvousError {
         /// The last error.
         why: String,
     },
+
+    /// A part of muster broke.
+    #[error("muster has a defect: {0}")]
+    Internal(String),
 }
 
 fn of_run(run: Option<&RunId>) -> String {

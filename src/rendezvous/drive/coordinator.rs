@@ -79,7 +79,14 @@ pub async fn run_coordinator(bucket: &Bucket, options: CoordinatorOptions) -> Ru
         }
         let wake_at = machine.wake_at();
         event = tokio::select! {
-            Some(Ok(reply)) = under_way.join_next() => Event::Replied(reply),
+            reply = super::next_of(&mut under_way) => match reply {
+                Ok(reply) => Event::Replied(reply),
+                Err(e) => return RunEnd {
+                    run: machine.job().run.clone(),
+                    outcome: Err(e),
+                    cleanup: machine.cleanup(),
+                },
+            },
             () = super::wait_until(wake_at) => Event::Wake,
             changed = abort.changed(), if listening => {
                 listening = changed.is_ok();

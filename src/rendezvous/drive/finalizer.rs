@@ -46,7 +46,7 @@ pub async fn run_finalizer(
         }
         let wake_at = machine.wake_at();
         event = tokio::select! {
-            Some(Ok(reply)) = under_way.join_next() => Event::Replied(reply),
+            reply = super::next_of(&mut under_way) => Event::Replied(reply?),
             () = super::wait_until(wake_at) => Event::Wake,
         };
     }

@@ -83,7 +83,13 @@ pub async fn run_prober(
         }
         let wake_at = machine.wake_at();
         event = tokio::select! {
-            event = hands.hear() => event,
+            event = hands.hear() => match event {
+                Ok(event) => event,
+                Err(e) => {
+                    hands.leave().await;
+                    return Err(e);
+                }
+            },
             () = super::wait_until(wake_at) => Event::Wake,
             changed = stop.changed(), if listening => {
                 listening = changed.is_ok();
@@ -129,17 +135,24 @@ impl Hands {
         }
     }
 
-    async fn hear(&mut self) -> Event {
+    async fn hear(&mut self) -> Result<Event, RendezvousError> {
         tokio::select! {
-            Some(Ok(reply)) = self.asked.join_next() => Event::Replied(reply),
-            Some(Ok(result)) = self.tested.join_next() => Event::SelfTested(result),
+            reply = super::next_of(&mut self.asked) => reply.map(Event::Replied),
+            result = super::next_of(&mut self.tested) => result.map(Event::SelfTested),
             event = heard_of(&mut self.load) => {
                 if matches!(event, Event::LoadEnded) {
                     self.load = None;
                 }
-                event
+                Ok(event)
             }
-            else => std::future::pending().await,
+        }
+    }
+
+    /// Has all participants leave, and waits for it.
+    async fn leave(&mut self) {
+        if let Some(load) = self.load.take() {
+            load.stop();
+            load.finished().await;
         }
     }
 }
