@@ -2,6 +2,8 @@
 //! all is in that will be waited for.
 
 mod decide;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -367,7 +369,8 @@ impl Coordinator {
                     start: start.clone(),
                     local,
                 }));
-                if self.settings.detach {
+                // Whoever is asked to abort stays until that is done.
+                if self.settings.detach && self.abort.is_none() {
                     self.end_with(End::Detached(start));
                 } else {
                     let seed = self.settings.seed;
