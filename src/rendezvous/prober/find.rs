@@ -10,11 +10,13 @@ use crate::rendezvous::exchange::{Errand, Reply, Request};
 use crate::rendezvous::keys::{Item, RunKey, list_runs, run_of_folder};
 use crate::rendezvous::objects::StartDocument;
 use crate::rendezvous::{RendezvousError, document};
-use crate::store::{Object, StoreError};
+use crate::store::Object;
 
 /// How often the bucket is looked through for a run, at first and at last.
 const LOOK_FIRST: Duration = Duration::from_secs(1);
 const LOOK_LAST: Duration = Duration::from_secs(10);
+/// How long a named run may be missing: its coordinator and its probers may start together.
+const JOB_WITHIN: Duration = Duration::from_secs(10);
 /// How many of the newest runs are looked at.
 const NEWEST: usize = 8;
 
@@ -30,7 +32,7 @@ pub(super) struct Find {
     candidates: Vec<RunId>,
     at: Option<(RunId, Option<Job>)>,
     closed: BTreeSet<RunId>,
-    trouble: Option<StoreError>,
+    trouble: Option<RendezvousError>,
 }
 
 /// What a search wants next.
@@ -77,14 +79,12 @@ impl Find {
 
     pub(super) fn wake(&mut self, now: Timestamp) -> Step {
         if now >= self.begun + self.timeout {
-            return done(Err(match self.trouble.take() {
-                Some(e) => e.into(),
-                None => RendezvousError::NoOpenRun {
-                    place: self.place.clone(),
-                    vantage: self.vantage.clone(),
-                    waited: self.timeout,
-                },
-            }));
+            let trouble = self.trouble.take();
+            return done(Err(trouble.unwrap_or_else(|| RendezvousError::NoOpenRun {
+                place: self.place.clone(),
+                vantage: self.vantage.clone(),
+                waited: self.timeout,
+            })));
         }
         if !self.look.start(now) {
             return Step::Wait;
@@ -118,16 +118,13 @@ impl Find {
                 if !e.retryable() {
                     return done(Err(e.into()));
                 }
-                self.trouble = Some(e);
+                self.trouble = Some(e.into());
                 self.rest(now)
             }
             Reply::Read(key, answer) if key.item == Item::Job => match answer {
                 Ok(object) => self.job_read(now, &key, &object, bucket),
-                Err(_) if self.named.is_some() => done(Err(RendezvousError::NoSuchRun {
-                    run: key.run,
-                    place: self.place.clone(),
-                })),
                 // Its coordinator may be about to write it.
+                Err(_) if self.named.is_some() => self.missing(now, key.run),
                 Err(_) => self.next(now),
             },
             Reply::Read(key, answer) => {
@@ -135,10 +132,8 @@ impl Find {
                     return self.rest(now);
                 };
                 match answer {
-                    Ok(object) if job.times.start_at.is_none() => {
-                        self.closed_by(now, &key, &object, &job)
-                    }
-                    _ => done(Ok(job)),
+                    Ok(object) => self.decided(now, &key, &object, job),
+                    Err(_) => done(Ok(job)),
                 }
             }
             _ => self.rest(now),
@@ -175,22 +170,34 @@ impl Find {
         Step::Ask(Request::Read(start))
     }
 
-    /// The start was decided already, without this prober.
-    fn closed_by(&mut self, now: Timestamp, key: &RunKey, object: &Object, job: &Job) -> Step {
+    /// The named run has no job, so far.
+    fn missing(&mut self, now: Timestamp, run: RunId) -> Step {
+        let place = self.place.clone();
+        let e = RendezvousError::NoSuchRun { run, place };
+        if now >= self.begun + JOB_WITHIN {
+            return done(Err(e));
+        }
+        self.trouble = Some(e);
+        self.rest(now)
+    }
+
+    /// The start was decided already: without this prober, unless it was fixed with the job.
+    fn decided(&mut self, now: Timestamp, key: &RunKey, object: &Object, job: Job) -> Step {
         let e = match document::read::<StartDocument>(key, &object.body) {
             Err(e) => e,
-            Ok(document) => match verdict(&document, object.last_modified, job) {
+            Ok(document) => match verdict(&document, object.last_modified, &job) {
                 Verdict::Cancelled(reason) => RendezvousError::Cancelled {
                     run: job.run.clone(),
                     reason,
                 },
+                Verdict::Start(_) if job.times.start_at.is_some() => return done(Ok(job)),
                 Verdict::Start(_) => RendezvousError::StartedWithout {
                     run: job.run.clone(),
                     vantage: self.vantage.clone(),
                 },
             },
         };
-        self.refuse(now, job.run.clone(), e)
+        self.refuse(now, job.run, e)
     }
 
     /// A named run ends the search here; of many, the next is looked at.
@@ -224,5 +231,109 @@ fn not_accepting(job: &Job) -> RendezvousError {
     RendezvousError::NotAccepting {
         run: job.run.clone(),
         until: job.times.accept_until,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::WriteId;
+    use crate::job::{JobSpec, Origin, SCHEMA_MAJOR};
+    use crate::rendezvous::objects::Decision;
+    use crate::store::{At, Location, StoreError};
+
+    const T0: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
+
+    fn find(named: Option<&str>, timeout_s: u64) -> Find {
+        let named = named.map(|run| run.parse().unwrap());
+        let timeout = Duration::from_secs(timeout_s);
+        Find::new(named, "iad".parse().unwrap(), "here".into(), T0, timeout)
+    }
+
+    fn absent<T>() -> Result<T, StoreError> {
+        let at = At::store(&Location {
+            bucket: "b".into(),
+            prefix: String::new(),
+            endpoint: "memory".into(),
+        });
+        Err(StoreError::Absent { at })
+    }
+
+    fn object(body: bytes::Bytes) -> Object {
+        Object {
+            body,
+            etag: None,
+            last_modified: T0,
+        }
+    }
+
+    /// Looks until it ends, finding nothing; after how long, and with what.
+    fn never_there(mut find: Find) -> (u64, RendezvousError) {
+        let mut now = T0;
+        let mut step = find.wake(now);
+        loop {
+            step = match step {
+                Step::Ask(Request::Read(key)) => {
+                    let reply = Reply::Read(key, absent());
+                    find.replied(now, reply, &Estimate::unknown())
+                }
+                Step::Ask(other) => panic!("asks {other:?}"),
+                Step::Wait => {
+                    now = find.wake_at().unwrap();
+                    find.wake(now)
+                }
+                Step::Done(result) => {
+                    return (now.saturating_since(T0).as_secs(), result.unwrap_err());
+                }
+            };
+        }
+    }
+
+    #[test]
+    fn a_named_run_may_come_a_little_later() {
+        for (timeout_s, at_most) in [(600, 12), (3, 3)] {
+            let (waited, e) = never_there(find(Some("r1"), timeout_s));
+            assert!(matches!(e, RendezvousError::NoSuchRun { .. }), "{e}");
+            assert!((3..=at_most).contains(&waited), "{waited} s of {timeout_s}");
+        }
+    }
+
+    #[test]
+    fn a_cancelled_run_is_left_alone_though_its_start_is_fixed() {
+        let spec = JobSpec {
+            url: Some("ws://sfu".into()),
+            expect: Some(1),
+            start_at: Some(T0 + Duration::from_secs(60)),
+            ..JobSpec::default()
+        };
+        let origin = Origin {
+            run: "r1".parse().unwrap(),
+            write_id: WriteId::from_u64(1),
+            now: T0,
+        };
+        let job = Job::resolve(spec, origin).unwrap();
+        let cancel = StartDocument {
+            schema: SCHEMA_MAJOR,
+            write_id: WriteId::from_u64(2),
+            run: job.run.clone(),
+            decision: Decision::Cancel {
+                reason: "enough".into(),
+            },
+        };
+        let bucket = Estimate::unknown();
+        let mut find = find(None, 600);
+        find.candidates = vec![job.run.clone()];
+        let Step::Ask(Request::Read(key)) = find.next(T0) else {
+            panic!("does not look")
+        };
+        let reply = Reply::Read(key, Ok(object(document::write(&job).unwrap())));
+        let Step::Ask(Request::Read(key)) = find.replied(T0, reply, &bucket) else {
+            panic!("does not look for the start")
+        };
+        assert_eq!(key.item, Item::Start);
+        let reply = Reply::Read(key, Ok(object(document::write(&cancel).unwrap())));
+        let step = find.replied(T0, reply, &bucket);
+        assert!(matches!(step, Step::Wait), "{step:?}");
+        assert!(find.closed.contains(&job.run));
     }
 }
