@@ -21,7 +21,7 @@ use crate::rendezvous::keys::{Item, RunKey};
 use crate::rendezvous::objects::Abort;
 use crate::rendezvous::{LEASE, RendezvousError, document};
 use crate::report::part::{Outcome, ReportPart, TierPart};
-use crate::store::StoreError;
+use crate::store::{Settled, StoreError};
 
 /// How often a loading prober looks for an abort.
 const ABORT_EVERY: Duration = Duration::from_secs(3);
@@ -56,6 +56,8 @@ pub(super) struct Load {
     send: Errand,
     trouble: String,
     stored: bool,
+    /// Another's report stands in the place of its own.
+    lost: bool,
 }
 
 #[derive(Debug)]
@@ -146,6 +148,7 @@ impl Load {
             send: Errand::IDLE,
             trouble: String::new(),
             stored: false,
+            lost: false,
         }
     }
 
@@ -258,7 +261,8 @@ impl Load {
         {
             out.push_back(ask(Item::Report(vantage.clone()), body));
         }
-        if self.ended && now >= self.give_up && !self.send.under_way() {
+        let too_late = self.ended && now >= self.give_up && !self.send.under_way();
+        if self.lost || too_late {
             return Some(Err(RendezvousError::ReportLost {
                 vantage,
                 why: self.trouble.clone(),
@@ -330,14 +334,17 @@ impl Load {
                     Err(e) => self.trouble(&e, out),
                 }
             }
-            Reply::Created(key, answer) => match (key.item, answer) {
+            Reply::Created(key, answer) => match (&key.item, answer) {
                 (Item::Tier(_, tier), answer) => {
+                    let tier = *tier;
                     let Some(part) = self.parts.get_mut(&tier) else {
                         return;
                     };
                     part.errand.answered();
                     match answer {
-                        Ok(_) => {
+                        // The report has it as well.
+                        Ok(Settled::Theirs(_)) => self.taken(&key, out),
+                        Ok(Settled::Mine) => {
                             let measured = ProberProgress::Measured { tier };
                             out.push_back(Action::Tell(measured));
                         }
@@ -347,7 +354,12 @@ impl Load {
                         }
                     }
                 }
-                (_, Ok(_)) => {
+                (_, Ok(Settled::Theirs(_))) => {
+                    self.send.answered();
+                    self.lost = true;
+                    self.taken(&key, out);
+                }
+                (_, Ok(Settled::Mine)) => {
                     self.send.answered();
                     self.stored = true;
                     out.push_back(Action::Tell(ProberProgress::Reported));
@@ -362,8 +374,17 @@ impl Load {
         }
     }
 
+    /// Another's object stands where its own was to be.
+    fn taken(&mut self, key: &RunKey, out: &mut VecDeque<Action>) {
+        self.say(format!("{key} was written by another prober"), out);
+    }
+
     fn trouble(&mut self, e: &StoreError, out: &mut VecDeque<Action>) {
-        self.trouble = e.to_string();
+        self.say(e.to_string(), out);
+    }
+
+    fn say(&mut self, trouble: String, out: &mut VecDeque<Action>) {
+        self.trouble = trouble;
         let what = self.trouble.clone();
         out.push_back(Action::Tell(ProberProgress::Trouble { what }));
     }

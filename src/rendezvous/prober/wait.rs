@@ -20,6 +20,8 @@ use crate::store::{Object, Settled, StoreError};
 
 /// So long before its first joins a prober asks whether it still may.
 const CHECK_AHEAD: Duration = Duration::from_secs(4);
+/// How often a seated prober looks for an abort until then.
+const ABORT_EVERY: Duration = Duration::from_secs(20);
 /// An answer that took longer allows nothing.
 const CHECK_VALID: Duration = Duration::from_secs(5);
 /// The write id of a cancel, after those of claim and ready.
@@ -42,6 +44,8 @@ pub(super) struct Wait {
     check: Errand,
     start: Option<Start>,
     seat: Option<Seat>,
+    /// An abort check from then on may allow the load.
+    may_begin: Option<Timestamp>,
     trouble: Option<StoreError>,
 }
 
@@ -90,6 +94,7 @@ impl Wait {
             check: Errand::IDLE,
             start: None,
             seat: None,
+            may_begin: None,
             trouble: None,
         }
     }
@@ -149,13 +154,13 @@ impl Wait {
         }
         if let Some(start) = &self.start
             && self.seat.is_some()
-            && self.check == Errand::IDLE
+            && self.may_begin.is_none()
         {
             let local = reference(start, bucket, sfu)
                 .assumed(now)
                 .to_local(start.start_at);
-            let (local, ahead) = (local, local - CHECK_AHEAD);
-            self.check.again(ahead.max(now));
+            self.may_begin = Some(local - CHECK_AHEAD);
+            self.check.again(now);
             out.push_back(Action::Tell(ProberProgress::Started {
                 local,
                 tiers: u32::try_from(start.tiers.len()).unwrap_or(u32::MAX),
@@ -247,7 +252,11 @@ impl Wait {
             Reply::Read(key, answer) if key.item == Item::Abort => {
                 let asked = self.check.answered();
                 let old = asked.is_none_or(|t| now.saturating_since(t) > CHECK_VALID);
+                let may_begin = self.may_begin.unwrap_or(now);
                 match answer {
+                    Err(e) if e.is_absent() && asked.is_none_or(|t| t < may_begin) => {
+                        self.check.again((now + ABORT_EVERY).min(may_begin));
+                    }
                     // After a gap the right to act is checked again.
                     Err(e) if e.is_absent() && old => self.check.again(now),
                     Err(e) if e.is_absent() => return self.begin(None),
@@ -351,5 +360,116 @@ pub(super) fn reference<'a>(
     match start.reference {
         ReferenceClock::Sfu if *sfu != Estimate::unknown() => sfu,
         _ => bucket,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::{JobSpec, Origin, WriteId};
+    use crate::load::schedule;
+    use crate::rendezvous::roster::entries;
+    use crate::store::{At, Location};
+
+    const T0: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
+
+    fn object(body: bytes::Bytes) -> Object {
+        Object {
+            body,
+            etag: None,
+            last_modified: T0,
+        }
+    }
+
+    /// Waits for a start in ten minutes, as the start says.
+    fn seated() -> Wait {
+        let spec = JobSpec {
+            url: Some("ws://sfu".into()),
+            vantages: Some(vec!["iad".parse().unwrap()]),
+            start_at: Some(T0 + Duration::from_secs(600)),
+            ..JobSpec::default()
+        };
+        let origin = Origin {
+            run: "r1".parse().unwrap(),
+            write_id: WriteId::from_u64(1),
+            now: T0,
+        };
+        let job = Job::resolve(spec, origin).unwrap();
+        let settings = Settings {
+            run: None,
+            vantage: "iad".parse().unwrap(),
+            timeout: Duration::from_secs(600),
+            must_end_by: None,
+            build: "test".into(),
+            place: "here".into(),
+            seed: 1,
+        };
+        let claim = ClaimId::new(&settings.vantage, 0, 1);
+        let start_at = job.times.start_at.unwrap();
+        let document = StartDocument {
+            schema: SCHEMA_MAJOR,
+            write_id: WriteId::from_u64(2),
+            run: job.run.clone(),
+            decision: Decision::Start(Start {
+                roster: entries([(settings.vantage.clone(), None)].into()),
+                start_at,
+                tiers: schedule(&job, start_at),
+                reference: ReferenceClock::Bucket,
+            }),
+        };
+        let key = RunKey::new(&job.run, Item::Start);
+        let mut wait = Wait::new(job, claim, &settings, T0, T0);
+        let body = document::write(&document).unwrap();
+        let reply = Reply::Read(key, Ok(object(body)));
+        wait.replied(T0, reply, &mut VecDeque::new());
+        assert!(wait.seat.is_some());
+        wait
+    }
+
+    /// Whether it asks for an abort.
+    fn asks(wait: &mut Wait, now: Timestamp) -> bool {
+        let (unknown, mut out) = (Estimate::unknown(), VecDeque::new());
+        wait.act(now, &unknown, &unknown, &mut out);
+        out.iter().any(
+            |action| matches!(action, Action::Ask(Request::Read(key)) if key.item == Item::Abort),
+        )
+    }
+
+    #[test]
+    fn an_abort_ends_the_wait_for_a_fixed_start() {
+        let mut wait = seated();
+        let key = || RunKey::new(&"r1".parse().unwrap(), Item::Abort);
+        let absent = At::store(&Location {
+            bucket: "b".into(),
+            prefix: String::new(),
+            endpoint: "memory".into(),
+        });
+        let (mut now, mut asked) = (T0, 0);
+        while now < T0 + Duration::from_secs(300) {
+            if asks(&mut wait, now) {
+                asked += 1;
+                let at = absent.clone();
+                let reply = Reply::Read(key(), Err(StoreError::Absent { at }));
+                let heard = wait.replied(now, reply, &mut VecDeque::new());
+                assert!(matches!(heard, Heard::Nothing), "{heard:?}");
+            }
+            now = now + Duration::from_secs(1);
+        }
+        assert!((10..=30).contains(&asked), "{asked} questions");
+        while !asks(&mut wait, now) {
+            now = now + Duration::from_secs(1);
+        }
+        assert!(now < T0 + Duration::from_secs(330));
+        let abort = Abort {
+            schema: SCHEMA_MAJOR,
+            write_id: WriteId::from_u64(3),
+            run: "r1".parse().unwrap(),
+            reason: "enough".into(),
+        };
+        let reply = Reply::Read(key(), Ok(object(document::write(&abort).unwrap())));
+        match wait.replied(now, reply, &mut VecDeque::new()) {
+            Heard::Load(begin) => assert_eq!(begin.aborted.as_deref(), Some("enough")),
+            heard => panic!("{heard:?}"),
+        }
     }
 }
