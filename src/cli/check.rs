@@ -10,20 +10,27 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::args::{BucketArgs, KeysArgs};
+use super::signals::Signals;
 use super::{edge, output};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::job::{JobError, RunId, Vantage};
+use crate::job::{RunId, Vantage, sfu_url};
 use crate::participant::{Cause, Engine, EngineConfig, Failure};
 use crate::prober::{LoadContext, SelfTest, SelfTestError, self_test};
 use crate::rooms::{Keys, Rooms};
-use crate::store::{Capabilities, Finding, probe};
+use crate::store::{Capabilities, Finding, clear_probe, probe};
 
-/// How long one check may take.
-const GIVE_UP_AFTER: Duration = Duration::from_secs(6);
+/// How long all checks may take together.
+const ALL_WITHIN: Duration = Duration::from_secs(9);
+
+/// What of it is kept for deleting what the checks made.
+const CLEANUP: Duration = Duration::from_millis(1_500);
 
 /// How long a participant may take to connect.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
@@ -46,12 +53,30 @@ pub struct Args {
     bucket: BucketArgs,
 }
 
-/// Prints a line for each check; exits as its first failure says.
+/// Prints a line for each check; exits as its first failure says. A signal ends the checks, not
+/// the cleaning up after them.
 pub async fn run(args: &Args) -> Result<Exit, Error> {
-    let (sfu, bucket) = tokio::join!(check_sfu(args), check_bucket(&args.bucket));
+    let mut signals = Signals::listen()?;
+    let (stop, stopped) = watch::channel(false);
+    let limit = Limit {
+        end: Instant::now() + ALL_WITHIN,
+        stopped,
+    };
+    let checks =
+        async { tokio::join!(check_sfu(args, &limit), check_bucket(&args.bucket, &limit)) };
+    let mut checks = std::pin::pin!(checks);
+    let (sfu, bucket) = loop {
+        tokio::select! {
+            lines = &mut checks => break lines,
+            signal = signals.next() => signals.ask_once(signal, &stop)?,
+        }
+    };
     let lines: Vec<Line> = sfu.into_iter().chain(bucket).collect();
     let text: String = lines.iter().map(Line::text).collect();
     output::print(&text)?;
+    if *stop.borrow() {
+        return Ok(Exit::Aborted);
+    }
     Ok(lines
         .iter()
         .find_map(|line| match &line.outcome {
@@ -103,30 +128,58 @@ fn skipped(name: &'static str, why: &str) -> Line {
     Line { name, outcome }
 }
 
-/// `work`, or an error when it takes too long.
-async fn in_time<T, E: Into<Error>>(work: impl Future<Output = Result<T, E>>) -> Result<T, Error> {
-    match tokio::time::timeout(GIVE_UP_AFTER, work).await {
-        Ok(result) => result.map_err(Into::into),
-        Err(_) => Err(Error::new(
-            Exit::Unreachable,
-            format!(
-                "no answer in {} s; check the network",
-                GIVE_UP_AFTER.as_secs()
-            ),
-        )),
+/// When the checks end, for all of them together.
+struct Limit {
+    end: Instant,
+    stopped: watch::Receiver<bool>,
+}
+
+impl Limit {
+    /// What came of `work`, or an error when the time is over or a signal came.
+    async fn work<T>(&self, work: impl Future<Output = T>) -> Result<T, Error> {
+        let mut stopped = self.stopped.clone();
+        tokio::select! {
+            done = work => Ok(done),
+            _ = stopped.wait_for(|stopped| *stopped) => {
+                Err(Error::new(Exit::Aborted, "stopped by a signal"))
+            }
+            () = tokio::time::sleep_until(self.end - CLEANUP) => Err(too_late()),
+        }
+    }
+
+    /// What came of `cleanup`, which has some more time, signal or not.
+    async fn cleanup<T>(&self, cleanup: impl Future<Output = T>) -> Result<T, Error> {
+        let within = CLEANUP.min(self.end.saturating_duration_since(Instant::now()));
+        tokio::time::timeout(within, cleanup)
+            .await
+            .map_err(|_| too_late())
     }
 }
 
-async fn check_sfu(args: &Args) -> Vec<Line> {
-    let Some(url) = &args.url else {
-        return vec![failed("keys", JobError::NoUrl)];
+fn too_late() -> Error {
+    let text = format!(
+        "no answer within the {} s that all checks have; check the network",
+        ALL_WITHIN.as_secs()
+    );
+    Error::new(Exit::Unreachable, text)
+}
+
+/// One result of two that may fail.
+fn flat<T, E: Into<Error>>(result: Result<Result<T, E>, Error>) -> Result<T, Error> {
+    result.and_then(|result| result.map_err(Into::into))
+}
+
+async fn check_sfu(args: &Args, limit: &Limit) -> Vec<Line> {
+    let url = match sfu_url(args.url.clone()) {
+        Ok(url) => url,
+        Err(error) => return vec![failed("keys", error)],
     };
     let keys = match args.keys.keys() {
         Ok(keys) => keys,
         Err(error) => return vec![failed("keys", error)],
     };
-    let rooms = Rooms::new(url, &keys);
-    let mut lines = vec![match in_time(rooms.list()).await {
+    let rooms = Rooms::new(&url, &keys);
+    let mut lines = vec![match flat(limit.work(rooms.list()).await) {
         Ok(found) => ok(
             "keys",
             format!(
@@ -139,29 +192,32 @@ async fn check_sfu(args: &Args) -> Vec<Line> {
     }];
     let run = edge::origin(None).run;
     let room = format!("muster-check-{run}");
-    match in_time(rooms.create(&room, &run, ROOM_TIMEOUT)).await {
-        Ok(_) => {}
-        Err(error) => {
-            lines.push(failed("rooms", error));
-            return lines;
-        }
-    }
-    let path = in_time(async { Ok::<_, Error>(try_path(url, keys, &room, &run).await) }).await;
-    // Whatever came of the path, the room goes.
-    lines.push(match in_time(rooms.delete(&room, &run)).await {
+    let made = flat(limit.work(rooms.create(&room, &run, ROOM_TIMEOUT)).await);
+    let path = match &made {
+        Ok(_) => Some(limit.work(try_path(&url, keys, &room, &run)).await),
+        Err(_) => None,
+    };
+    let tcp = match &path {
+        Some(Ok(Ok(test))) => test.tcp_candidates.clone(),
+        Some(Ok(Err(error))) => error.tcp_candidates.clone(),
+        _ => Vec::new(),
+    };
+    // Whatever came of the path, the room goes; even one whose creation was not answered.
+    let (deleted, tcp) = tokio::join!(
+        limit.cleanup(rooms.delete(&room, &run)),
+        limit.work(check_tcp(&tcp))
+    );
+    lines.push(match made.and(flat(deleted)) {
         Ok(_) => ok("rooms", "can be created and deleted"),
         Err(error) => failed("rooms", error),
     });
-    let (udp, tcp) = match path {
-        Ok(Ok(test)) => (ok("udp path", seen(&test)), test.tcp_candidates),
-        Ok(Err(error)) => {
-            let tcp = error.tcp_candidates.clone();
-            (failed("udp path", error), tcp)
-        }
-        Err(error) => (failed("udp path", error), Vec::new()),
-    };
-    lines.push(udp);
-    lines.push(check_tcp(&tcp).await);
+    if let Some(path) = path {
+        lines.push(match flat(path) {
+            Ok(test) => ok("udp path", seen(&test)),
+            Err(error) => failed("udp path", error),
+        });
+        lines.push(tcp.unwrap_or_else(|error| failed(TCP, error)));
+    }
     lines
 }
 
@@ -192,26 +248,34 @@ async fn try_path(
     .await
 }
 
+/// The name of the check of TCP.
+const TCP: &str = "tcp path";
+
 /// Whether the server's ports for media over TCP are open from here. muster's own participants
 /// use UDP; real clients behind strict firewalls don't.
 async fn check_tcp(candidates: &[SocketAddr]) -> Line {
-    const NAME: &str = "tcp path";
-    let mut why = Vec::new();
-    for address in candidates {
+    let tried = candidates.iter().map(|address| async move {
         match tokio::time::timeout(TCP_WITHIN, TcpStream::connect(address)).await {
-            Ok(Ok(_)) => return ok(NAME, format!("{address} accepts connections")),
-            Ok(Err(error)) => why.push(format!("{address}: {error}")),
-            Err(_) => why.push(format!(
+            Ok(Ok(_)) => Ok(*address),
+            Ok(Err(error)) => Err(format!("{address}: {error}")),
+            Err(_) => Err(format!(
                 "{address}: no answer in {} s",
                 TCP_WITHIN.as_secs()
             )),
         }
+    });
+    let mut why = Vec::new();
+    for tried in join_all(tried).await {
+        match tried {
+            Ok(address) => return ok(TCP, format!("{address} accepts connections")),
+            Err(error) => why.push(error),
+        }
     }
     if why.is_empty() {
-        return skipped(NAME, "the SFU announced no address for media over TCP");
+        return skipped(TCP, "the SFU announced no address for media over TCP");
     }
     let text = format!("{}; open the SFU's TCP port for media", why.join(", "));
-    failed(NAME, Error::new(Exit::Unreachable, text))
+    failed(TCP, Error::new(Exit::Unreachable, text))
 }
 
 fn seen(test: &SelfTest) -> String {
@@ -226,24 +290,39 @@ fn seen(test: &SelfTest) -> String {
     format!("{path}{rtt}, LiveKit {}", test.sfu.version)
 }
 
-async fn check_bucket(args: &BucketArgs) -> Vec<Line> {
+async fn check_bucket(args: &BucketArgs, limit: &Limit) -> Vec<Line> {
+    const NAME: &str = "bucket";
     if args.bucket.is_none() {
-        return vec![skipped(
-            "bucket",
-            "give --bucket s3://name/prefix or set MUSTER_BUCKET",
-        )];
+        let why = "give --bucket s3://name/prefix or set MUSTER_BUCKET";
+        return vec![skipped(NAME, why)];
     }
-    let tried = async {
-        let store = args.open().await?;
-        let found = probe(&store, rand::random()).await?;
-        let needed = found.require(&store);
-        Ok::<_, Error>((found, needed))
+    let store = match flat(limit.work(args.open()).await) {
+        Ok(store) => store,
+        Err(error) => return vec![failed(NAME, error)],
     };
-    match in_time(tried).await {
-        Ok((found, Ok(()))) => vec![ok("bucket", works(&found))],
-        Ok((_, Err(error))) => vec![failed("bucket", error)],
-        Err(error) => vec![failed("bucket", error)],
-    }
+    let nonce = edge::random();
+    let found = match limit.work(probe(&store, nonce)).await {
+        Ok(Ok(found)) => found,
+        Ok(Err(error)) => return vec![failed(NAME, error)],
+        Err(given_up) => {
+            // The probe was dropped before it could do this itself.
+            return match limit.cleanup(clear_probe(&store, nonce)).await {
+                Ok(Finding::Yes) => vec![failed(NAME, given_up)],
+                Ok(Finding::No(why)) => {
+                    let text = format!("{given_up}; what it wrote is left: {why}");
+                    vec![failed(NAME, Error::new(given_up.exit(), text))]
+                }
+                Err(_) => {
+                    let text = format!("{given_up}; something may be left below probe/");
+                    vec![failed(NAME, Error::new(given_up.exit(), text))]
+                }
+            };
+        }
+    };
+    vec![match found.require(&store) {
+        Ok(()) => ok(NAME, works(&found)),
+        Err(error) => failed(NAME, error),
+    }]
 }
 
 fn works(found: &Capabilities) -> String {

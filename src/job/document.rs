@@ -366,8 +366,12 @@ impl Job {
     }
 }
 
-fn sfu_url(url: Option<String>) -> Result<String, JobError> {
-    let text = url.ok_or(JobError::NoUrl)?;
+/// An SFU's URL as LiveKit's clients take it: `ws` or `wss`, no slash at the end.
+///
+/// # Errors
+/// [`JobError::NoUrl`] without one or with an empty one, [`JobError::Url`] for anything else.
+pub fn sfu_url(url: Option<String>) -> Result<String, JobError> {
+    let text = url.filter(|u| !u.is_empty()).ok_or(JobError::NoUrl)?;
     let parsed = url::Url::parse(&text).map_err(|_| JobError::Url(text.clone()))?;
     let scheme = match parsed.scheme() {
         "ws" | "http" => "ws",

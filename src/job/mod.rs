@@ -10,7 +10,7 @@ mod units;
 
 pub use document::{
     Fleet, Job, JobError, LEAVE_ALLOWANCE, Limits, Origin, SCHEMA_MAJOR, START_LEAD, START_SLACK,
-    Times, Workload,
+    Times, Workload, sfu_url,
 };
 pub use id::{ClaimId, IdError, RunId, Vantage, WriteId};
 pub use media::{Layout, LayoutError, Media};

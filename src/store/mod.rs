@@ -24,7 +24,7 @@ pub use error::{At, Location, Op, StoreError};
 pub use faulty::{Fate, Fault, FaultRates, FaultyStore};
 pub use key::{Key, KeyError};
 pub use memory::{MemoryStore, Now};
-pub use probe::{Capabilities, Finding, probe};
+pub use probe::{Capabilities, Finding, clear_probe, probe};
 pub use s3::{
     Addressing, DateSamples, Endpoint, EndpointError, Patience, S3Settings, S3Store, SettingsError,
     StaticCredentials,

@@ -100,30 +100,45 @@ impl Capabilities {
 /// When the store can't be used at all, as far as the first write tells: no such bucket, wrong
 /// credentials, not allowed, no answer.
 pub async fn probe(store: &dyn Store, nonce: u64) -> Result<Capabilities, StoreError> {
-    let folder = format!("probe/{nonce:016x}/");
-    let key = |name: &str| {
-        format!("{folder}{name}")
-            .parse::<Key>()
-            .map_err(|e| StoreError::Other {
-                at: At::store(store.location()),
-                why: e.to_string(),
-            })
-    };
+    let key = |name| key(store, nonce, name);
     let (once, race, missing) = (key("once")?, key("race")?, key("missing")?);
     match store.create(&once, body(nonce, 0)).await {
         // Its own, by a first attempt whose answer was lost: nobody else draws this nonce.
         Err(e) if e.is_exists() => {}
         written => drop(written?),
     }
-    let found = try_all(store, &folder, nonce, [&once, &race, &missing]).await;
-    let mut left = Vec::new();
-    for key in [&once, &race] {
-        if let Err(e) = store.delete(key).await {
-            left.push(e.to_string());
-        }
-    }
-    let delete = Finding::when(left.is_empty(), left.join("; "));
+    let found = try_all(store, nonce, [&once, &race, &missing]).await;
+    let delete = clear_probe(store, nonce).await;
     found.map(|found| Capabilities { delete, ..found })
+}
+
+/// Deletes what [`probe`] wrote with this nonce. It does so itself, unless it is dropped before
+/// its end.
+pub async fn clear_probe(store: &dyn Store, nonce: u64) -> Finding {
+    let deleted = join_all(["once", "race"].map(|name| async move {
+        let key = key(store, nonce, name)?;
+        store.delete(&key).await
+    }));
+    let left: Vec<String> = deleted
+        .await
+        .into_iter()
+        .filter_map(|deleted| Some(deleted.err()?.to_string()))
+        .collect();
+    Finding::when(left.is_empty(), left.join("; "))
+}
+
+/// What the keys of one probe begin with.
+fn folder(nonce: u64) -> String {
+    format!("probe/{nonce:016x}/")
+}
+
+fn key(store: &dyn Store, nonce: u64, name: &str) -> Result<Key, StoreError> {
+    format!("{}{name}", folder(nonce))
+        .parse::<Key>()
+        .map_err(|e| StoreError::Other {
+            at: At::store(store.location()),
+            why: e.to_string(),
+        })
 }
 
 /// A body that no other writer has.
@@ -133,7 +148,6 @@ fn body(nonce: u64, writer: usize) -> Bytes {
 
 async fn try_all(
     store: &dyn Store,
-    folder: &str,
     nonce: u64,
     [once, race, missing]: [&Key; 3],
 ) -> Result<Capabilities, StoreError> {
@@ -171,7 +185,7 @@ async fn try_all(
         Ok(_) => Finding::No("a key was read that nobody wrote".into()),
     };
 
-    let list = match store.list(&List::all(folder)).await {
+    let list = match store.list(&List::all(folder(nonce))).await {
         Ok(listing) => Finding::when(
             listing
                 .objects

@@ -24,7 +24,7 @@ const fn row(args: &'static [&'static str], exit: Exit, says: &'static [&'static
 }
 
 /// The real binary in an environment of its own.
-fn muster(args: &[&str], env: &[(&str, &str)]) -> Output {
+pub fn muster(args: &[&str], env: &[(&str, &str)]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_muster"))
         .args(args)
         .env_clear()
@@ -50,7 +50,7 @@ fn check(what: &str, output: &Output, exit: Exit, says: &[&str]) {
 }
 
 /// Arguments that are wrong whatever the servers say.
-const WRONG_ARGUMENTS: [Row; 27] = {
+const WRONG_ARGUMENTS: [Row; 34] = {
     use Exit::BadConfiguration as Bad;
     [
         row(
@@ -74,6 +74,25 @@ const WRONG_ARGUMENTS: [Row; 27] = {
             &["`20 parsecs`", "like 20s"],
         ),
         row(&["run", "--timeout", "never"], Bad, &["`never`", "10m"]),
+        row(&["plan", "--duration", "-5s"], Bad, &["`-5s`", "like 20s"]),
+        row(&["local", "--settle", "-1s"], Bad, &["`-1s`", "like 20s"]),
+        row(&["run", "--start-in", "-1s"], Bad, &["`-1s`", "like 20s"]),
+        row(&["probe", "--timeout", "-1s"], Bad, &["`-1s`", "like 20s"]),
+        row(
+            &["local", "--json", "/nonexistent/report.json"],
+            Bad,
+            &["/nonexistent/report.json", "a folder that exists"],
+        ),
+        row(
+            &["report", "--json", "/nonexistent/report.json"],
+            Bad,
+            &["/nonexistent/report.json", "a folder that exists"],
+        ),
+        row(
+            &["finalize", "--json", "/"],
+            Bad,
+            &["--json /", "name a file"],
+        ),
         row(
             &["run", "--start-at", "tomorrow"],
             Bad,
@@ -196,6 +215,84 @@ fn an_unknown_key_in_a_job_file_is_an_error() {
 }
 
 #[test]
+fn the_documented_job_file_is_one_and_every_key_is_documented() {
+    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    let readme = std::fs::read_to_string(readme).expect("the README");
+    let example: String = readme
+        .lines()
+        .skip_while(|line| *line != "    {")
+        .take_while(|line| line.starts_with("    "))
+        .collect();
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("job.json");
+    let path = path.to_str().expect("UTF-8");
+    std::fs::write(path, example).expect("written");
+    let output = muster(&["plan", "--job", path], &[]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+
+    std::fs::write(path, r#"{"?": 1}"#).expect("written");
+    let output = muster(&["plan", "--job", path], &[]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let (_, keys) = stderr.split_once("expected one of ").expect("the keys");
+    let keys: Vec<&str> = keys.split('`').skip(1).step_by(2).collect();
+    assert!(keys.contains(&"join_rate"), "{stderr}");
+    for key in keys {
+        let documented = readme.contains(&format!("`{key}`"));
+        assert!(documented, "README.md does not name the key `{key}`");
+    }
+}
+
+#[test]
+fn help_shows_what_a_command_itself_defaults_to() {
+    for (command, ramp, url) in [
+        ("run", "[default: 10,25,50]", "LIVEKIT_URL]"),
+        ("plan", "[default: 10,25,50]", "LIVEKIT_URL]"),
+        ("local", "[default: 5,10,20;", "a server of its own]"),
+    ] {
+        let output = muster(&[command, "--help"], &[]);
+        let help = String::from_utf8_lossy(&output.stdout);
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        for part in [ramp, url] {
+            assert!(help.contains(part), "{command}: no `{part}` in {help}");
+        }
+    }
+}
+
+#[test]
+fn an_empty_variable_is_as_good_as_none() {
+    let empty = [
+        "MUSTER_RUN",
+        "MUSTER_BUCKET",
+        "MUSTER_BUCKET_REGION",
+        "AWS_ENDPOINT_URL_S3",
+        "AWS_CA_BUNDLE",
+        "LIVEKIT_URL",
+    ]
+    .map(|name| (name, ""));
+    for args in [&["report"][..], &["finalize"]] {
+        let output = muster(args, &empty);
+        let says = ["no bucket is named", "MUSTER_BUCKET"];
+        check(&args.join(" "), &output, Exit::BadConfiguration, &says);
+    }
+    let output = muster(&["plan", "--expect", "1"], &empty);
+    let says = ["no SFU is named"];
+    check("plan", &output, Exit::BadConfiguration, &says);
+}
+
+#[test]
+fn a_wrong_variable_is_named() {
+    for (args, name, value) in [
+        (["report"], "MUSTER_RUN", "../x"),
+        (["report"], "MUSTER_BUCKET", "gs://b"),
+        (["probe"], "AWS_ENDPOINT_URL_S3", "minio"),
+    ] {
+        let output = muster(&args, &[(name, value)]);
+        check(name, &output, Exit::BadConfiguration, &[name, value]);
+    }
+}
+
+#[test]
 fn what_is_missing_from_the_environment_is_named() {
     let keys = [("LIVEKIT_API_KEY", "key"), ("LIVEKIT_API_SECRET", "secret")];
     for (args, env, says) in [
@@ -243,7 +340,7 @@ fn without_a_server_and_without_go_it_says_how_to_get_one() {
 }
 
 /// What leads a process to `bucket`.
-fn environment(bucket: &S3Settings) -> Vec<(String, String)> {
+pub fn environment(bucket: &S3Settings) -> Vec<(String, String)> {
     let credentials = bucket.credentials.as_ref().expect("credentials");
     let endpoint = bucket.endpoint.as_ref().expect("an endpoint");
     [
@@ -265,7 +362,7 @@ fn environment(bucket: &S3Settings) -> Vec<(String, String)> {
 }
 
 /// `env` with some variables changed.
-fn changed<'a>(
+pub fn changed<'a>(
     env: &'a [(String, String)],
     changes: &[(&'a str, &'a str)],
 ) -> Vec<(&'a str, &'a str)> {
@@ -276,7 +373,7 @@ fn changed<'a>(
         .collect()
 }
 
-async fn keys_in(bucket: &S3Settings) -> Vec<String> {
+pub async fn keys_in(bucket: &S3Settings) -> Vec<String> {
     let store = S3Store::connect(bucket.clone(), std::sync::Arc::new(muster::clock::now))
         .await
         .expect("connected");
@@ -471,47 +568,4 @@ async fn a_wrong_sfu_leaves_nothing_behind() {
             .all(|key| key.ends_with("/job.json") || key.ends_with("/start.json")),
         "only the cancelled run's own record stays: {objects:?}"
     );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn check_tells_what_works() {
-    let Some(server) = livekit::start().await else {
-        skip!("livekit-server or Go");
-    };
-    let bucket = EmbeddedBucket::start().await.expect("a bucket");
-    let settings = bucket.settings().expect("settings");
-    let env = environment(&settings);
-    let right = [
-        ("LIVEKIT_API_KEY", server.key()),
-        ("LIVEKIT_API_SECRET", server.secret().expose()),
-        ("LIVEKIT_URL", server.url()),
-    ];
-    let output = muster(&["check"], &changed(&env, &right));
-    let stdout = String::from_utf8_lossy(&output.stdout);
-    for name in ["keys", "rooms", "udp path", "tcp path", "bucket"] {
-        let works = stdout
-            .lines()
-            .any(|line| line.starts_with("ok ") && line.contains(&format!(" {name} ")));
-        assert!(works, "{name}: {stdout}");
-    }
-    assert_eq!(output.status.code(), Some(0), "{stdout}");
-
-    let wrong = [right[0], right[1], ("LIVEKIT_URL", "ws://127.0.0.1:1")];
-    let output = muster(&["check"], &changed(&env, &wrong));
-    let stdout = String::from_utf8_lossy(&output.stdout);
-    assert!(stdout.starts_with("failed     keys"), "{stdout}");
-    assert!(stdout.contains("ws://127.0.0.1:1"), "{stdout}");
-    let unreachable = i32::from(Exit::Unreachable.code());
-    assert_eq!(output.status.code(), Some(unreachable), "{stdout}");
-
-    let keys = Keys {
-        api_key: server.key().to_owned(),
-        api_secret: server.secret().clone(),
-    };
-    let rooms = Rooms::new(server.url(), &keys)
-        .list()
-        .await
-        .expect("listed");
-    assert_eq!(rooms, []);
-    assert_eq!(keys_in(&settings).await, Vec::<String>::new());
 }

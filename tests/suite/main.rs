@@ -12,6 +12,7 @@
 )]
 
 mod bucket;
+mod check;
 mod cli;
 mod counterparts;
 mod deploy;

@@ -147,7 +147,12 @@ impl S3Settings {
                     .load()
                     .await;
                 let endpoint = given.or_else(|| found.endpoint_url().map(str::to_owned));
-                let base = aws_sdk_s3::config::Builder::from(&found);
+                let mut base = aws_sdk_s3::config::Builder::from(&found);
+                // The SDK takes an empty variable for an endpoint.
+                let empty = |name| std::env::var_os(name).is_some_and(|value| value.is_empty());
+                if empty("AWS_ENDPOINT_URL_S3") || empty("AWS_ENDPOINT_URL") {
+                    base.set_endpoint_url(endpoint.clone());
+                }
                 (base, endpoint, found.region().cloned())
             }
         };
