@@ -25,6 +25,7 @@ pub struct Args {
 
 /// Makes the combined report, or a further revision when more has come since; prints it.
 pub async fn run(args: Args) -> Result<Exit, Error> {
+    output::check_writable(&args.output)?;
     let store = args.bucket.open().await?;
     let run = match args.run {
         Some(run) => run,

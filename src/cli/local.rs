@@ -18,6 +18,7 @@ use crate::local::cache::cache_dir;
 use crate::local::{EmbeddedBucket, LivekitServer, livekit_server};
 use crate::rendezvous::Progress;
 use crate::rooms::{Keys, Rooms};
+use crate::secret::Secret;
 use crate::store::S3Settings;
 
 /// Stands for the URL of a server that is not started before the job is known to be right.
@@ -32,14 +33,9 @@ const VANTAGES_MAX: u32 = 100;
 /// `muster local`
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// How many vantages, or their labels with commas [default: 3]
-    #[arg(
-        long,
-        value_name = "N|LABELS",
-        default_value = "3",
-        hide_default_value = true
-    )]
-    vantages: Vantages,
+    /// How many vantages, or their labels with commas [default: the job file's, else 3]
+    #[arg(long, value_name = "N|LABELS")]
+    vantages: Option<Vantages>,
     #[command(flatten)]
     job: JobArgs,
 
@@ -61,6 +57,21 @@ pub struct Args {
     output: OutputArgs,
 }
 
+/// What flags that it shares with `run` default to here.
+pub const DEFAULTS: [(&str, &str); 5] = [
+    ("url", "the job file's, else a server of its own"),
+    (
+        "ramp",
+        "5,10,20; with --url and one vantage the baseline alone",
+    ),
+    ("duration", "10s"),
+    ("timeout", "2m"),
+    ("grace", "15s"),
+];
+
+/// How many vantages there are, when nobody says otherwise.
+const DEFAULT_VANTAGES: u32 = 3;
+
 /// The vantages of a local run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Vantages(Vec<Vantage>);
@@ -69,19 +80,31 @@ impl FromStr for Vantages {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let labels: Result<Vec<Vantage>, IdError> = match text.parse::<u32>() {
-            Ok(n) if (1..=VANTAGES_MAX).contains(&n) => {
-                (1..=n).map(|i| format!("local-{i}").parse()).collect()
+        match text.parse::<u32>() {
+            Ok(n) => numbered(n).map(Vantages),
+            Err(_) => {
+                let labels: Result<Vec<Vantage>, IdError> =
+                    text.split(',').map(str::parse).collect();
+                labels.map(Vantages).map_err(|e| e.to_string())
             }
-            Ok(n) => {
-                return Err(format!(
-                    "{n} vantages on one machine; use 1 to {VANTAGES_MAX}"
-                ));
-            }
-            Err(_) => text.split(',').map(str::parse).collect(),
-        };
-        labels.map(Vantages).map_err(|e| e.to_string())
+        }
     }
+}
+
+/// Labels for `n` vantages.
+fn numbered(n: u32) -> Result<Vec<Vantage>, String> {
+    if !(1..=VANTAGES_MAX).contains(&n) {
+        return Err(format!(
+            "{n} vantages on one machine; use 1 to {VANTAGES_MAX}"
+        ));
+    }
+    (1..=n)
+        .map(|i| {
+            format!("local-{i}")
+                .parse()
+                .map_err(|e: IdError| e.to_string())
+        })
+        .collect()
 }
 
 /// The SFU of a local run.
@@ -114,6 +137,7 @@ impl Sfu {
 /// Starts everything, runs it, prints the result, stops everything.
 pub async fn run(args: Args) -> Result<Exit, Error> {
     let mut signals = Signals::listen()?;
+    output::check_writable(&args.output)?;
     let named = args.named_sfu()?;
     // What is wrong with the job shows before anything is started.
     let origin = edge::origin(None);
@@ -138,14 +162,18 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
         signal = signals.next() => return Err(stopped(signal)),
     };
     let ((_bucket, settings), sfu) = (bucket?, sfu?);
+    let labels = spec.vantages.clone().unwrap_or_default();
     let job = resolve(spec, &sfu.url(), &origin)?;
-    if args.viewer {
-        viewer::show(&job, &sfu.keys())?;
-    }
+    let keys = sfu.keys();
+    let link = args
+        .viewer
+        .then(|| viewer::link_to(&job, &keys))
+        .transpose()?;
     let outcome = Local {
-        labels: args.vantages.0,
+        labels,
         settings,
-        keys: sfu.keys(),
+        keys,
+        link,
     }
     .run(job, &mut signals)
     .await;
@@ -178,6 +206,8 @@ struct Local {
     labels: Vec<Vantage>,
     settings: S3Settings,
     keys: Keys,
+    /// What `--viewer` asks for.
+    link: Option<Secret>,
 }
 
 impl Local {
@@ -204,6 +234,9 @@ impl Local {
                     shown.show(&progress);
                     match &progress {
                         Progress::JobWritten { run } => {
+                            if let Some(link) = &self.link {
+                                viewer::show(link);
+                            }
                             fleet = Fleet::start(&self.labels, run, &self.settings, &self.keys)?;
                         }
                         Progress::Started { .. } => fleet.started(),
@@ -262,31 +295,82 @@ impl Args {
 
     /// The job's spec, for the server at `named` or one of its own.
     fn spec(&self, named: Option<String>) -> Result<JobSpec, Error> {
-        let baseline_alone = named.is_some() && self.vantages.0.len() == 1;
-        let ramp = if baseline_alone {
-            None
-        } else {
-            Ramp::new(&DEFAULT_RAMP).ok()
-        };
+        let runs_already = named.is_some();
         let defaults = JobSpec {
             url: named,
-            ramp,
             duration: Some(Span::secs(10)),
             timeout: Some(Span::secs(120)),
             grace: Some(Span::secs(15)),
             ..JobSpec::default()
         };
+        let mut spec = self.over(self.job.spec(defaults)?)?;
+        let alone = spec.vantages.as_ref().is_some_and(|v| v.len() == 1);
+        if spec.ramp.is_none() && !(runs_already && alone) {
+            spec.ramp = Ramp::new(&DEFAULT_RAMP).ok();
+        }
+        Ok(spec)
+    }
+
+    /// `spec` with the vantages of the flag, else the file's, else as many as the file expects.
+    fn over(&self, spec: JobSpec) -> Result<JobSpec, Error> {
+        if let Some(Vantages(labels)) = &self.vantages {
+            return Ok(JobSpec {
+                vantages: Some(labels.clone()),
+                expect: None,
+                ..spec
+            });
+        }
+        if spec.vantages.as_ref().is_some_and(|v| !v.is_empty()) {
+            return Ok(spec);
+        }
+        let labels = numbered(spec.expect.unwrap_or(DEFAULT_VANTAGES))
+            .map_err(|why| Error::new(Exit::BadConfiguration, why))?;
         Ok(JobSpec {
-            vantages: Some(self.vantages.0.clone()),
-            expect: None,
-            ..self.job.spec(defaults)?
+            vantages: Some(labels),
+            ..spec
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+
+    #[derive(clap::Parser)]
+    struct Typed {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn the_flag_is_over_the_files_vantages_over_its_number() {
+        let job = tempfile::NamedTempFile::new().unwrap();
+        let sizes = |file: &str, flag: &[&str]| {
+            std::fs::write(job.path(), file).unwrap();
+            let path = job.path().to_str().unwrap();
+            let typed = [&["muster", "--job", path], flag].concat();
+            let args = Typed::try_parse_from(typed).unwrap().args;
+            args.spec(None).map(|spec| {
+                let labels = spec.vantages.unwrap();
+                let names: Vec<&str> = labels.iter().map(Vantage::as_str).collect();
+                names.join(",")
+            })
+        };
+        for (file, flag, expected) in [
+            ("{}", &[][..], "local-1,local-2,local-3"),
+            (r#"{"expect": 2}"#, &[], "local-1,local-2"),
+            (r#"{"vantages": ["iad", "sjc"]}"#, &[], "iad,sjc"),
+            (r#"{"vantages": ["iad"], "expect": 1}"#, &[], "iad"),
+            (r#"{"expect": 2}"#, &["--vantages", "a"], "a"),
+            (r#"{"vantages": ["iad"]}"#, &["--vantages", "1"], "local-1"),
+        ] {
+            assert_eq!(sizes(file, flag).unwrap(), expected, "{file} {flag:?}");
+        }
+        let error = sizes(r#"{"expect": 101}"#, &[]).unwrap_err();
+        assert!(error.to_string().contains("1 to 100"), "{error}");
+    }
 
     #[test]
     fn vantages_are_a_number_or_labels() {

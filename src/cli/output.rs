@@ -31,16 +31,39 @@ pub fn print(text: &str) -> Result<(), Error> {
     }
 }
 
+/// Fails if `--json` names what can't be written: to be called before anything starts.
+pub fn check_writable(args: &OutputArgs) -> Result<(), Error> {
+    let Some(path) = &args.json else {
+        return Ok(());
+    };
+    let tried = if path.is_dir() {
+        Err(io::ErrorKind::IsADirectory.into())
+    } else {
+        tempfile::NamedTempFile::new_in(folder(path)).map(drop)
+    };
+    tried.map_err(|e| {
+        let text = format!(
+            "cannot write --json {}: {e}; name a file in a folder that exists and can be written",
+            path.display()
+        );
+        Error::new(Exit::BadConfiguration, text)
+    })
+}
+
 /// Prints a combined report, writes it to a file if asked to, and says how to exit: as the run
 /// that it is of.
 pub fn report(combined: &Combined, args: &OutputArgs) -> Result<Exit, Error> {
-    if let Some(path) = &args.json {
-        write_file(path, &render::json(combined))?;
-    }
+    // First what can't be lost.
     print(&match args.format {
         Format::Text => render::text(combined),
         Format::Json => render::json(combined),
     })?;
+    if let Some(path) = &args.json {
+        write_file(path, &render::json(combined)).map_err(|e| {
+            let text = format!("the result is printed, but not in {}: {e}", path.display());
+            Error::new(Exit::Internal, text)
+        })?;
+    }
     Ok(match combined.verdict {
         _ if combined.aborted.is_some() => Exit::Aborted,
         RunVerdict::Passed => Exit::Passed,
@@ -50,22 +73,20 @@ pub fn report(combined: &Combined, args: &OutputArgs) -> Result<Exit, Error> {
 }
 
 /// Writes `text` to `path`: whoever reads it sees all of it or what was there before.
-pub fn write_file(path: &Path, text: &str) -> Result<(), Error> {
-    let dir = match path.parent() {
-        Some(dir) if !dir.as_os_str().is_empty() => dir,
+fn write_file(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = tempfile::NamedTempFile::new_in(folder(path))?;
+    file.write_all(text.as_bytes())?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|e| e.error)?;
+    Ok(())
+}
+
+/// The folder that `path` is in.
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
-    };
-    tempfile::NamedTempFile::new_in(dir)
-        .and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.as_file().sync_all()?;
-            file.persist(path).map_err(|e| e.error)
-        })
-        .map(drop)
-        .map_err(|e| {
-            let text = format!("cannot write {}: {e}", path.display());
-            Error::new(Exit::BadConfiguration, text)
-        })
+    }
 }
 
 #[cfg(test)]
@@ -83,9 +104,21 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_not_there_is_named() {
-        let error = write_file(Path::new("/nonexistent/r.json"), "").unwrap_err();
-        assert!(error.to_string().contains("/nonexistent/r.json"), "{error}");
-        assert_eq!(error.exit(), Exit::BadConfiguration);
+    fn what_can_not_be_written_is_named_beforehand() {
+        let dir = tempfile::tempdir().unwrap();
+        let to = |path: &Path| {
+            check_writable(&OutputArgs {
+                format: Format::Text,
+                json: Some(path.to_owned()),
+            })
+        };
+        to(&dir.path().join("report.json")).unwrap();
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        for wrong in [dir.path(), Path::new("/nonexistent/report.json")] {
+            let error = to(wrong).unwrap_err();
+            let path = wrong.display().to_string();
+            assert!(error.to_string().contains(&path), "{error}");
+            assert_eq!(error.exit(), Exit::BadConfiguration);
+        }
     }
 }

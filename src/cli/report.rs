@@ -24,6 +24,7 @@ pub struct Args {
 
 /// Prints the report.
 pub async fn run(args: &Args) -> Result<Exit, Error> {
+    output::check_writable(&args.output)?;
     let store = args.bucket.open().await?;
     let combined = match &args.run {
         Some(run) => of_run(&store, run).await?,

@@ -10,6 +10,7 @@ use super::{bucket_clock, edge, output, plan, viewer};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::job::RunId;
+use crate::rendezvous::Progress;
 use crate::rooms::Rooms;
 
 /// `muster run`
@@ -53,6 +54,7 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
             "--detach needs a start that is fixed; add --start-in 90s or --start-at TIME",
         ));
     }
+    output::check_writable(&args.output)?;
     let keys = args.keys.keys()?;
     let store = args.bucket.open().await?;
     let job = match bucket_clock::by_bucket(&store, origin).await? {
@@ -60,9 +62,10 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
         origin => resolve(origin)?,
     };
     let rooms = Rooms::new(&job.url, &keys);
-    if args.viewer {
-        viewer::show(&job, &keys)?;
-    }
+    let link = args
+        .viewer
+        .then(|| viewer::link_to(&job, &keys))
+        .transpose()?;
     let (tell, mut told) = mpsc::unbounded_channel();
     let (abort, aborted) = watch::channel(false);
     let coordination = Coordination {
@@ -77,7 +80,12 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
     let outcome = loop {
         tokio::select! {
             biased;
-            Some(progress) = told.recv() => shown.show(&progress),
+            Some(progress) = told.recv() => {
+                shown.show(&progress);
+                if let (Progress::JobWritten { .. }, Some(link)) = (&progress, &link) {
+                    viewer::show(link);
+                }
+            }
             outcome = &mut ended => break outcome?,
             signal = signals.next() => signals.ask_once(signal, &abort)?,
         }

@@ -41,17 +41,21 @@ fn link(sfu: &str, room: &str, keys: &Keys, ttl: Duration) -> Result<Secret, Acc
     Ok(Secret::new(address))
 }
 
-/// Prints the link on standard error, where the log goes too but never has it.
-pub fn show(job: &Job, keys: &Keys) -> Result<(), Error> {
+/// The link to the room of `job`, good for as long as the run may last.
+pub fn link_to(job: &Job, keys: &Keys) -> Result<Secret, Error> {
     let Workload::SharedRoom { room, .. } = &job.workload;
     let ttl = job.times.hard_deadline.saturating_since(clock::now()) + job.times.grace.0;
-    let link = link(&job.url, room, keys, ttl).map_err(|e| {
+    link(&job.url, room, keys, ttl).map_err(|e| {
         let text = format!("can't sign a token for --viewer: {e}; check LIVEKIT_API_SECRET");
         Error::new(Exit::BadConfiguration, text)
-    })?;
+    })
+}
+
+/// Prints the link on standard error, where the log goes too but never has it. The room must
+/// exist: a browser that comes first would create another.
+pub fn show(link: &Secret) {
     // Nothing helps against a closed stream.
     drop(writeln!(io::stderr(), "viewer: {}", link.expose()));
-    Ok(())
 }
 
 #[cfg(test)]
