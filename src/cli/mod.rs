@@ -22,8 +22,6 @@ mod viewer;
 
 use std::ffi::OsString;
 
-use clap::Parser;
-
 use crate::error::Error;
 use crate::exit::Exit;
 use args::{Cli, Command};
@@ -31,7 +29,7 @@ pub use guards::CloudRefusal;
 
 /// Parses `args`, carries out the command, and says how to exit.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
-    let cli = match Cli::try_parse_from(args) {
+    let cli = match Cli::read(args) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are asked for; all else is a mistake. Nothing helps against a

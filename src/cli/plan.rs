@@ -1,6 +1,7 @@
 //! `muster plan`: what a run would do.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -31,6 +32,15 @@ pub struct Args {
     )]
     format: Format,
 }
+
+/// What flags that they share with `local` default to in `run` and `plan`.
+pub const DEFAULTS: [(&str, &str); 5] = [
+    ("url", "the job file's, else LIVEKIT_URL"),
+    ("ramp", "10,25,50"),
+    ("duration", "20s"),
+    ("timeout", "10m"),
+    ("grace", "30s"),
+];
 
 /// The ramp of `run` and `plan` when neither flag nor file names one.
 const DEFAULT_RAMP: [u32; 3] = [10, 25, 50];
@@ -181,8 +191,19 @@ impl Plan<'_> {
             ),
             ("layout", job.media.layout.to_string()),
             ("thresholds", thresholds.join(", ")),
+            (
+                "headroom",
+                format!(
+                    "{}% of the capacity is the recommended level",
+                    job.headroom_percent
+                ),
+            ),
             ("start", start),
             ("no load after", job.times.hard_deadline.to_string()),
+            (
+                "grace",
+                format!("{} for reports after the last window", job.times.grace),
+            ),
             (
                 "peak",
                 format!(
@@ -197,7 +218,7 @@ impl Plan<'_> {
         }
         let _ = writeln!(
             text,
-            "\n{:<9} {:>12} {:>12} {:>11} {:>8} {:>16}",
+            "\n{:<9} {:>12} {:>12} {:>11} {:>8} {:>8}",
             "tier", "per vantage", "subscribers", "publishers", "joins", "measured"
         );
         for tier in &self.tiers {
@@ -207,18 +228,33 @@ impl Plan<'_> {
             };
             let _ = writeln!(
                 text,
-                "{name:<9} {:>12} {:>12} {:>11} {:>7}s {:>7}s to {:>4}s",
+                "{name:<9} {:>12} {:>12} {:>11} {:>8} {:>8} to {}",
                 each(&tier.shares),
                 tier.subscribers,
                 tier.publishers,
-                tier.settle_from_s,
-                tier.from_s,
-                tier.to_s
+                when(job.times.start_at, tier.settle_from_s),
+                when(job.times.start_at, tier.from_s),
+                when(job.times.start_at, tier.to_s),
             );
         }
-        let _ = writeln!(text, "\nSeconds count from the start. Nothing was written.");
+        let count = match job.times.start_at {
+            Some(_) => "Times are UTC.",
+            None => "Seconds count from the start.",
+        };
+        let _ = writeln!(text, "\n{count} Nothing was written.");
         text
     }
+}
+
+/// `25s` after a start that is still open; `07:14:04` after one that is fixed, whose day is in
+/// the plan already.
+fn when(start: Option<Timestamp>, after_s: u64) -> String {
+    let Some(start) = start else {
+        return format!("{after_s}s");
+    };
+    let at = (start + Duration::from_secs(after_s)).to_string();
+    let time = at.split(['T', '.']).nth(1);
+    time.map_or_else(|| at.clone(), str::to_owned)
 }
 
 /// `7` when all shares are alike, else `3 to 4`.

@@ -30,7 +30,12 @@ pub struct Args {
     run: Option<RunId>,
 
     /// How long to look for a run and wait for its start
-    #[arg(long, value_name = "TIME", default_value = "10m")]
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "10m",
+        allow_hyphen_values = true
+    )]
     timeout: Span,
 
     #[command(flatten)]

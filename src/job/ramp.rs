@@ -95,7 +95,25 @@ impl Serialize for Ramp {
 
 impl<'de> Deserialize<'de> for Ramp {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        Ramp::new(&Vec::<u32>::deserialize(d)?).map_err(de::Error::custom)
+        #[derive(Deserialize)]
+        #[serde(
+            untagged,
+            expecting = "a ramp is a list of numbers like [10, 25, 50], or a text like \"10,25,50\""
+        )]
+        enum Written {
+            /// Of any values: a wrong one is named as in a text.
+            List(Vec<serde_json::Value>),
+            Text(String),
+        }
+        let text = match Written::deserialize(d)? {
+            Written::List(tiers) if tiers.is_empty() => return Ok(Ramp::default()),
+            Written::List(tiers) => {
+                let tiers: Vec<String> = tiers.iter().map(ToString::to_string).collect();
+                tiers.join(",")
+            }
+            Written::Text(text) => text,
+        };
+        text.parse().map_err(de::Error::custom)
     }
 }
 

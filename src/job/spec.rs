@@ -1,6 +1,6 @@
 //! The raw form of a job, as a file or the flags give it: everything optional, unknown keys refused.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::{Layout, Ramp, Span, Threshold, Timestamp, Vantage};
 
@@ -35,8 +35,10 @@ pub struct JobSpec {
     /// Publish three simulcast layers.
     pub simulcast: Option<bool>,
     /// What decides whether a tier held.
+    #[serde(alias = "threshold")]
     pub thresholds: Option<Vec<Threshold>>,
-    /// Recommended level as a percentage of the capacity.
+    /// Recommended level as a percentage of the capacity. A file may say `70` or `"70%"`.
+    #[serde(alias = "headroom", deserialize_with = "percent")]
     pub headroom_percent: Option<u32>,
     /// The most participants of the whole fleet.
     pub max_participants: Option<u32>,
@@ -74,6 +76,55 @@ impl JobSpec {
             timeout: over.timeout.or(self.timeout),
             grace: over.grace.or(self.grace),
             start_at: over.start_at.or(self.start_at),
+        }
+    }
+}
+
+/// A percentage as a number or as the flag has it.
+fn percent<'de, D: Deserializer<'de>>(d: D) -> Result<Option<u32>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Number(u32),
+        Text(String),
+        Other(serde_json::Value),
+    }
+    let wrong = |text: String| {
+        let text = format!("headroom {text} is no percentage; write 70 or \"70%\"");
+        Err(de::Error::custom(text))
+    };
+    match Option::<Written>::deserialize(d)? {
+        None => Ok(None),
+        Some(Written::Number(number)) => Ok(Some(number)),
+        Some(Written::Text(text)) => match text.strip_suffix('%').unwrap_or(&text).parse() {
+            Ok(number) => Ok(Some(number)),
+            Err(_) => wrong(format!("`{text}`")),
+        },
+        Some(Written::Other(value)) => wrong(value.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_may_say_it_as_the_flags_do() {
+        let read = |text: &str| serde_json::from_str::<JobSpec>(text).map_err(|e| e.to_string());
+        let plain = r#"{"ramp": [10, 25], "thresholds": ["loss<1%"], "headroom_percent": 80}"#;
+        let flags = r#"{"ramp": "10,25", "threshold": ["loss<1%"], "headroom": "80%"}"#;
+        assert_eq!(read(flags), read(plain));
+        assert_eq!(read(plain).unwrap().headroom_percent, Some(80));
+        for (wrong, says) in [
+            (r#"{"headroom": "most"}"#, "`most`"),
+            (r#"{"headroom": -1}"#, "-1"),
+            (r#"{"ramp": "10,,5"}"#, "like 10,25,50"),
+            (r#"{"ramp": [10, -1]}"#, "tier 2 of ramp `10,-1` is `-1`"),
+            (r#"{"ramp": 10}"#, "[10, 25, 50]"),
+            (r#"{"threshold": [], "thresholds": []}"#, "duplicate"),
+        ] {
+            let error = read(wrong).unwrap_err();
+            assert!(error.contains(says), "{wrong}: {error}");
         }
     }
 }

@@ -11,19 +11,21 @@ use crate::job::{JobSpec, Layout, Ramp, Span, Threshold, Timestamp, Vantage};
 /// The most bytes a job file may have.
 const JOB_FILE_MAX: u64 = 1 << 20;
 
-/// A job's flags. Each overrides the key of the same name in the job file.
+/// A job's flags. Each overrides its key in the job file. What some default to depends on the
+/// command, which adds it to the help.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Job")]
 pub struct JobArgs {
-    /// Job file in JSON; its keys are the long flags with underscores, unknown ones are errors
+    /// Job file in JSON, with most of these flags as keys (README.md lists them); unknown keys are
+    /// errors
     #[arg(long, value_name = "FILE")]
     pub job: Option<PathBuf>,
 
-    /// The SFU, like wss://sfu.example.com [default: LIVEKIT_URL]
+    /// The SFU, like wss://sfu.example.com
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
 
-    /// Subscribers of each tier, per vantage [default: 10,25,50]
+    /// Subscribers of each tier, per vantage
     #[arg(long, value_name = "TIERS", allow_hyphen_values = true)]
     pub ramp: Option<Ramp>,
 
@@ -31,13 +33,13 @@ pub struct JobArgs {
     #[arg(long)]
     pub ramp_total: bool,
 
-    /// How long each tier is measured, in whole seconds up to 1h [default: 20s]
-    #[arg(long, value_name = "TIME")]
+    /// How long each tier is measured, in whole seconds up to 1h
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub duration: Option<Span>,
 
     /// How long each tier has to join before it is measured, in whole seconds up to 10m
     /// [default: 5s]
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub settle: Option<Span>,
 
     /// The room that all vantages share [default: one of its own per run]
@@ -82,12 +84,12 @@ pub struct JobArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub join_rate: Option<u32>,
 
-    /// How long to wait for all vantages, up to 24h [default: 10m]
-    #[arg(long, value_name = "TIME")]
+    /// How long to wait for all vantages, up to 24h
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub timeout: Option<Span>,
 
-    /// How long reports may come after the last window, up to 1h [default: 30s]
-    #[arg(long, value_name = "TIME")]
+    /// How long reports may come after the last window, up to 1h
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub grace: Option<Span>,
 
     /// Put more than 50 participants of a role on LiveKit Cloud: you have their agreement
@@ -161,7 +163,12 @@ impl FleetArgs {
 #[command(next_help_heading = "Job")]
 pub struct StartArgs {
     /// Start this long after the job is written, without waiting for slots
-    #[arg(long, value_name = "TIME", conflicts_with = "start_at")]
+    #[arg(
+        long,
+        value_name = "TIME",
+        allow_hyphen_values = true,
+        conflicts_with = "start_at"
+    )]
     pub start_in: Option<Span>,
 
     /// Start at this time (RFC 3339), without waiting for slots

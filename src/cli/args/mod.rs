@@ -1,6 +1,7 @@
 //! The command line as it is typed: raw arguments, each group with the plan it resolves to.
 
 mod bucket;
+mod command;
 mod job;
 mod keys;
 mod output;
