@@ -389,3 +389,91 @@ impl Load {
         out.push_back(Action::Tell(ProberProgress::Trouble { what }));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::{ClaimId, JobSpec, Origin, WriteId};
+    use crate::load::schedule;
+    use crate::rendezvous::admission::Seat;
+    use crate::rendezvous::objects::{ReferenceClock, Start};
+    use crate::store::Object;
+
+    const T0: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
+
+    /// A load that has nothing to do but to report.
+    fn aborted(out: &mut VecDeque<Action>) -> Load {
+        let vantage: crate::job::Vantage = "iad".parse().unwrap();
+        let spec = JobSpec {
+            url: Some("ws://sfu".into()),
+            vantages: Some(vec![vantage.clone()]),
+            ..JobSpec::default()
+        };
+        let origin = Origin {
+            run: "r1".parse().unwrap(),
+            write_id: WriteId::from_u64(1),
+            now: T0,
+        };
+        let job = Job::resolve(spec, origin).unwrap();
+        let settings = Settings {
+            run: None,
+            vantage: vantage.clone(),
+            timeout: Duration::from_secs(600),
+            must_end_by: None,
+            build: "test".into(),
+            place: "here".into(),
+            seed: 1,
+        };
+        let begin = Begin {
+            claim: ClaimId::new(&vantage, 0, 1),
+            start: Start {
+                roster: std::collections::BTreeMap::new(),
+                start_at: T0,
+                tiers: schedule(&job, T0),
+                reference: ReferenceClock::Bucket,
+            },
+            job,
+            seat: Seat {
+                index: 0,
+                fleet_size: 1,
+            },
+            sequence: 0,
+            aborted: Some("enough".into()),
+        };
+        let unknown = Estimate::unknown();
+        Load::new(begin, &settings, T0, &unknown, &unknown, 1, out)
+    }
+
+    #[test]
+    fn another_s_report_is_not_taken_for_its_own() {
+        let unknown = Estimate::unknown();
+        for mine in [true, false] {
+            let mut out = VecDeque::new();
+            let mut load = aborted(&mut out);
+            assert_eq!(load.act(T0, &unknown, &unknown, &mut out), None);
+            let create = out.iter().find_map(|action| match action {
+                Action::Ask(Request::Create(key, _)) => Some(key.clone()),
+                _ => None,
+            });
+            let theirs = Object {
+                body: Bytes::from_static(b"{}"),
+                etag: None,
+                last_modified: T0,
+            };
+            let settled = if mine {
+                Settled::Mine
+            } else {
+                Settled::Theirs(theirs)
+            };
+            let reply = Reply::Created(create.unwrap(), Ok(settled));
+            load.replied(T0, reply, &mut out);
+            match load.act(T0, &unknown, &unknown, &mut out) {
+                Some(Ok(_)) => assert!(mine),
+                Some(Err(RendezvousError::ReportLost { why, .. })) => {
+                    assert!(!mine && why.contains("iad.report.json"), "{why}");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
