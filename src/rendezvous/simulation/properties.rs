@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::process::{Machine, truly};
-use super::scenario::Role;
+use super::scenario::{BEGIN, Role};
 use super::world::World;
 use crate::job::{Fleet, Vantage};
 use crate::rendezvous::LEASE;
@@ -132,7 +132,7 @@ impl Properties {
             self.check(world.now <= deadline, || {
                 format!("{who} loads after the hard deadline")
             });
-            let dark = world.scenario.blackout.map(|d| super::scenario::BEGIN + d);
+            let dark = world.scenario.blackout.map(|d| BEGIN + d);
             if let Some(at) = dark {
                 self.check(world.now <= at + LEASE + SLACK, || {
                     format!("{who} loads on in silence")
@@ -142,7 +142,11 @@ impl Properties {
                 let calm = world.scenario.faults.busy == 0;
                 // A poll, a heartbeat and their ways; else the lease.
                 let within = if calm { Duration::from_secs(6) } else { LEASE };
-                self.check(world.now <= at + within + SLACK, || {
+                // Who was stopped meanwhile asks only then, and has the lease at most.
+                let woke = world.processes[p].casting.stopped;
+                let woke = woke.map_or(at, |(from, length)| BEGIN + from + length);
+                let until = (at + within).max((woke + within).min(at + LEASE));
+                self.check(world.now <= until + SLACK, || {
                     format!("{who} loads on after the abort")
                 });
             }
