@@ -42,7 +42,7 @@ const RUNNING: Duration = Duration::from_millis(300);
 /// anything of the quality.
 const THRESHOLDS: [&str; 3] = ["connected>=99%", "loss<1%", "rtt_p95<baseline*2+100ms"];
 
-/// How often a healthy run is made in which a prober itself was short.
+/// How often a run is made in which a prober itself was short.
 const TRIES: usize = 3;
 
 /// How a server is hurt.
@@ -165,23 +165,41 @@ async fn the_knee_is_where_the_sfu_breaks_in_ten_runs_of_ten() {
     });
     let wrong: Vec<String> = stream::iter(runs)
         .map(|(i, hurt, k)| async move {
-            let scene = Scene::set(&format!("{i}")).await.expect("a server");
-            let (combined, output) = scene.run(Some((hurt, k))).await;
-            let (rtp, lost) = scene.relay.counts();
-            assert!(rtp > 0, "media passes the relay");
-            assert_eq!(lost > 0, hurt == Hurt::Loss, "{lost} of {rtp} lost");
-            let fault = knee_fault(&combined, hurt, u32::try_from(k).expect("small"))
-                .or_else(|| (output.status.code() != Some(99)).then(|| "not exit 99".to_owned()))?;
-            Some(format!(
-                "run {i}, {hurt:?} from tier {k}: {fault}\n{}",
-                shown(&combined)
-            ))
+            let mut unclear = Vec::new();
+            for n in 0..TRIES {
+                let scene = Scene::set(&format!("{i}-{n}")).await.expect("a server");
+                let (combined, output) = scene.run(Some((hurt, k))).await;
+                let (rtp, lost) = scene.relay.counts();
+                assert!(rtp > 0, "media passes the relay");
+                assert_eq!(lost > 0, hurt == Hurt::Loss, "{lost} of {rtp} lost");
+                let fault = knee_fault(&combined, hurt, u32::try_from(k).expect("small")).or_else(
+                    || (output.status.code() != Some(99)).then(|| "not exit 99".to_owned()),
+                )?;
+                let text = shown(&combined);
+                let text = format!("run {i}, try {n}, {hurt:?} from tier {k}: {fault}\n{text}");
+                if !is_unclear(&combined) {
+                    return Some(text);
+                }
+                unclear.push(text);
+            }
+            Some(unclear.join("\n"))
         })
         .buffer_unordered(AT_ONCE)
         .filter_map(|fault| async { fault })
         .collect()
         .await;
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// Whether a run says nothing because the machine was busy with something else. That is never
+/// held against the SFU; where the SFU stands is to be seen all the same.
+fn is_unclear(c: &Combined) -> bool {
+    let unknown = match &c.knee.knee {
+        Knee::Unknown { .. } => true,
+        Knee::Broke { unclear, .. } => !unclear.is_empty(),
+        _ => false,
+    };
+    unknown && c.tiers.iter().any(|t| !t.suspect.is_empty())
 }
 
 /// What is wrong with a knee that should be at tier `k`.
