@@ -18,11 +18,13 @@
 //! | [`report`] | fail is final, pass needs a complete tier, the rest is unknown |
 //! | [`render`] | a rendering shows what the report says, and adds nothing |
 //! | [`local`] | what it started, it stops |
+//! | [`bench`] | a figure was measured, or it says why not |
 //! | [`cli`] | every failure has one line and one exit code |
 //! | [`error`] | an error gets its exit code in one place |
 //! | [`exit`] | an exit code never changes its meaning |
 //! | [`secret`] | what no log, report or error may show |
 
+pub mod bench;
 pub mod cli;
 pub mod clock;
 pub mod error;

@@ -2,6 +2,7 @@
 //! one exit code.
 
 mod args;
+mod bench;
 mod bucket_clock;
 mod check;
 mod coordinate;
@@ -68,6 +69,7 @@ fn carry_out(command: Command) -> Result<Exit, Error> {
             Command::Plan(args) => plan::run(&args),
             Command::Check(args) => check::run(&args).await,
             Command::Local(args) => local::run(args).await,
+            Command::Bench(args) => bench::run(args).await,
         }
     });
     let result = runtime.block_on(task).unwrap_or_else(|panic| {

@@ -59,16 +59,21 @@ pub fn report(combined: &Combined, args: &OutputArgs) -> Result<Exit, Error> {
         Format::Json => render::json(combined),
     })?;
     if let Some(path) = &args.json {
-        write_file(path, &render::json(combined)).map_err(|e| {
-            let text = format!("the result is printed, but not in {}: {e}", path.display());
-            Error::new(Exit::Internal, text)
-        })?;
+        keep(path, &render::json(combined))?;
     }
     Ok(match combined.verdict {
         _ if combined.aborted.is_some() => Exit::Aborted,
         RunVerdict::Passed => Exit::Passed,
         RunVerdict::Failed => Exit::ThresholdFailed,
         RunVerdict::Incomplete => Exit::Incomplete,
+    })
+}
+
+/// Writes a result that was printed to `path` as well.
+pub fn keep(path: &Path, text: &str) -> Result<(), Error> {
+    write_file(path, text).map_err(|e| {
+        let text = format!("the result is printed, but not in {}: {e}", path.display());
+        Error::new(Exit::Internal, text)
     })
 }
 

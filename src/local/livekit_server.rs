@@ -71,6 +71,7 @@ pub struct LivekitServer {
     process: Process,
     url: String,
     udp_port: u16,
+    metrics: SocketAddr,
     key: String,
     secret: Secret,
     /// Holds its configuration; removed with it.
@@ -81,6 +82,7 @@ pub struct LivekitServer {
 #[derive(Clone, Copy, Debug)]
 struct Ports {
     signal: u16,
+    metrics: u16,
     rtc_tcp: u16,
     rtc_udp: u16,
 }
@@ -184,6 +186,7 @@ impl LivekitServer {
             process,
             url: format!("ws://{addr}"),
             udp_port: ports.rtc_udp,
+            metrics: SocketAddr::from((Ipv4Addr::LOCALHOST, ports.metrics)),
             key,
             secret,
             _dir: dir,
@@ -198,6 +201,11 @@ impl LivekitServer {
     /// The UDP port of its media.
     pub fn udp_port(&self) -> u16 {
         self.udp_port
+    }
+
+    /// Where it serves its Prometheus metrics, at `/metrics`.
+    pub fn metrics(&self) -> SocketAddr {
+        self.metrics
     }
 
     /// Its API key.
@@ -228,9 +236,11 @@ fn free_ports() -> io::Result<Ports> {
     let loopback = (Ipv4Addr::LOCALHOST, 0);
     // All are held until all are known, so that they differ.
     let (signal, rtc_tcp) = (TcpListener::bind(loopback)?, TcpListener::bind(loopback)?);
+    let metrics = TcpListener::bind(loopback)?;
     let rtc_udp = UdpSocket::bind(loopback)?;
     Ok(Ports {
         signal: signal.local_addr()?.port(),
+        metrics: metrics.local_addr()?.port(),
         rtc_tcp: rtc_tcp.local_addr()?.port(),
         rtc_udp: rtc_udp.local_addr()?.port(),
     })
@@ -240,6 +250,7 @@ fn free_ports() -> io::Result<Ports> {
 fn config_yaml(ports: Ports, media: Ipv4Addr, key: &str, secret: &Secret) -> String {
     let Ports {
         signal,
+        metrics,
         rtc_tcp,
         rtc_udp,
     } = ports;
@@ -248,6 +259,7 @@ fn config_yaml(ports: Ports, media: Ipv4Addr, key: &str, secret: &Secret) -> Str
     let lite = media != Ipv4Addr::LOCALHOST;
     format!(
         r#"port: {signal}
+prometheus_port: {metrics}
 bind_addresses: ["127.0.0.1"]
 rtc:
   udp_port: {rtc_udp}
@@ -305,6 +317,7 @@ mod tests {
     fn the_configuration_stays_on_loopback() {
         let ports = Ports {
             signal: 1,
+            metrics: 4,
             rtc_tcp: 2,
             rtc_udp: 3,
         };

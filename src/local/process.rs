@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
 
 /// How many of a child's last lines are kept to explain its failure.
@@ -39,7 +40,16 @@ impl Process {
     ///
     /// Call this from a runtime worker, not from `spawn_blocking`: Linux counts the end of
     /// the spawning *thread* as the owner's death (prctl(2), PR_SET_PDEATHSIG).
-    pub fn start(name: impl Into<String>, mut command: Command) -> io::Result<Process> {
+    pub fn start(name: impl Into<String>, command: Command) -> io::Result<Process> {
+        Self::start_telling(name, command, None)
+    }
+
+    /// [`start`](Self::start); `lines` gets what it writes to its standard output as well.
+    pub fn start_telling(
+        name: impl Into<String>,
+        mut command: Command,
+        lines: Option<UnboundedSender<String>>,
+    ) -> io::Result<Process> {
         let name = name.into();
         command
             .stdin(Stdio::null())
@@ -52,10 +62,20 @@ impl Process {
         let tail = Arc::new(Mutex::new(VecDeque::new()));
         let mut readers = Vec::new();
         if let Some(out) = child.stdout.take() {
-            readers.push(tokio::spawn(follow(name.clone(), out, Arc::clone(&tail))));
+            readers.push(tokio::spawn(follow(
+                name.clone(),
+                out,
+                Arc::clone(&tail),
+                lines,
+            )));
         }
         if let Some(err) = child.stderr.take() {
-            readers.push(tokio::spawn(follow(name.clone(), err, Arc::clone(&tail))));
+            readers.push(tokio::spawn(follow(
+                name.clone(),
+                err,
+                Arc::clone(&tail),
+                None,
+            )));
         }
         tracing::debug!(child = %name, pid = child.id(), "started");
         Ok(Process {
@@ -124,10 +144,19 @@ fn lock(tail: &Mutex<VecDeque<String>>) -> std::sync::MutexGuard<'_, VecDeque<St
     tail.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn follow(name: String, from: impl AsyncRead + Unpin, tail: Arc<Mutex<VecDeque<String>>>) {
+async fn follow(
+    name: String,
+    from: impl AsyncRead + Unpin,
+    tail: Arc<Mutex<VecDeque<String>>>,
+    tell: Option<UnboundedSender<String>>,
+) {
     let mut lines = BufReader::new(from).lines();
     while let Ok(Some(line)) = lines.next_line().await {
         tracing::debug!(target: "muster::child", child = %name, "{line}");
+        if let Some(tell) = &tell {
+            // Whoever has heard enough may stop listening.
+            let _ = tell.send(line.clone());
+        }
         let mut tail = lock(&tail);
         if tail.len() == TAIL_LINES {
             tail.pop_front();

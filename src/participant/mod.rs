@@ -15,7 +15,7 @@ mod keys;
 mod layout;
 pub mod media;
 mod moment;
-mod outbox;
+pub(crate) mod outbox;
 mod peer;
 mod receive;
 mod rtp;
@@ -28,7 +28,7 @@ pub mod spec;
 mod srtp;
 pub mod stamp;
 mod stun;
-mod udp;
+pub(crate) mod udp;
 
 use std::io;
 use std::sync::Arc;

@@ -59,7 +59,8 @@ fn quota(cpu_max: &str) -> Option<f64> {
     Some(quota.parse::<f64>().ok()? / period.parse::<f64>().ok()?)
 }
 
-fn cpu_ms(stat: &str) -> Option<u64> {
+/// CPU time in a process's `stat`, in milliseconds.
+pub fn cpu_ms(stat: &str) -> Option<u64> {
     // The command name may hold spaces and parentheses: fields count from the last ')'.
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_whitespace().skip(11);
@@ -93,7 +94,8 @@ fn machine(stat: &str) -> Option<(u64, u64)> {
     Some((total.saturating_sub(idle), total))
 }
 
-fn resident_bytes(status: &str) -> Option<u64> {
+/// Resident memory in a process's `status`, in bytes.
+pub fn resident_bytes(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"))?;
     line.split_whitespace()
         .next()?

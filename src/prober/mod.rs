@@ -6,7 +6,7 @@
 //! load is the rendezvous' work.
 
 mod cohort;
-mod host;
+pub(crate) mod host;
 mod identity;
 mod load;
 mod plan;
@@ -14,9 +14,11 @@ mod self_test;
 mod tally;
 mod tokens;
 
+pub(crate) use identity::Role;
 pub use load::{LiveFigures, RunningLoad, start_load};
 pub use plan::{LoadPlan, LocalTier};
 pub use self_test::{SelfTest, SelfTestError, self_test};
+pub(crate) use tokens::join_token;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Renderings of the combined report: each shows what it says, and adds nothing.
 
 mod json;
-mod table;
+pub(crate) mod table;
 mod text;
 
 pub use json::json;

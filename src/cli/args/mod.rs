@@ -13,7 +13,7 @@ pub use output::{Format, OutputArgs};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use super::{check, finalize, local, plan, probe, report, run};
+use super::{bench, check, finalize, local, plan, probe, report, run};
 
 /// Does a LiveKit SFU hold up when clients from several regions join at once, and where does
 /// it break?
@@ -72,4 +72,6 @@ pub enum Command {
     Check(check::Args),
     /// A whole run on this machine: bucket, livekit-server, probers and coordinator
     Local(local::Args),
+    /// What muster's participants cost, beside LiveKit's own load tester and a bare loop
+    Bench(bench::Args),
 }

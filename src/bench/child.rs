@@ -1,0 +1,141 @@
+//! A contender's process: how it is started, and the lines it tells.
+
+use std::io;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::process::Command;
+use tokio::sync::mpsc::{self, UnboundedReceiver};
+
+use super::usage::Usage;
+use crate::local::Process;
+
+/// Between two samples of a process.
+pub const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What a process of muster's tells, one JSON object a line.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Told {
+    /// It is up and empty; joins follow after [`SAMPLE_INTERVAL`].
+    Ready {
+        /// The UDP ports it listens on, if it is to be sent to.
+        ports: Vec<u16>,
+    },
+    /// All are connected.
+    Joined {
+        /// From the first dial, in milliseconds.
+        after_ms: u64,
+    },
+    /// What was counted so far.
+    Sample(Sample),
+}
+
+/// Counters of a process, since it started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sample {
+    /// When, in microseconds since it started.
+    pub at_us: u64,
+    /// RTP packets received and authenticated, or sent.
+    pub packets: u64,
+    /// Their UDP payload, in bytes.
+    pub bytes: u64,
+    /// Sequence numbers that were expected.
+    pub expected: u64,
+    /// Of these: lost after retransmission.
+    pub lost: u64,
+    /// Packets that failed authentication.
+    pub forged: u64,
+    /// Participants that are connected now.
+    pub connected: u64,
+    /// The latest that a frame went out behind its due time since the last sample, in
+    /// microseconds.
+    pub pacing_lag_us: u64,
+}
+
+/// What a process counted, and what that has cost it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reading {
+    /// Its own count.
+    pub sample: Sample,
+    /// The kernel's.
+    pub usage: Usage,
+}
+
+/// A started contender.
+pub struct Child {
+    process: Process,
+    lines: UnboundedReceiver<String>,
+}
+
+impl Child {
+    /// Starts `command` under `name`.
+    ///
+    /// # Errors
+    /// When the system can't.
+    pub fn start(name: &str, command: Command) -> io::Result<Child> {
+        let (tell, lines) = mpsc::unbounded_channel();
+        let process = Process::start_telling(name, command, Some(tell))?;
+        Ok(Child { process, lines })
+    }
+
+    /// Its next line of standard output, or why there is none.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub async fn line(&mut self) -> Result<String, String> {
+        match self.lines.recv().await {
+            Some(line) => Ok(line),
+            None => Err(self.why().await),
+        }
+    }
+
+    /// What a process of muster's tells next.
+    ///
+    /// # Errors
+    /// When it has ended, or writes something else.
+    pub async fn told(&mut self) -> Result<Told, String> {
+        let line = self.line().await?;
+        serde_json::from_str(&line).map_err(|e| format!("{}: {e}: {line}", self.process.name()))
+    }
+
+    /// Its next sample from now on, with what the kernel says at that moment.
+    ///
+    /// # Errors
+    /// When it has ended, or writes something else.
+    pub async fn reading(&mut self) -> Result<Reading, String> {
+        while self.lines.try_recv().is_ok() {}
+        loop {
+            if let Told::Sample(sample) = self.told().await? {
+                let usage = self.usage()?;
+                return Ok(Reading { sample, usage });
+            }
+        }
+    }
+
+    /// What the kernel says of it now.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn usage(&self) -> Result<Usage, String> {
+        let read = self.process.pid().and_then(Usage::read);
+        read.ok_or_else(|| format!("{} is gone", self.process.name()))
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub async fn stop(mut self) {
+        if let Err(error) = self.process.stop(Duration::from_secs(10)).await {
+            tracing::warn!("{}: {error}", self.process.name());
+        }
+    }
+
+    async fn why(&mut self) -> String {
+        let status = match self.process.wait().await {
+            Ok(status) => status.to_string(),
+            Err(error) => error.to_string(),
+        };
+        let lines = self.process.last_lines();
+        let last = lines.last().map_or("", String::as_str);
+        format!("{} ended: {status}: {last}", self.process.name())
+    }
+}

@@ -1,0 +1,203 @@
+//! The floor: what receiving and decrypting alone costs, with the participant's own sockets.
+//!
+//! [`receive`] wakes at the participant's tick, takes what waits with its `recvmmsg`, and opens
+//! each packet with AES-256-GCM under its socket's key. [`send`] sends each socket what a
+//! subscriber to the layout `speaker` gets of two publishers: the same clips, paced alike.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the edge: both loops wait for their next tick"
+)]
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+
+use super::child::{SAMPLE_INTERVAL, Sample, Told};
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::participant::EngineConfig;
+use crate::participant::media::{
+    AudioOptions, AudioTrack, MediaPacket, Quality, VideoOptions, VideoTrack, clips,
+};
+use crate::participant::outbox::Outbox;
+use crate::participant::stamp;
+use crate::participant::udp::{Batch, Epoll, Socket};
+
+/// An RTP header without extensions (RFC 3550 5.1). Its 12 bytes differ from packet to packet:
+/// here they are the nonce as well.
+const HEADER: usize = 12;
+
+/// The same at both ends. It keeps no secret: it makes work.
+fn key(socket: usize) -> Result<LessSafeKey, Error> {
+    let byte = u8::try_from(socket % 256).unwrap_or_default();
+    UnboundKey::new(&AES_256_GCM, &[byte; 32])
+        .map(LessSafeKey::new)
+        .map_err(|e| Error::new(Exit::Internal, format!("AES-256-GCM: {e}")))
+}
+
+fn failed(what: &str) -> impl Fn(io::Error) -> Error {
+    move |e| Error::new(Exit::Internal, format!("{what}: {e}"))
+}
+
+/// Receives on `count` sockets, and tells a sample every second, until it is killed.
+///
+/// # Errors
+/// When sockets can't be had, or `tell` fails.
+pub fn receive(
+    count: usize,
+    mut tell: impl FnMut(&Told) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let config = EngineConfig::default();
+    let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    tell(&Told::Ready { ports: Vec::new() })?;
+    std::thread::sleep(SAMPLE_INTERVAL);
+    let start = Instant::now();
+    let mut epoll = Epoll::new().map_err(failed("epoll"))?;
+    let mut seats = Vec::new();
+    let mut ports = Vec::new();
+    for i in 0..count {
+        let socket = Socket::bind(ip, config.recv_buffer_bytes).map_err(failed("bind"))?;
+        let number = u64::try_from(i).unwrap_or(u64::MAX);
+        epoll.add(&socket, number).map_err(failed("epoll"))?;
+        ports.push(socket.port().map_err(failed("port"))?);
+        seats.push((socket, key(i)?));
+    }
+    tell(&Told::Ready { ports })?;
+    let mut batch = Batch::new();
+    let mut sum = Sample::default();
+    let mut next = Instant::now();
+    let mut next_sample = next;
+    loop {
+        next = wait(next + config.tick);
+        for slot in epoll.ready() {
+            let seat = usize::try_from(slot).ok().and_then(|i| seats.get(i));
+            let Some((socket, key)) = seat else { continue };
+            loop {
+                let more = batch.receive(socket);
+                for datagram in batch.datagrams() {
+                    sum.packets += 1;
+                    sum.bytes += u64::try_from(datagram.bytes.len()).unwrap_or(u64::MAX);
+                    sum.forged += u64::from(!open(key, datagram.bytes));
+                }
+                if !more {
+                    break;
+                }
+            }
+        }
+        if next >= next_sample {
+            next_sample = next + SAMPLE_INTERVAL;
+            sum.at_us = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
+            tell(&Told::Sample(sum))?;
+        }
+    }
+}
+
+/// Waits until `next`; who is late doesn't hurry after.
+fn wait(next: Instant) -> Instant {
+    match next.checked_duration_since(Instant::now()) {
+        Some(early) => {
+            std::thread::sleep(early);
+            next
+        }
+        None => Instant::now(),
+    }
+}
+
+fn open(key: &LessSafeKey, packet: &mut [u8]) -> bool {
+    let Some((header, sealed)) = packet.split_first_chunk_mut::<HEADER>() else {
+        return false;
+    };
+    let nonce = Nonce::assume_unique_for_key(*header);
+    key.open_in_place(nonce, Aad::from(&*header), sealed)
+        .is_ok()
+}
+
+/// Sends to `ports` until it is killed.
+///
+/// # Errors
+/// When there is no socket, or the clips are damaged.
+pub fn send(ports: &[u16]) -> Result<(), Error> {
+    let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let config = EngineConfig::default();
+    let socket = Socket::bind(ip, config.recv_buffer_bytes).map_err(failed("bind"))?;
+    let receivers: Vec<(SocketAddr, LessSafeKey)> = ports
+        .iter()
+        .enumerate()
+        .map(|(i, port)| Ok((SocketAddr::new(ip, *port), key(i)?)))
+        .collect::<Result<_, Error>>()?;
+    let clips = clips().map_err(|e| Error::new(Exit::Internal, e.to_string()))?;
+    let mut next = Instant::now();
+    let video = |top| {
+        let options = VideoOptions {
+            top,
+            simulcast: false,
+            ..VideoOptions::default()
+        };
+        VideoTrack::new(clips, options, next)
+    };
+    let mut videos = [video(Quality::High), video(Quality::Low)];
+    // Half a packet's time apart.
+    let later = next + Duration::from_millis(10);
+    let mut audios = [next, later].map(|at| AudioTrack::new(clips, AudioOptions::default(), at));
+    let mut streams = [0, 1, 2, 3].map(|ssrc| Stream { ssrc, sequence: 0 });
+    let [high, low, first, second] = &mut streams;
+    let mut outbox = Outbox::default();
+    loop {
+        next = wait(next + config.tick);
+        let mut skipped = 0;
+        for (track, stream) in videos.iter_mut().zip([&mut *high, &mut *low]) {
+            let each = |packet: MediaPacket<'_>| stream.send(&packet, &receivers, &mut outbox);
+            skipped += track.poll(next, |_| [0; stamp::LEN], each).skipped_frames;
+        }
+        for (track, stream) in audios.iter_mut().zip([&mut *first, &mut *second]) {
+            let each = |packet: MediaPacket<'_>| stream.send(&packet, &receivers, &mut outbox);
+            skipped += track.poll(next, |_| [0; stamp::LEN], each).skipped_frames;
+        }
+        let refused = socket.send(&outbox);
+        if skipped > 0 || refused > 0 {
+            tracing::warn!("{skipped} frames came too late, {refused} packets were refused");
+        }
+        outbox.clear();
+    }
+}
+
+struct Stream {
+    ssrc: u32,
+    sequence: u16,
+}
+
+impl Stream {
+    fn send(
+        &mut self,
+        packet: &MediaPacket<'_>,
+        receivers: &[(SocketAddr, LessSafeKey)],
+        outbox: &mut Outbox,
+    ) {
+        self.sequence = self.sequence.wrapping_add(1);
+        let mut header = [0x80; HEADER];
+        let fields = [96]
+            .into_iter()
+            .chain(self.sequence.to_be_bytes())
+            .chain(packet.rtp_timestamp.to_be_bytes())
+            .chain(self.ssrc.to_be_bytes());
+        for (byte, field) in header.iter_mut().skip(1).zip(fields) {
+            *byte = field;
+        }
+        let mut sealed = Vec::new();
+        for (to, key) in receivers {
+            sealed.clear();
+            sealed.extend_from_slice(packet.payload);
+            let nonce = Nonce::assume_unique_for_key(header);
+            // AES-GCM refuses gigabytes alone.
+            if key
+                .seal_in_place_append_tag(nonce, Aad::from(&header), &mut sealed)
+                .is_ok()
+            {
+                outbox.push_to(*to, &[&header[..], &sealed].concat());
+            }
+        }
+    }
+}

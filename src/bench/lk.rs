@@ -1,0 +1,102 @@
+//! LiveKit's load tester: how it is asked for subscribers, and what it prints.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::process::Command;
+
+use crate::local::cache::on_path;
+use crate::rooms::Keys;
+
+/// The one on PATH.
+pub fn find() -> Option<PathBuf> {
+    on_path("lk", std::env::var_os("PATH").as_ref())
+}
+
+/// Subscribers with the layout `speaker` in `room`, which stay for `stay` once all have joined.
+pub fn subscribers(
+    lk: &Path,
+    url: &str,
+    keys: &Keys,
+    room: &str,
+    count: u32,
+    join_rate: u32,
+    stay: Duration,
+) -> Command {
+    let mut command = Command::new(lk);
+    command
+        .args(["load-test", "--layout", "speaker"])
+        .args(["--url", url, "--room", room])
+        .args(["--subscribers", &count.to_string()])
+        .args(["--num-per-second", &join_rate.to_string()])
+        .args(["--duration", &format!("{}s", stay.as_secs())])
+        .env("LIVEKIT_API_KEY", &keys.api_key)
+        .env("LIVEKIT_API_SECRET", keys.api_secret.expose());
+    command
+}
+
+/// A line of its output that says something.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Line {
+    /// It is about to join the first.
+    Starting,
+    /// All have tried to join.
+    Joined,
+    /// A subscriber that did not come.
+    Failed,
+    /// Loss over all subscribers, in percent, as it counts it.
+    Lost(f64),
+}
+
+impl Line {
+    /// Reads a line.
+    pub fn parse(line: &str) -> Option<Line> {
+        if line.starts_with("Starting load test") {
+            return Some(Line::Starting);
+        }
+        if line.starts_with("Finished connecting") {
+            return Some(Line::Joined);
+        }
+        if line.starts_with("could not connect") {
+            return Some(Line::Failed);
+        }
+        // The last row of its summary: tester, tracks, bitrate, loss, errors.
+        if line.contains("Total") && line.contains(" avg)") {
+            let (head, _) = line.split_once("%)")?;
+            let (_, percent) = head.rsplit_once('(')?;
+            return percent.trim().parse().ok().map(Line::Lost);
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_it_prints_is_understood() {
+        for (line, expected) in [
+            (
+                "Starting load test with 40 subscribers, room: r",
+                Some(Line::Starting),
+            ),
+            (
+                "Finished connecting to room r, waiting 29s",
+                Some(Line::Joined),
+            ),
+            ("could not connect Sub 3: timeout", Some(Line::Failed)),
+            (
+                "│ Total  │ 160/0  │ 75.6mbps (1.9mbps avg) │ 46 (0.02%) │ 0 │",
+                Some(Line::Lost(0.02)),
+            ),
+            (
+                "│ Tester │ Tracks │ Bitrate │ Total Pkt. Loss │ Error │",
+                None,
+            ),
+            ("subscribed to track x PA_1 video 1/4", None),
+        ] {
+            assert_eq!(Line::parse(line), expected, "{line}");
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! What muster's own participants cost, beside LiveKit's load tester and a bare loop.
+//!
+//! Each contender is a process of its own, so that its CPU time is its alone; all meet the same
+//! server and the same publishers, one after the other.
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`density`] | the comparison: who runs when, and what is read off |
+//! | [`participants`] | muster's participants, as a process of their own |
+//! | [`floor`] | the same sockets in a loop that only receives and decrypts |
+//! | [`lk`] | LiveKit's load tester |
+//! | [`child`] | how a contender's process is started and what it tells |
+//! | [`usage`] | what the kernel says of a process |
+//! | [`sfu`] | what the server says it sent |
+//! | [`table`] | the result, as text |
+
+pub mod child;
+pub mod density;
+pub mod floor;
+pub mod lk;
+pub mod participants;
+pub mod sfu;
+pub mod table;
+pub mod usage;

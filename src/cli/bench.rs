@@ -1,0 +1,170 @@
+//! `muster bench`: what participants cost.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::args::KeysArgs;
+use super::output;
+use super::signals::Signals;
+use crate::bench::child::Told;
+use crate::bench::density::{self, Setup};
+use crate::bench::participants::Participants;
+use crate::bench::{floor, table};
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::local::cache::cache_dir;
+use crate::local::livekit_server;
+
+/// `muster bench`
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// CPU per packet and memory per participant, beside `lk` (if on PATH) and a bare loop
+    Density(DensityArgs),
+    /// Participants in a process of their own
+    #[command(hide = true)]
+    Participants(ParticipantsArgs),
+    /// The bare loop
+    #[command(hide = true)]
+    Floor {
+        /// Sockets to receive on
+        #[arg(long)]
+        sockets: usize,
+    },
+    /// What the bare loop receives
+    #[command(hide = true)]
+    FloorSender {
+        /// Where to
+        #[arg(long, value_delimiter = ',')]
+        ports: Vec<u16>,
+    },
+}
+
+#[derive(clap::Args, Debug)]
+struct DensityArgs {
+    /// Subscribers of each contender
+    #[arg(long, value_name = "N", default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    subscribers: u32,
+
+    /// Publishers, each of audio and of video in three layers
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=100))]
+    publishers: u32,
+
+    /// How long each contender is measured
+    #[arg(long, value_name = "SPAN", default_value = "20s", value_parser = humantime::parse_duration)]
+    duration: Duration,
+
+    /// Joins per second that each contender is asked for
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    join_rate: u32,
+
+    /// The livekit-server to start [default: the one on PATH, else one that is built into the
+    /// cache]
+    #[arg(long, value_name = "PATH")]
+    livekit_server: Option<PathBuf>,
+
+    /// Write the result to this file as JSON as well
+    #[arg(long, value_name = "PATH")]
+    json: Option<PathBuf>,
+}
+
+#[derive(clap::Args, Debug)]
+struct ParticipantsArgs {
+    #[arg(long)]
+    url: String,
+    #[arg(long)]
+    room: String,
+    #[arg(long)]
+    count: u32,
+    #[arg(long)]
+    join_rate: u32,
+    #[arg(long)]
+    publish: bool,
+    #[command(flatten)]
+    keys: KeysArgs,
+}
+
+/// Measures, or is what is measured.
+pub async fn run(args: Args) -> Result<Exit, Error> {
+    match args.what {
+        What::Density(args) => return density(args).await,
+        What::Participants(args) => participants(args).await?,
+        What::Floor { sockets } => {
+            blocking(move || floor::receive(sockets, |told| output::print(&line(told)?))).await?;
+        }
+        What::FloorSender { ports } => blocking(move || floor::send(&ports)).await?,
+    }
+    Ok(Exit::Passed)
+}
+
+async fn density(args: DensityArgs) -> Result<Exit, Error> {
+    let cache = cache_dir(|name| std::env::var_os(name)).ok_or_else(|| {
+        Error::new(
+            Exit::BadConfiguration,
+            "no cache directory; set HOME or MUSTER_CACHE_DIR",
+        )
+    })?;
+    let say = |line: String| tracing::info!("{line}");
+    let setup = Setup {
+        livekit_server: livekit_server::find(args.livekit_server.as_deref(), &cache, say).await?,
+        publishers: args.publishers,
+        subscribers: args.subscribers,
+        duration: args.duration,
+        join_rate: args.join_rate,
+    };
+    let mut signals = Signals::listen()?;
+    let measured = tokio::select! {
+        measured = density::measure(&setup, |step| tracing::info!("measuring: {step}")) => measured?,
+        signal = signals.next() => {
+            let text = format!("{signal}: stopped, with nothing measured");
+            return Err(Error::new(Exit::Aborted, text));
+        }
+    };
+    output::print(&table::text(&measured))?;
+    if let Some(path) = &args.json {
+        output::keep(path, &line(&measured)?)?;
+    }
+    // Without lk there is less to compare, and nothing wrong.
+    let own = |name| name != "lk";
+    let mut needed = measured.contenders.iter().filter(|c| own(c.name));
+    let complete = needed.all(|c| c.figures.is_some());
+    Ok(if complete {
+        Exit::Passed
+    } else {
+        Exit::Incomplete
+    })
+}
+
+async fn participants(args: ParticipantsArgs) -> Result<(), Error> {
+    let participants = Participants {
+        url: args.url,
+        room: args.room,
+        keys: args.keys.keys()?,
+        publish: args.publish,
+        count: args.count,
+        join_rate: args.join_rate,
+    };
+    let mut signals = Signals::listen()?;
+    let stop = async {
+        signals.next().await;
+    };
+    let told = |told: &Told| output::print(&line(told)?);
+    participants.run(stop, told).await
+}
+
+fn line(value: &impl serde::Serialize) -> Result<String, Error> {
+    serde_json::to_string(value).map_err(|e| Error::new(Exit::Internal, e.to_string()))
+}
+
+/// A loop that never yields, on a thread for such.
+async fn blocking(work: impl FnOnce() -> Result<(), Error> + Send + 'static) -> Result<(), Error> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(panic) => Err(Error::new(Exit::Internal, panic.to_string())),
+    }
+}
