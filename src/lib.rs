@@ -18,7 +18,7 @@
 //! | [`report`] | fail is final, pass needs a complete tier, the rest is unknown |
 //! | [`render`] | a rendering shows what the report says, and adds nothing |
 //! | [`local`] | what it started, it stops |
-//! | [`bench`] | a figure was measured, or it says why not |
+//! | [`bench`](mod@bench) | a figure was measured, or it says why not |
 //! | [`cli`] | every failure has one line and one exit code |
 //! | [`error`] | an error gets its exit code in one place |
 //! | [`exit`] | an exit code never changes its meaning |
