@@ -163,7 +163,8 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
     };
     let ((_bucket, settings), sfu) = (bucket?, sfu?);
     let labels = spec.vantages.clone().unwrap_or_default();
-    let job = resolve(spec, &sfu.url(), &origin)?;
+    // Anew, for building a server takes minutes, and the wait for the probers begins now.
+    let job = resolve(spec, &sfu.url(), &edge::origin(None))?;
     let keys = sfu.keys();
     let link = args
         .viewer
