@@ -1,6 +1,7 @@
 //! `muster local` as a user starts it, and as a user stops it.
 
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -184,6 +185,26 @@ async fn a_whole_run_on_one_machine() {
         assert!(figures.loss_percent.is_some() && figures.rtt_ms.is_some());
         assert!(figures.quality.is_some() && figures.jitter_ms.is_some());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_takes_its_time_takes_none_of_the_probers() {
+    let _alone = alone().await;
+    let Some(binary) = livekit::binary().await else {
+        skip!("livekit-server or Go");
+    };
+    let dir = TempDir::new().expect("a folder");
+    let slow = dir.path().join("slow-server");
+    let script = format!("#!/bin/sh\nsleep 15\nexec '{}' \"$@\"\n", binary.display());
+    fs::write(&slow, script).expect("written");
+    fs::set_permissions(&slow, fs::Permissions::from_mode(0o755)).expect("executable");
+    let args = "--vantages 1 --ramp 1 --duration 2s --settle 2s --timeout 14s \
+                --threshold connected>=90% --livekit-server";
+    let slow = slow.to_str().expect("UTF-8");
+    let args: Vec<&str> = args.split_whitespace().chain([slow]).collect();
+    let mut local = Local::start(&args);
+    let status = local.ended();
+    assert_eq!(status.code(), code(Exit::Passed), "{}", local.read("log"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
