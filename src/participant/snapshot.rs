@@ -185,6 +185,8 @@ pub struct TrackSnapshot {
     pub publisher: Arc<str>,
     /// Audio or video.
     pub kind: TrackKind,
+    /// Its publisher has muted it: no packets are expected.
+    pub muted: bool,
     /// Width and height asked for.
     pub wanted: Option<(u32, u32)>,
     /// Width and height of the latest keyframe.

@@ -1,6 +1,7 @@
 //! Who a participant is: unique over vantages, tiers and retries.
 
 use crate::job::{RunId, Vantage};
+use crate::report::flow::Publisher;
 
 /// What a participant is there for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +30,16 @@ pub fn identity(run: &RunId, vantage: &Vantage, role: Role, n: u32) -> String {
     format!("{run}.{vantage}.{}{n}", role.letter())
 }
 
+/// Who publishes under an identity, by what [`identity`] makes of them.
+pub fn publisher(run: &RunId, identity: &str) -> Publisher {
+    let rest = identity.strip_prefix(run.as_str());
+    let parts = rest.and_then(|rest| rest.strip_prefix('.')?.split_once('.'));
+    parts
+        .filter(|(_, role)| role.starts_with(Role::Publisher.letter()))
+        .and_then(|(vantage, _)| vantage.parse().ok())
+        .map_or(Publisher::Other, Publisher::Vantage)
+}
+
 /// Which publisher a frame comes from, for the stamp in it: FNV-1a of vantage and `n`.
 pub fn source(vantage: &Vantage, n: u32) -> u32 {
     vantage
@@ -39,4 +50,23 @@ pub fn source(vantage: &Vantage, n: u32) -> u32 {
         .fold(0x811c_9dc5, |hash, byte| {
             (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_names_its_vantage() {
+        let run: RunId = "20261122-071339-4f9c2a".parse().unwrap();
+        let vantage: Vantage = "eu-west-1".parse().unwrap();
+        let named = |role| publisher(&run, &identity(&run, &vantage, role, 3));
+        assert_eq!(named(Role::Publisher), Publisher::Vantage(vantage.clone()));
+        assert_eq!(named(Role::Subscriber), Publisher::Other);
+        let another: RunId = "another".parse().unwrap();
+        let foreign = identity(&another, &vantage, Role::Publisher, 0);
+        for foreign in [foreign.as_str(), "alice", "", "20261122-071339-4f9c2a.p0"] {
+            assert_eq!(publisher(&run, foreign), Publisher::Other);
+        }
+    }
 }

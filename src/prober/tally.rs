@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::host::HostSample;
-use super::identity::Role;
+use super::identity::{Role, publisher};
 use crate::job::{ClaimId, Quality, RunId, SCHEMA_MAJOR, Vantage, WriteId};
 use crate::load::{TierPlan, Window};
 use crate::measure::Histogram;
 use crate::participant::snapshot::{Phases, RxTotals, TxTotals};
 use crate::participant::{EngineHealth, Event, Samples, Snapshot, State, TrackSnapshot};
+use crate::report::flow::{Flow, Publisher};
 use crate::report::part::{
     ConnectedSeries, GeneratorHealth, Headcount, PacketCounts, SentCounts, SfuInfo, TierPart,
 };
@@ -60,9 +61,11 @@ pub struct Tally {
     base: BTreeMap<(Role, u32), Base>,
     host: HostSample,
     latest: Headcount,
-    track_packets: BTreeMap<(Role, u32), BTreeMap<Arc<str>, u64>>,
+    /// Each subscriber's tracks as they were a second ago.
+    tracks: BTreeMap<(Role, u32), BTreeMap<Arc<str>, TrackSnapshot>>,
     subscriptions_wanted: u64,
-    subscriptions_receiving: u64,
+    /// By the publisher's identity.
+    flows: BTreeMap<Arc<str>, Flow>,
     connected: ConnectedSeries,
     rtt_us: Histogram,
     jitter_us: Histogram,
@@ -107,7 +110,7 @@ impl Tally {
             })
             .collect();
         self.latest = connected(seen);
-        self.track_packets = seen.iter().map(|s| (s.id, track_packets(s))).collect();
+        self.tracks = tracks(seen);
     }
 
     /// Samples that were taken inside the window.
@@ -131,7 +134,7 @@ impl Tally {
         for s in seen {
             if s.id.0 == Role::Subscriber {
                 self.subscriptions_wanted += u64::from(s.snapshot.subscriptions_wanted);
-                self.subscriptions_receiving += self.receiving(s);
+                self.flow(s);
             }
             if s.snapshot.state.is_connected() {
                 if let Some(us) = s.snapshot.rx.jitter_us {
@@ -142,22 +145,27 @@ impl Tally {
                 }
             }
         }
-        self.track_packets = seen.iter().map(|s| (s.id, track_packets(s))).collect();
+        self.tracks = tracks(seen);
         self.tick_lag_us.record(health.tick_lag_max_us);
         self.pacing_lag_us.record(health.pacing_lag_max_us);
     }
 
-    /// Tracks of a participant that brought packets since the last second.
-    fn receiving(&self, s: &Seen) -> u64 {
-        if !s.snapshot.state.is_connected() {
-            return 0;
+    /// What a subscriber's tracks brought since the last second, and from whom.
+    fn flow(&mut self, s: &Seen) {
+        let before = self.tracks.get(&s.id);
+        for track in &s.tracks {
+            let before = before.and_then(|tracks| tracks.get(&track.sid));
+            let since = |count: fn(&TrackSnapshot) -> u64| {
+                count(track).saturating_sub(before.map_or(0, count))
+            };
+            let flow = self.flows.entry(Arc::clone(&track.publisher)).or_default();
+            flow.lost += since(|t| t.lost);
+            if !track.muted {
+                flow.subscriptions_wanted += 1;
+                let came = s.snapshot.state.is_connected() && since(|t| t.packets) > 0;
+                flow.subscriptions_receiving += u64::from(came);
+            }
         }
-        let before = self.track_packets.get(&s.id);
-        let grew = |t: &&TrackSnapshot| {
-            let had = before.and_then(|b| b.get(&t.sid)).copied().unwrap_or(0);
-            t.packets > had
-        };
-        u64::try_from(s.tracks.iter().filter(grew).count()).unwrap_or(u64::MAX)
     }
 
     /// The window closes: the part.
@@ -202,6 +210,11 @@ impl Tally {
         processors: f64,
     ) -> TierPart {
         let since = |now: Option<u64>, then: Option<u64>| Some(now?.saturating_sub(then?));
+        let mut flows: BTreeMap<Publisher, Flow> = BTreeMap::new();
+        for (identity, flow) in &self.flows {
+            let from = publisher(&heading.run, identity);
+            flows.entry(from).or_default().merge(flow);
+        }
         TierPart {
             schema: SCHEMA_MAJOR,
             write_id: heading.write_id,
@@ -214,7 +227,8 @@ impl Tally {
             requested: heading.requested,
             connected: self.connected.clone(),
             subscriptions_wanted: self.subscriptions_wanted,
-            subscriptions_receiving: self.subscriptions_receiving,
+            subscriptions_receiving: flows.values().map(|f| f.subscriptions_receiving).sum(),
+            flows,
             join_us: Histogram::new(),
             connect_us: Histogram::new(),
             phases_us: BTreeMap::new(),
@@ -260,10 +274,10 @@ fn connected(seen: &[Seen]) -> Headcount {
     count
 }
 
-fn track_packets(s: &Seen) -> BTreeMap<Arc<str>, u64> {
-    s.tracks
-        .iter()
-        .map(|t| (t.sid.clone(), t.packets))
+fn tracks(seen: &[Seen]) -> BTreeMap<(Role, u32), BTreeMap<Arc<str>, TrackSnapshot>> {
+    let by_sid = |t: &TrackSnapshot| (Arc::clone(&t.sid), t.clone());
+    seen.iter()
+        .map(|s| (s.id, s.tracks.iter().map(by_sid).collect()))
         .collect()
 }
 
@@ -430,6 +444,7 @@ mod tests {
         s.tracks = vec![TrackSnapshot {
             sid: "TR_1".into(),
             publisher: "p".into(),
+            muted: false,
             kind: crate::participant::snapshot::TrackKind::Audio,
             wanted: None,
             received: None,
@@ -440,6 +455,47 @@ mod tests {
             subscribe: None,
         }];
         s
+    }
+
+    #[test]
+    fn what_came_is_told_apart_by_who_published_it() {
+        let of = |sid: &str, publisher: &str, packets, lost| TrackSnapshot {
+            sid: sid.into(),
+            publisher: publisher.into(),
+            lost,
+            ..with_track(packets, State::Connected).tracks.remove(0)
+        };
+        let seen = |n: u64| {
+            let mut s = with_track(0, State::Connected);
+            let mut muted = of("TR_4", "alice", 0, 0);
+            muted.muted = true;
+            s.tracks = vec![
+                of("TR_1", "r.iad.p0", n * 50, n),
+                of("TR_2", "r.iad.p1", n * 50, 0),
+                of("TR_3", "r.lhr.p0", 7, 3),
+                muted,
+            ];
+            s.snapshot.subscriptions_wanted = 3;
+            [s]
+        };
+        let mut tally = Tally::default();
+        tally.open(&seen(1), HostSample::default());
+        tally.second(&seen(2), EngineHealth::default());
+        tally.second(&seen(4), EngineHealth::default());
+        let part = tally.close(heading(), &seen(4), HostSample::default(), 1.0);
+        let flow = |from: Publisher| {
+            let flow = &part.flows[&from];
+            let (wanted, receiving) = (flow.subscriptions_wanted, flow.subscriptions_receiving);
+            (wanted, receiving, flow.lost)
+        };
+        let vantage = |label: &str| Publisher::Vantage(label.parse().unwrap());
+        assert_eq!(flow(vantage("iad")), (4, 4, 3));
+        assert_eq!(flow(vantage("lhr")), (2, 0, 0));
+        assert_eq!(flow(Publisher::Other), (0, 0, 0));
+        assert_eq!(
+            (part.subscriptions_receiving, part.subscriptions_wanted),
+            (4, 6)
+        );
     }
 
     #[test]

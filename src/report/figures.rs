@@ -75,7 +75,7 @@ pub fn figures(m: &TierMerge) -> Figures {
 }
 
 /// A part of a whole in percent; `None` of nothing.
-fn percent(part: u64, whole: u64) -> Option<f64> {
+pub fn percent(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 * 100.0 / whole as f64)
 }
 

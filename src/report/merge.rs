@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::flow::{Flow, Publisher};
 use super::part::{Headcount, PacketCounts, SentCounts, TierPart};
 use crate::job::Quality;
 use crate::measure::Histogram;
@@ -22,6 +23,8 @@ pub struct TierMerge {
     pub subscriptions_wanted: u64,
     /// Of these, with packets.
     pub subscriptions_receiving: u64,
+    /// What came from whom.
+    pub flows: BTreeMap<Publisher, Flow>,
     /// Subscribers' packets.
     pub packets: PacketCounts,
     /// Publishers' packets.
@@ -109,6 +112,7 @@ impl TierMerge {
             connected,
             subscriptions_wanted: part.subscriptions_wanted,
             subscriptions_receiving: part.subscriptions_receiving,
+            flows: part.flows.clone(),
             packets: part.packets,
             sent: part.sent,
             lost_on_path,
@@ -156,6 +160,9 @@ impl TierMerge {
             &mut self.subscriptions_receiving,
             other.subscriptions_receiving,
         );
+        for (publisher, flow) in &other.flows {
+            self.flows.entry(publisher.clone()).or_default().merge(flow);
+        }
         self.packets.merge(&other.packets);
         self.sent.merge(&other.sent);
         sum(&mut self.lost_on_path, other.lost_on_path);

@@ -2,15 +2,17 @@
 //!
 //! [`part`] is what a prober sends. [`combine()`] decides which parts count (`accept`), adds them
 //! up tier by tier (`merge`), turns sums into figures (`figures`), judges them (`verdict`, with
-//! `suspect` for the probers themselves) and says what became of each slot (`slots`). The
-//! outcome is [`combined`].
+//! `suspect` for the probers themselves and `publishers` for those who were to send) and says what
+//! became of each slot (`slots`). The outcome is [`combined`].
 
 mod accept;
 pub mod combine;
 pub mod combined;
 mod figures;
+pub mod flow;
 mod merge;
 pub mod part;
+mod publishers;
 #[cfg(test)]
 pub mod sample;
 mod slots;

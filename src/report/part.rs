@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::flow::{Flow, Publisher};
 use crate::job::{ClaimId, Quality, RunId, Timestamp, Vantage, WriteId};
 use crate::load::Window;
 use crate::measure::Histogram;
@@ -159,6 +160,9 @@ pub struct TierPart {
     pub subscriptions_wanted: u64,
     /// Of these, how many brought packets in their second.
     pub subscriptions_receiving: u64,
+    /// What came from whom. Empty when the part's prober didn't tell them apart.
+    #[serde(default)]
+    pub flows: BTreeMap<Publisher, Flow>,
     /// Dial to JoinResponse, of participants that joined for this tier.
     pub join_us: Histogram,
     /// Dial to ICE and DTLS up, of participants that joined for this tier.

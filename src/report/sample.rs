@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::combine::{CombineInputs, VantageState};
+use super::flow::{Flow, Publisher};
 use super::part::{
     ConnectedSeries, GeneratorHealth, Headcount, Outcome, PacketCounts, ReportPart, SentCounts,
     SfuInfo, TierPart,
@@ -68,6 +69,29 @@ fn histogram(us: &[u64], n: u64) -> Histogram {
     h
 }
 
+/// A vantage's publishers.
+pub fn publisher(label: &str) -> Publisher {
+    Publisher::Vantage(vantage(label))
+}
+
+fn flow(subscribers: u64) -> Flow {
+    Flow {
+        subscriptions_wanted: subscribers * 2,
+        subscriptions_receiving: subscribers * 2,
+        ..Flow::default()
+    }
+}
+
+/// A tier in which nothing came from a vantage's publishers.
+pub fn silent(label: &str, tier: u32, from: &str) -> TierPart {
+    let mut part = part(label, tier);
+    if let Some(flow) = part.flows.get_mut(&publisher(from)) {
+        part.subscriptions_receiving -= flow.subscriptions_receiving;
+        flow.subscriptions_receiving = 0;
+    }
+    part
+}
+
 /// A tier that held, as a fit prober measured it.
 pub fn part(label: &str, tier: u32) -> TierPart {
     let job = job();
@@ -95,6 +119,9 @@ pub fn part(label: &str, tier: u32) -> TierPart {
         },
         subscriptions_wanted: n * 6,
         subscriptions_receiving: n * 6,
+        flows: ["a", "b", "c"]
+            .map(|from| (publisher(from), flow(n)))
+            .into(),
         join_us: histogram(&[18_000, 25_000, 31_000], n),
         connect_us: histogram(&[90_000, 110_000, 160_000], n),
         phases_us: BTreeMap::from([
@@ -149,6 +176,9 @@ pub fn lossy(label: &str, tier: u32, percent: u64) -> TierPart {
     p.lost = p.expected * percent / 100;
     p.recovered = p.missing_before_rtx - p.lost;
     p.received = p.expected - p.lost;
+    for flow in part.flows.values_mut() {
+        flow.lost = p.lost / 3;
+    }
     let subscribers = u64::from(part.requested.subscribers);
     part.loss_ppm = histogram(&[percent * 10_000], subscribers);
     part
@@ -251,6 +281,17 @@ pub fn any_part(seed: u64) -> TierPart {
         .publishers
         .truncate(usize::try_from(draw(11)).unwrap());
     part.subscriptions_receiving = draw(60);
+    for flow in part.flows.values_mut() {
+        flow.subscriptions_receiving = draw(40);
+        flow.lost = draw(40_000);
+    }
+    if draw(4) == 0 {
+        part.flows.insert(Publisher::Other, flow(draw(3)));
+    }
+    if draw(8) == 0 {
+        // As an older prober sends it.
+        part.flows.clear();
+    }
     part.sent.frames_skipped = draw(40);
     part.generator.tick_lag_us = histogram(&[draw(1_000), draw(70_000)], 100);
     part.failures = BTreeMap::from([("ice_timeout".to_owned(), draw(3))]);

@@ -6,6 +6,7 @@ use super::combined::{Figures, Judgement, ThresholdReport, Tier, VantageRow};
 use super::figures;
 use super::merge::TierMerge;
 use super::part::TierPart;
+use super::publishers::Publishers;
 use super::suspect::{Shortage, shortages};
 use super::verdict::{self, Baseline, Evidence};
 use crate::job::threshold::Bound;
@@ -78,6 +79,17 @@ impl<'a> Measured<'a> {
         })
     }
 
+    /// Why its publishers may not have sent all that they should, in words that follow the
+    /// vantage's label.
+    pub fn publishers_in_doubt(&self) -> Option<String> {
+        let measured = self.measured_percent();
+        if measured < MEASURED_PERCENT {
+            return Some(format!("measured only {measured:.0} % of the window"));
+        }
+        let short = self.shortages.first()?;
+        Some(format!("its prober itself {short}"))
+    }
+
     /// Publishers connected of those asked for, over the seconds measured; `None` when none were.
     fn publishing_percent(&self) -> Option<f64> {
         let series = &self.part.connected.publishers;
@@ -126,9 +138,14 @@ pub fn report(
         .map(|(v, m)| (v.clone(), figures::figures(&m.sums)))
         .collect();
     let gaps = gaps(parts, expected);
+    let parties = Parties {
+        parts,
+        baseline,
+        publishers: &Publishers::new(parts, expected),
+    };
     let thresholds: Vec<ThresholdReport> = thresholds
         .iter()
-        .map(|t| threshold_report(t, plan.tier, parts, baseline, gaps.is_empty(), &total))
+        .map(|t| threshold_report(t, plan.tier, parties, gaps.is_empty(), &total))
         .collect();
     let incomplete = (!gaps.is_empty()).then_some(Verdict::Unknown);
     let verdict = Verdict::all(thresholds.iter().map(|t| t.verdict).chain(incomplete));
@@ -158,18 +175,26 @@ pub fn report(
     }
 }
 
+/// Whose figures a tier is judged by.
+#[derive(Clone, Copy)]
+struct Parties<'a> {
+    parts: &'a Parts<'a>,
+    baseline: &'a Parts<'a>,
+    publishers: &'a Publishers,
+}
+
 fn threshold_report(
     threshold: &Threshold,
     tier: u32,
-    parts: &Parts,
-    baseline: &Parts,
+    parties: Parties,
     complete: bool,
     total: &TierMerge,
 ) -> ThresholdReport {
-    let vantages: BTreeMap<Vantage, Judgement> = parts
+    let vantages: BTreeMap<Vantage, Judgement> = parties
+        .parts
         .iter()
         .map(|(vantage, m)| {
-            let baseline = match baseline.get(vantage) {
+            let baseline = match parties.baseline.get(vantage) {
                 _ if tier == 0 => Baseline::Itself,
                 Some(b) if b.shortages.is_empty() => Baseline::Fit(&b.sums),
                 Some(b) => Baseline::Suspect(&b.sums),
@@ -178,6 +203,7 @@ fn threshold_report(
             let evidence = Evidence {
                 own: &m.sums,
                 shortages: &m.shortages,
+                publishers: parties.publishers,
                 baseline,
             };
             (vantage.clone(), verdict::judge(threshold, evidence))

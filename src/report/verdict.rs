@@ -5,8 +5,8 @@
 //! hold. The figure over all vantages needs no judgement of its own: a share, a percentile or
 //! the worst quality of all together is never worse than the worst vantage's.
 //!
-//! - *failed*: at least one vantage that was fit to measure is over a threshold. Final, whatever
-//!   else is missing.
+//! - *failed*: at least one vantage that was fit to measure is over a threshold, even if all that
+//!   its publishers may have failed to send had come. Final, whatever else is missing.
 //! - *held*: every expected vantage measured the whole window under the whole load, and meets
 //!   every threshold.
 //! - *unknown*: everything else.
@@ -16,6 +16,7 @@ use std::fmt;
 use super::combined::Judgement;
 use super::figures;
 use super::merge::TierMerge;
+use super::publishers::Publishers;
 use super::suspect::Shortage;
 use crate::job::threshold::{Bound, Comparison, Metric, Statistic};
 use crate::job::{Quality, Threshold};
@@ -85,6 +86,8 @@ pub struct Evidence<'a> {
     pub own: &'a TierMerge,
     /// What its prober was short of.
     pub shortages: &'a [Shortage],
+    /// Whose publishers are known to have sent.
+    pub publishers: &'a Publishers,
     /// What bounds are relative to.
     pub baseline: Baseline<'a>,
 }
@@ -132,12 +135,60 @@ pub fn judge(threshold: &Threshold, evidence: Evidence) -> Judgement {
         return unknown(&format!("the prober itself {}", short.join(", ")));
     }
     if !meets {
-        return judged(Verdict::Failed, None);
+        return match at_best(threshold.metric, evidence) {
+            AtBest::Value(best)
+                if bound.and_then(|b| compare(best, threshold.comparison, b)) != Some(true) =>
+            {
+                judged(Verdict::Failed, None)
+            }
+            AtBest::Measured => judged(Verdict::Failed, None),
+            AtBest::Value(_) | AtBest::Anything => {
+                let doubt = evidence.publishers.lasting_doubt(evidence.own);
+                unknown(doubt.as_deref().unwrap_or("not all publishers are known"))
+            }
+        };
     }
     if relative && matches!(evidence.baseline, Baseline::Suspect(_)) {
         return unknown("the prober itself was short during its baseline");
     }
     judged(Verdict::Held, None)
+}
+
+/// What a figure would be at best, if publishers that can't be relied on had sent all.
+enum AtBest {
+    /// What was measured: it doesn't depend on them.
+    Measured,
+    /// This.
+    Value(Value),
+    /// That can't be told.
+    Anything,
+}
+
+fn at_best(metric: Metric, evidence: Evidence) -> AtBest {
+    let Evidence {
+        own, publishers, ..
+    } = evidence;
+    let percent = |p: Option<f64>| p.map_or(AtBest::Measured, |p| AtBest::Value(Value::Percent(p)));
+    let unless = |doubt: Option<String>| match doubt {
+        Some(_) => AtBest::Anything,
+        None => AtBest::Measured,
+    };
+    match metric {
+        Metric::Connected | Metric::Rtt(_) | Metric::Join(_) | Metric::Connect(_) => {
+            AtBest::Measured
+        }
+        Metric::Receiving => {
+            let wanted = own.subscriptions_wanted;
+            let missing = publishers.surely_missing(own);
+            percent(figures::percent(wanted.saturating_sub(missing), wanted))
+        }
+        Metric::Loss => percent(figures::percent(
+            publishers.surely_lost(own),
+            own.packets.expected,
+        )),
+        Metric::TrackSubscribe(_) | Metric::Jitter(_) => unless(publishers.doubt(own)),
+        Metric::Quality => unless(publishers.lasting_doubt(own)),
+    }
 }
 
 /// What a threshold compares with at a vantage.

@@ -3,12 +3,14 @@
 use std::time::{Duration, Instant};
 
 use muster::exit::Exit;
+use muster::load::Verdict;
 use muster::local::EmbeddedBucket;
 use muster::report::combined::SlotState;
 use muster::store::{List, S3Store, Store};
 
 use crate::fixtures::alone::alone;
 use crate::fixtures::fleet::Fleet;
+use crate::fixtures::pulse;
 use crate::fixtures::{livekit, skip::skip};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -43,8 +45,11 @@ async fn a_killed_prober_is_dropped_with_its_first_tier_counted() {
         .await
         .expect("the bucket opens");
     wait_for(&store, "/tiers/lhr/1.json").await;
-    // Tier 2 settles for two seconds and is measured for four.
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    // Tier 2 settles for two seconds and is measured for four. Stopped first, its connections
+    // stay open, so that the SFU announces its tracks to the others to the tier's end.
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    pulse::stop(victim.child.id());
+    tokio::time::sleep(Duration::from_secs(4)).await;
     victim.child.kill().expect("the prober runs");
 
     let report = coordinator
@@ -68,6 +73,13 @@ async fn a_killed_prober_is_dropped_with_its_first_tier_counted() {
     assert!(!report.dropped[0].reason.is_empty());
     let measured: Vec<u32> = report.tiers.iter().map(|t| t.vantages).collect();
     assert_eq!(measured, [3, 3, 2]);
+    let tier_2 = &report.tiers[2];
+    assert_eq!(tier_2.verdict, Verdict::Unknown, "{:?}", tier_2.reasons);
+    let receiving = &tier_2.figures.as_ref().expect("measured").receiving_percent;
+    assert!(
+        receiving.is_some_and(|p| p < 99.0),
+        "the others waited for the victim's tracks: {receiving:?}"
+    );
     let tier_1 = report.tiers[1].figures.as_ref().expect("measured");
     assert_eq!(tier_1.requested.subscribers, 6);
     assert_eq!(tier_1.connected_percent, Some(100.0));

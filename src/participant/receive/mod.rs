@@ -146,7 +146,8 @@ impl Receiver {
     /// Each track.
     pub fn tracks(&self) -> impl Iterator<Item = TrackCount> + '_ {
         self.tracks.iter().enumerate().map(|(i, track)| {
-            let streams = self.streams.iter().filter(|s| s.track == Some(i));
+            let of_track = |s: &&Stream| s.track == Some(i) && s.is_primary();
+            let streams = self.streams.iter().filter(of_track);
             TrackCount {
                 lost: streams.map(Stream::lost).sum(),
                 ..track.clone()

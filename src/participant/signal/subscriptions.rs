@@ -148,11 +148,15 @@ fn show(wanted: &[(&Announced, Size)], shown: &mut Inner) {
         .retain(|track| wanted.iter().any(|(w, _)| w.sid == track.sid));
     for (track, size) in wanted {
         match shown.tracks.iter_mut().find(|t| t.sid == track.sid) {
-            Some(known) => known.wanted = *size,
+            Some(known) => {
+                known.wanted = *size;
+                known.muted = track.muted;
+            }
             None => shown.tracks.push(TrackSnapshot {
                 sid: Arc::clone(&track.sid),
                 publisher: Arc::clone(&track.publisher),
                 kind: track.kind,
+                muted: track.muted,
                 wanted: *size,
                 received: None,
                 packets: 0,

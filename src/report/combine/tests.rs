@@ -3,7 +3,10 @@
 use proptest::prelude::*;
 
 use super::super::combined::SlotState;
-use super::super::sample::{any_part, healthy, kill, lossy, part, replace, starve, vantage};
+use super::super::flow::Publisher;
+use super::super::sample::{
+    any_part, healthy, kill, lossy, part, publisher, replace, silent, starve, vantage,
+};
 use super::*;
 use crate::job::{Fleet, WriteId};
 
@@ -151,6 +154,121 @@ fn a_vantage_that_was_lost_because_the_sfu_broke_does_not_hide_that_it_did() {
             unclear: vec![]
         }
     );
+}
+
+/// The reasons of tier 2, and that it is as it should be.
+fn tier_2(inputs: &CombineInputs, verdict: Verdict) -> Vec<String> {
+    let tier = combine(inputs).tiers.swap_remove(2);
+    assert_eq!(tier.verdict, verdict, "{:?}", tier.reasons);
+    tier.reasons
+}
+
+#[test]
+fn what_a_dead_prober_no_longer_publishes_is_not_the_sfus_failure() {
+    let mut inputs = healthy();
+    for label in ["a", "c"] {
+        replace(&mut inputs, &silent(label, 2, "b"));
+    }
+    // While b is well, it is.
+    assert_eq!(
+        tier_2(&inputs, Verdict::Failed),
+        ["receiving>=99%: 66.67 % at a; 66.67 % at c"]
+    );
+    let mut short = part("b", 2);
+    starve(&mut short);
+    replace(&mut inputs, &short);
+    let because = "b published and its prober itself ran late (tick lag p99 381 ms)";
+    assert_eq!(
+        tier_2(&inputs, Verdict::Unknown),
+        [format!(
+            "receiving>=99%: 66.67 % at a, where {because}; 66.67 % at c, where {because}"
+        )]
+    );
+    kill(&mut inputs, "b", 2);
+    let because = "b published and did not measure the tier to its end";
+    assert_eq!(
+        tier_2(&inputs, Verdict::Unknown),
+        [
+            "measured by 2 of 3 vantages, not by b".to_owned(),
+            format!("receiving>=99%: 66.67 % at a, where {because}; 66.67 % at c, where {because}")
+        ]
+    );
+
+    // What the others publish still counts.
+    let mut worse = silent("a", 2, "b");
+    if let Some(flow) = worse.flows.get_mut(&publisher("c")) {
+        worse.subscriptions_receiving -= 2;
+        flow.subscriptions_receiving -= 2;
+    }
+    replace(&mut inputs, &worse);
+    assert_eq!(
+        tier_2(&inputs, Verdict::Failed),
+        ["receiving>=99%: 63.33 % at a"]
+    );
+}
+
+#[test]
+fn nobody_vouches_for_publishers_of_others() {
+    let mut inputs = healthy();
+    let mut muted = part("a", 2);
+    muted.subscriptions_wanted += 20;
+    let mut flow = muted.flows[&publisher("a")].clone();
+    flow.subscriptions_receiving = 0;
+    muted.flows.insert(Publisher::Other, flow);
+    replace(&mut inputs, &muted);
+    assert_eq!(
+        tier_2(&inputs, Verdict::Unknown),
+        ["receiving>=99%: 75.00 % at a, where others published, who are not measured"]
+    );
+}
+
+#[test]
+fn a_dead_prober_takes_no_quality_from_the_others() {
+    let mut inputs = healthy();
+    let mut poor = part("a", 2);
+    poor.quality = [(crate::job::Quality::Poor, 50)].into();
+    replace(&mut inputs, &poor);
+    assert_eq!(
+        tier_2(&inputs, Verdict::Failed),
+        ["quality>=good: poor at a"]
+    );
+    kill(&mut inputs, "b", 2);
+    let reasons = tier_2(&inputs, Verdict::Unknown);
+    assert!(reasons[1].starts_with("quality>=good: poor at a, where b published"));
+}
+
+#[test]
+fn loss_of_what_a_dead_prober_published_is_not_the_paths() {
+    let mut inputs = healthy();
+    let mut holes = lossy("a", 2, 6);
+    for (from, flow) in &mut holes.flows {
+        flow.lost = if *from == publisher("b") {
+            holes.packets.lost
+        } else {
+            0
+        };
+    }
+    replace(&mut inputs, &holes);
+    assert_eq!(tier_2(&inputs, Verdict::Failed), ["loss<1%: 6.00 % at a"]);
+    kill(&mut inputs, "b", 2);
+    let reasons = tier_2(&inputs, Verdict::Unknown);
+    assert!(reasons[1].starts_with("loss<1%: 6.00 % at a, where b published"));
+    // It still is, if c's packets were lost as well.
+    replace(&mut inputs, &lossy("a", 2, 6));
+    tier_2(&inputs, Verdict::Failed);
+}
+
+#[test]
+fn an_older_part_that_tells_no_publishers_counts_while_all_are_well() {
+    let mut inputs = healthy();
+    let mut old = silent("a", 2, "b");
+    let mut json = serde_json::to_value(&old).unwrap();
+    json.as_object_mut().unwrap().remove("flows");
+    old = serde_json::from_value(json).unwrap();
+    replace(&mut inputs, &old);
+    tier_2(&inputs, Verdict::Failed);
+    kill(&mut inputs, "c", 2);
+    tier_2(&inputs, Verdict::Unknown);
 }
 
 #[test]
