@@ -67,6 +67,7 @@ exits! {
         | RendezvousError::NoRuns { .. }
         | RendezvousError::NotAccepting { .. }
         | RendezvousError::NotInFleet { .. }
+        | RendezvousError::NeedsTicket { .. }
         | RendezvousError::FleetFull { .. }
         | RendezvousError::TooNew { .. } => Exit::BadConfiguration,
         RendezvousError::NoOpenRun { .. }

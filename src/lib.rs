@@ -23,6 +23,7 @@
 //! | [`error`] | an error gets its exit code in one place |
 //! | [`exit`] | an exit code never changes its meaning |
 //! | [`secret`] | what no log, report or error may show |
+//! | [`signature`] | what does not match its bytes, its place and its claim is nobody's |
 
 pub mod bench;
 pub mod cli;
@@ -40,4 +41,5 @@ pub mod rendezvous;
 pub mod report;
 pub mod rooms;
 pub mod secret;
+pub mod signature;
 pub mod store;

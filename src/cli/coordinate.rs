@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::job::{Job, RunId, Workload};
 use crate::rendezvous::Progress;
 use crate::rendezvous::coordinator::{Cleanup, End};
+use crate::rendezvous::document;
 use crate::rendezvous::drive::{Bucket, CoordinatorOptions, run_coordinator, run_finalizer};
 use crate::report::Combined;
 use crate::rooms::Rooms;
@@ -53,7 +54,7 @@ pub async fn coordinate(
     let ended = run_coordinator(
         &bucket,
         CoordinatorOptions {
-            job,
+            job: document::digested(job)?,
             detach,
             seed: edge::random(),
             progress,

@@ -5,7 +5,10 @@
     reason = "a run's id is drawn here; the rest takes it as an argument"
 )]
 
+use crate::error::Error;
+use crate::exit::Exit;
 use crate::job::{Origin, RunId, WriteId};
+use crate::signature::SigningKey;
 
 /// What a new run needs beside its spec. Its id sorts by time, unless `run` names it.
 pub fn origin(run: Option<RunId>) -> Origin {
@@ -20,4 +23,9 @@ pub fn origin(run: Option<RunId>) -> Origin {
 /// A random number: a nonce, a seed.
 pub fn random() -> u64 {
     rand::random()
+}
+
+/// A key to sign parts with.
+pub fn signing_key() -> Result<SigningKey, Error> {
+    SigningKey::from_seed(rand::random()).map_err(|e| Error::new(Exit::Internal, e.to_string()))
 }

@@ -71,6 +71,7 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
         timeout: args.timeout.0,
         must_end_by: None,
         build: env!("CARGO_PKG_VERSION").to_owned(),
+        key: edge::signing_key()?,
         seed: edge::random(),
         progress: tell,
         stop: stopped,

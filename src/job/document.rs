@@ -1,6 +1,6 @@
 //! The job document: what to do, resolved; immutable once written.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     JobSpec, Layout, Media, Ramp, RunId, Span, Threshold, Timestamp, Vantage, WriteId, threshold,
 };
+use crate::signature::PublicKey;
 
 /// The schema that this build writes. Another major version is refused.
 pub const SCHEMA_MAJOR: u32 = 1;
@@ -122,6 +123,10 @@ pub struct Job {
     pub times: Times,
     /// How much at most.
     pub limits: Limits,
+    /// The vantages that take part by ticket alone, each with the key that its parts are signed
+    /// with. The others make a key themselves.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ticket_keys: BTreeMap<Vantage, PublicKey>,
 }
 
 /// Why a spec is no job.
@@ -311,6 +316,7 @@ impl Job {
             headroom_percent,
             times,
             limits,
+            ticket_keys: BTreeMap::new(),
         };
         job.check_size()?;
         job.check_settle()?;

@@ -1,6 +1,8 @@
 //! What to do: the job, its ids, its quantities. A `Job` that exists is valid.
 
+mod digest;
 mod document;
+pub(crate) mod hex;
 mod id;
 mod media;
 mod ramp;
@@ -8,6 +10,7 @@ mod spec;
 pub mod threshold;
 mod units;
 
+pub use digest::{Digest, DigestError, Digested};
 pub use document::{
     Fleet, Job, JobError, LEAVE_ALLOWANCE, Limits, Origin, SCHEMA_MAJOR, START_LEAD, START_SLACK,
     Times, Workload, sfu_url,

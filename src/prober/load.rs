@@ -272,6 +272,7 @@ impl Load {
         };
         let heading = Heading {
             run: self.plan.job.run.clone(),
+            job_sha256: self.plan.job.digest,
             vantage: self.plan.vantage.clone(),
             claim: self.plan.claim.clone(),
             write_id: WriteId::from_u64(rand::random()),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::job::{ClaimId, Job, Vantage, Workload};
+use crate::job::{ClaimId, Digested, Job, Vantage, Workload};
 use crate::load::{TierPlan, share};
 use crate::report::part::Headcount;
 
@@ -23,7 +23,7 @@ pub struct LocalTier {
 #[derive(Clone, Debug)]
 pub struct LoadPlan {
     /// The job.
-    pub job: Job,
+    pub job: Digested<Job>,
     /// This prober's label.
     pub vantage: Vantage,
     /// This prober's claim.

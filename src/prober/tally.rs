@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::host::HostSample;
 use super::identity::{Role, publisher};
-use crate::job::{ClaimId, Quality, RunId, SCHEMA_MAJOR, Vantage, WriteId};
+use crate::job::{ClaimId, Digest, Quality, RunId, SCHEMA_MAJOR, Vantage, WriteId};
 use crate::load::{TierPlan, Window};
 use crate::measure::Histogram;
 use crate::participant::snapshot::{Phases, RxTotals, TxTotals};
@@ -34,6 +34,8 @@ pub struct Seen {
 pub struct Heading {
     /// The run.
     pub run: RunId,
+    /// The digest of the job.
+    pub job_sha256: Digest,
     /// Where from.
     pub vantage: Vantage,
     /// By which process.
@@ -219,6 +221,7 @@ impl Tally {
             schema: SCHEMA_MAJOR,
             write_id: heading.write_id,
             run: heading.run,
+            job_sha256: heading.job_sha256,
             vantage: heading.vantage,
             claim: heading.claim,
             tier: heading.plan.tier,
@@ -386,6 +389,7 @@ mod tests {
         let vantage: Vantage = "iad".parse().unwrap();
         Heading {
             run: "r".parse().unwrap(),
+            job_sha256: Digest::of(b"job"),
             claim: ClaimId::new(&vantage, 0, 1),
             vantage,
             write_id: WriteId::from_u64(1),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::objects::{Decision, Start, StartDocument};
-use crate::job::{ClaimId, Fleet, Job, Timestamp, Vantage};
+use crate::job::{ClaimId, Digested, Fleet, Job, Timestamp, Vantage};
 
 /// A start decision as it stands in the bucket.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,10 +14,15 @@ pub enum Verdict {
     Cancelled(String),
 }
 
-/// Judges a start by when it was stored, on the bucket's clock (`Last-Modified`, whole seconds).
-pub fn verdict(document: &StartDocument, stored: Timestamp, job: &Job) -> Verdict {
+/// Judges a start by the job that it was decided on, and by when it was stored, on the bucket's
+/// clock (`Last-Modified`, whole seconds).
+pub fn verdict(document: &StartDocument, stored: Timestamp, job: &Digested<Job>) -> Verdict {
     match &document.decision {
         Decision::Cancel { reason } => Verdict::Cancelled(reason.clone()),
+        Decision::Start(_) if document.job_sha256 != job.digest => Verdict::Cancelled(format!(
+            "its job was changed: the start was decided on a job.json with SHA-256 {}, and this one has {}",
+            document.job_sha256, job.digest
+        )),
         Decision::Start(_) if stored > job.times.start_by => Verdict::Cancelled(format!(
             "its start was stored at {stored}, after {}",
             job.times.start_by
@@ -107,9 +112,10 @@ mod tests {
     use super::*;
     use crate::job::{JobSpec, Origin, SCHEMA_MAJOR, WriteId};
     use crate::load::schedule;
+    use crate::rendezvous::document;
     use crate::rendezvous::objects::{ReferenceClock, RosterEntry};
 
-    fn job() -> Job {
+    fn job() -> Digested<Job> {
         let spec = JobSpec {
             url: Some("ws://sfu".into()),
             expect: Some(2),
@@ -120,7 +126,7 @@ mod tests {
             write_id: WriteId::from_u64(1),
             now: Timestamp::from_micros(0),
         };
-        Job::resolve(spec, origin).unwrap()
+        document::digested(Job::resolve(spec, origin).unwrap()).unwrap()
     }
 
     fn start(job: &Job, roster: &[(&str, Option<u64>)]) -> Start {
@@ -132,7 +138,12 @@ mod tests {
                 .map(|((label, nonce), index)| {
                     let vantage: Vantage = label.parse().unwrap();
                     let claim = nonce.map(|n| ClaimId::new(&vantage, 0, n));
-                    (vantage, RosterEntry { claim, index })
+                    let entry = RosterEntry {
+                        claim,
+                        public_key: None,
+                        index,
+                    };
+                    (vantage, entry)
                 })
                 .collect(),
             start_at: at,
@@ -152,6 +163,7 @@ mod tests {
             schema: SCHEMA_MAJOR,
             write_id: WriteId::from_u64(2),
             run: job.run.clone(),
+            job_sha256: job.digest,
             decision: Decision::Start(start(&job, &[("a", Some(1))])),
         };
         let by = job.times.start_by;
@@ -161,6 +173,27 @@ mod tests {
             verdict(&document, late, &job),
             Verdict::Cancelled(_)
         ));
+    }
+
+    #[test]
+    fn a_start_of_another_job_is_none() {
+        let job = job();
+        let document = StartDocument {
+            schema: SCHEMA_MAJOR,
+            write_id: WriteId::from_u64(2),
+            run: job.run.clone(),
+            job_sha256: job.digest,
+            decision: Decision::Start(start(&job, &[("a", Some(1))])),
+        };
+        let mut changed = job.document.clone();
+        changed.limits.max_participants += 1;
+        let changed = document::digested(changed).unwrap();
+        let by = job.times.start_by;
+        assert!(matches!(verdict(&document, by, &job), Verdict::Start(_)));
+        match verdict(&document, by, &changed) {
+            Verdict::Cancelled(why) => assert!(why.contains("was changed"), "{why}"),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! Reading and writing a run's documents: the schema's version first, then the place it belongs to.
 
-use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -8,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::RendezvousError;
 use super::keys::{Item, RunKey};
 use super::objects::{Abort, Frozen, Inputs, Live, Ready, Slot, StartDocument};
-use crate::job::{Job, RunId, SCHEMA_MAJOR};
+use crate::job::{ClaimId, Digest, Digested, Job, RunId, SCHEMA_MAJOR};
 use crate::report::part::{ReportPart, TierPart};
+use crate::signature::SigningKey;
 
 /// A document with a schema version and a place of its own.
 pub trait Document: Serialize + DeserializeOwned {
@@ -51,6 +51,43 @@ pub fn read<T: Document>(key: &RunKey, body: &[u8]) -> Result<T, RendezvousError
     Ok(document)
 }
 
+/// The same, with the body's digest.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_digested<T: Document>(
+    key: &RunKey,
+    body: &[u8],
+) -> Result<Digested<T>, RendezvousError> {
+    Ok(Digested {
+        document: read(key, body)?,
+        digest: Digest::of(body),
+    })
+}
+
+/// A document that is still to be written, with the digest of its body.
+///
+/// # Errors
+/// As [`write`].
+pub fn digested<T: Document>(document: T) -> Result<Digested<T>, RendezvousError> {
+    let digest = Digest::of(&write(&document)?);
+    Ok(Digested { document, digest })
+}
+
+/// The body of a part, signed for its place.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_signed<T: Document>(
+    part: &T,
+    place: &RunKey,
+    claim: &ClaimId,
+    key: &SigningKey,
+) -> Result<Bytes, RendezvousError> {
+    key.sign(&place.to_string(), claim, &write(part)?)
+        .ok_or_else(|| RendezvousError::Internal(format!("{place} can't be signed")))
+}
+
 /// A document's body.
 ///
 /// # Errors
@@ -66,13 +103,8 @@ pub fn write<T: Document>(document: &T) -> Result<Bytes, RendezvousError> {
 
 /// A body's digest.
 pub fn frozen(body: &[u8]) -> Frozen {
-    let hex = digest(&SHA256, body)
-        .as_ref()
-        .iter()
-        .map(|b| format!("{b:02x}"))
-        .collect();
     Frozen {
-        sha256: hex,
+        sha256: Digest::of(body),
         bytes: body.len() as u64,
     }
 }
@@ -105,7 +137,8 @@ document!(
 document!(TierPart, |this, item| matches!(item, Item::Tier(v, n)
     if *v == this.vantage && *n == this.tier));
 document!(ReportPart, |this, item| matches!(item, Item::Report(v)
-    if *v == this.vantage && this.tiers.iter().all(|t| t.vantage == *v && t.claim == this.claim && t.run == this.run)));
+    if *v == this.vantage && this.tiers.iter().all(|t| t.vantage == *v
+        && t.claim == this.claim && t.run == this.run && t.job_sha256 == this.job_sha256)));
 document!(
     Inputs,
     |this, item| matches!(item, Item::Inputs(r) if r.0 == this.revision)
@@ -123,6 +156,7 @@ mod tests {
             schema: SCHEMA_MAJOR,
             write_id: WriteId::from_u64(1),
             claim: ClaimId::new(&vantage, 0, 7),
+            public_key: SigningKey::from_seed([1; 32]).unwrap().public(),
             build: "test".into(),
             run,
             vantage,
@@ -157,18 +191,5 @@ mod tests {
         let other = RunKey::new(&"r2".parse().unwrap(), key.item.clone());
         assert!(read::<Slot>(&other, &body).is_err());
         assert!(read::<Slot>(&key, &body).is_ok());
-    }
-
-    #[test]
-    fn a_digest_is_sha_256() {
-        // FIPS 180-4's example "abc".
-        let f = frozen(b"abc");
-        assert_eq!(
-            (f.sha256.as_str(), f.bytes),
-            (
-                "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
-                3
-            )
-        );
     }
 }

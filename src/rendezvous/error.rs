@@ -67,6 +67,17 @@ pub enum RendezvousError {
         fleet: BTreeSet<Vantage>,
     },
 
+    /// The job gave a ticket for this vantage, and this prober has another key.
+    #[error(
+        "vantage `{vantage}` takes part in run `{run}` by its ticket alone; give it with MUSTER_TICKET or --ticket-file, or take another label"
+    )]
+    NeedsTicket {
+        /// The run.
+        run: RunId,
+        /// The prober's label.
+        vantage: Vantage,
+    },
+
     /// The job takes so many vantages, and has them.
     #[error(
         "run `{run}` has its {expect} vantages, and `{vantage}` is none of them; raise --expect next time"

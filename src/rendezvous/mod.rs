@@ -7,7 +7,7 @@
 mod admission;
 mod chance;
 pub mod coordinator;
-mod document;
+pub mod document;
 pub mod drive;
 mod error;
 pub mod exchange;

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::OffsetInterval;
-use crate::job::{ClaimId, RunId, Timestamp, Vantage, WriteId};
+use crate::job::{ClaimId, Digest, RunId, Timestamp, Vantage, WriteId};
 use crate::load::TierPlan;
 use crate::report::combined::Rejection;
+use crate::signature::PublicKey;
 
 /// `slots/{vantage}.{k}.json`: a prober's claim, before anything else is done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +23,8 @@ pub struct Slot {
     pub vantage: Vantage,
     /// The claim.
     pub claim: ClaimId,
+    /// The public half of the key that signs its parts: the ticket's, or one of its own.
+    pub public_key: PublicKey,
     /// muster's version and revision.
     pub build: String,
 }
@@ -71,6 +74,9 @@ pub struct RosterEntry {
     /// The only claim that may put on load here; absent when the start was fixed before the
     /// slots were taken, and then the slot's first claim is the one.
     pub claim: Option<ClaimId>,
+    /// The key that signs its parts. Absent when the start was fixed before the slots were taken
+    /// by probers without a ticket, and then the first claim's is the one.
+    pub public_key: Option<PublicKey>,
     /// The vantage's place in the division of totals.
     pub index: u32,
 }
@@ -98,6 +104,8 @@ pub struct StartDocument {
     pub write_id: WriteId,
     /// The run.
     pub run: RunId,
+    /// The digest of the job that was decided on.
+    pub job_sha256: Digest,
     /// What was decided.
     #[serde(flatten)]
     pub decision: Decision,
@@ -181,10 +189,10 @@ pub struct Inputs {
 }
 
 /// An object's bytes, by their digest.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Frozen {
-    /// SHA-256 (FIPS 180-4) of the body, in lower-case hex.
-    pub sha256: String,
+    /// Of the body.
+    pub sha256: Digest,
     /// Its size in bytes.
     pub bytes: u64,
 }

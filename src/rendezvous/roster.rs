@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::objects::{Ready, ReferenceClock, RosterEntry};
 use crate::clock::OffsetInterval;
 use crate::job::{ClaimId, Fleet, Timestamp, Vantage};
+use crate::signature::PublicKey;
 
 /// An SFU offset that is wider than this, in microseconds, can't carry a run's windows.
 const SFU_WIDTH_MAX_US: i64 = 1_000_000;
@@ -14,6 +15,8 @@ const SFU_WIDTH_MAX_US: i64 = 1_000_000;
 pub struct Gathered {
     /// Each claim to a slot, with when it was stored.
     pub claims: BTreeMap<(Vantage, u32), Timestamp>,
+    /// The key that each claim published. Only who has one here may take part.
+    pub keys: BTreeMap<ClaimId, PublicKey>,
     /// What each claim found out, with when it was stored.
     pub ready: BTreeMap<ClaimId, (Ready, Timestamp)>,
     /// When each vantage's last heartbeat was stored.
@@ -40,7 +43,7 @@ impl Gathered {
         let mut latest: BTreeMap<&Vantage, &(Ready, Timestamp)> = BTreeMap::new();
         for entry in self.ready.values() {
             let ready = &entry.0;
-            if !fleet.admits(&ready.vantage) {
+            if !fleet.admits(&ready.vantage) || !self.keys.contains_key(&ready.claim) {
                 continue;
             }
             let best = latest.entry(&ready.vantage).or_insert(entry);
@@ -172,12 +175,21 @@ pub fn sfu_minus_bucket<'a>(
     offset
 }
 
-/// A roster with each vantage's place, in the order of the labels.
-pub fn entries(roster: BTreeMap<Vantage, Option<ClaimId>>) -> BTreeMap<Vantage, RosterEntry> {
-    roster
-        .into_iter()
-        .zip(0u32..)
-        .map(|((vantage, claim), index)| (vantage, RosterEntry { claim, index }))
+/// A roster with each vantage's place, in the order of the labels, from what is known of each:
+/// its claim, and the key of its parts.
+pub fn entries(
+    roster: BTreeMap<Vantage, (Option<ClaimId>, Option<PublicKey>)>,
+) -> BTreeMap<Vantage, RosterEntry> {
+    let numbered = roster.into_iter().zip(0u32..);
+    numbered
+        .map(|((vantage, (claim, public_key)), index)| {
+            let entry = RosterEntry {
+                claim,
+                public_key,
+                index,
+            };
+            (vantage, entry)
+        })
         .collect()
 }
 
@@ -185,6 +197,7 @@ pub fn entries(roster: BTreeMap<Vantage, Option<ClaimId>>) -> BTreeMap<Vantage, 
 mod tests {
     use super::*;
     use crate::job::{SCHEMA_MAJOR, WriteId};
+    use crate::signature::SigningKey;
 
     fn at(s: i64) -> Timestamp {
         Timestamp::from_micros(s * 1_000_000)
@@ -217,6 +230,8 @@ mod tests {
         let mut g = Gathered::default();
         for (r, t) in readies {
             g.claims.insert((r.vantage.clone(), r.claim.k()), at(*t));
+            let key = SigningKey::from_seed([1; 32]).unwrap().public();
+            g.keys.insert(r.claim.clone(), key);
             g.ready.insert(r.claim.clone(), (r.clone(), at(*t)));
         }
         g
@@ -246,6 +261,14 @@ mod tests {
             ["b.0.000000000007", "c.0.000000000007"],
             "the first two"
         );
+    }
+
+    #[test]
+    fn who_published_no_key_is_not_waited_with() {
+        let fleet = Fleet::Expect(1);
+        let mut g = gathered(&[(ready("a", 0, None), 1)]);
+        g.keys.clear();
+        assert_eq!(g.call(&fleet, false, at(0)), Call::Wait);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::flow::{Flow, Publisher};
-use crate::job::{ClaimId, Quality, RunId, Timestamp, Vantage, WriteId};
+use crate::job::{ClaimId, Digest, Quality, RunId, Timestamp, Vantage, WriteId};
 use crate::load::Window;
 use crate::measure::Histogram;
 
@@ -141,6 +141,8 @@ pub struct TierPart {
     pub write_id: WriteId,
     /// The run.
     pub run: RunId,
+    /// The digest of the job that was carried out.
+    pub job_sha256: Digest,
     /// Where from.
     pub vantage: Vantage,
     /// By which process.
@@ -220,6 +222,8 @@ pub struct ReportPart {
     pub write_id: WriteId,
     /// The run.
     pub run: RunId,
+    /// The digest of the job that was carried out.
+    pub job_sha256: Digest,
     /// Where from.
     pub vantage: Vantage,
     /// By which process.

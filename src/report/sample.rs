@@ -9,8 +9,8 @@ use super::part::{
     SfuInfo, TierPart,
 };
 use crate::job::{
-    ClaimId, Job, JobSpec, Origin, Quality, Ramp, RunId, SCHEMA_MAJOR, Span, Timestamp, Vantage,
-    WriteId,
+    ClaimId, Digest, Job, JobSpec, Origin, Quality, Ramp, RunId, SCHEMA_MAJOR, Span, Timestamp,
+    Vantage, WriteId,
 };
 use crate::load::schedule;
 use crate::measure::Histogram;
@@ -25,6 +25,11 @@ pub fn vantage(label: &str) -> Vantage {
 
 fn claim(vantage: &Vantage) -> ClaimId {
     ClaimId::new(vantage, 0, 1)
+}
+
+/// The job's digest.
+pub fn job_sha256() -> Digest {
+    Digest::of(b"job")
 }
 
 /// A job of vantages a, b, c with ramp 5,10,20.
@@ -52,7 +57,12 @@ pub fn start(job: &Job) -> Start {
         roster: labels
             .map(|(v, index)| {
                 let claim = Some(claim(&v));
-                (v, RosterEntry { claim, index })
+                let entry = RosterEntry {
+                    claim,
+                    public_key: None,
+                    index,
+                };
+                (v, entry)
             })
             .collect(),
         start_at,
@@ -104,6 +114,7 @@ pub fn part(label: &str, tier: u32) -> TierPart {
         schema: SCHEMA_MAJOR,
         write_id: WriteId::from_u64(u64::from(tier)),
         run: job.run,
+        job_sha256: job_sha256(),
         claim: claim(&vantage),
         vantage,
         tier,
@@ -201,6 +212,7 @@ pub fn healthy() -> CombineInputs {
         schema: SCHEMA_MAJOR,
         write_id: WriteId::from_u64(99),
         run: job.run.clone(),
+        job_sha256: job_sha256(),
         vantage: vantage(label),
         claim: claim(&vantage(label)),
         finished_at: start.tiers[3].window.to,

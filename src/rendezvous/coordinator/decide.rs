@@ -28,7 +28,10 @@ pub(super) fn decision(
 ) -> Decision {
     if let Some(start_at) = job.times.start_at {
         let named = match &job.fleet {
-            Fleet::Vantages(named) => named.iter().map(|v| (v.clone(), None)).collect(),
+            Fleet::Vantages(named) => named
+                .iter()
+                .map(|v| (v.clone(), (None, job.ticket_keys.get(v).copied())))
+                .collect(),
             Fleet::Expect(_) => BTreeMap::new(),
         };
         return Decision::Start(Start {
@@ -50,7 +53,15 @@ pub(super) fn decision(
             let (reference, offset) = gathered.reference(&roster);
             let start_at = offset.to_other(at);
             Decision::Start(Start {
-                roster: entries(roster.into_iter().map(|(v, c)| (v, Some(c))).collect()),
+                roster: entries(
+                    roster
+                        .into_iter()
+                        .map(|(v, c)| {
+                            let key = gathered.keys.get(&c).copied();
+                            (v, (Some(c), key))
+                        })
+                        .collect(),
+                ),
                 start_at,
                 tiers: schedule(job, start_at),
                 reference,

@@ -21,7 +21,7 @@ use super::objects::{Abort, Decision, Ready, ReferenceClock, Slot, Start, StartD
 use super::progress::Progress;
 use super::roster::{Call, Gathered};
 use crate::clock::{Estimate, OffsetInterval, Sample};
-use crate::job::{Job, SCHEMA_MAJOR, Timestamp, Vantage, Workload, WriteId};
+use crate::job::{Digested, Job, SCHEMA_MAJOR, Timestamp, Vantage, Workload, WriteId};
 use crate::store::{Listing, Settled, StoreError};
 
 /// How often the slots are looked at.
@@ -88,7 +88,7 @@ pub struct Settings {
 /// A coordinator.
 #[derive(Debug)]
 pub struct Coordinator {
-    job: Job,
+    job: Digested<Job>,
     settings: Settings,
     bucket: Estimate,
     phase: Phase,
@@ -97,6 +97,8 @@ pub struct Coordinator {
     look: Errand,
     decide: Errand,
     reads: BTreeSet<RunKey>,
+    /// Claims that were read, whatever they said.
+    slots: BTreeSet<(Vantage, u32)>,
     gathered: Gathered,
     writes: u64,
     out: VecDeque<Action>,
@@ -113,7 +115,7 @@ enum Phase {
 
 impl Coordinator {
     /// A coordinator of this job.
-    pub fn new(job: Job, settings: Settings, now: Timestamp) -> Self {
+    pub fn new(job: Digested<Job>, settings: Settings, now: Timestamp) -> Self {
         Coordinator {
             job,
             settings,
@@ -124,6 +126,7 @@ impl Coordinator {
             look: Errand::IDLE,
             decide: Errand::IDLE,
             reads: BTreeSet::new(),
+            slots: BTreeSet::new(),
             gathered: Gathered::default(),
             writes: 0,
             out: VecDeque::new(),
@@ -194,7 +197,7 @@ impl Coordinator {
                         reason: reason.clone(),
                     }));
                 } else if self.write_job.start(now) {
-                    let body = document::write(&self.job);
+                    let body = document::write(&self.job.document);
                     self.create(Item::Job, body);
                 }
             }
@@ -255,6 +258,7 @@ impl Coordinator {
             schema: SCHEMA_MAJOR,
             write_id: self.write_id(),
             run: self.job.run.clone(),
+            job_sha256: self.job.digest,
             decision,
         };
         let body = document::write(&document);
@@ -312,7 +316,7 @@ impl Coordinator {
                 if let Settled::Theirs(object) = settled {
                     // The run exists: this coordinator joins it instead of starting another.
                     let key = RunKey::new(&self.job.run, Item::Job);
-                    match document::read::<Job>(&key, &object.body) {
+                    match document::read_digested::<Job>(&key, &object.body) {
                         Ok(job) => self.job = job,
                         Err(e) => return self.end_with(End::Failed(e)),
                     }
@@ -374,7 +378,7 @@ impl Coordinator {
                     self.end_with(End::Detached(start));
                 } else {
                     let seed = self.settings.seed;
-                    let watch = Watch::new(self.job.clone(), *start, offset, seed, now);
+                    let watch = Watch::new(self.job.document.clone(), *start, offset, seed, now);
                     self.phase = Phase::Watching(Box::new(watch));
                 }
             }
@@ -389,14 +393,10 @@ impl Coordinator {
             match &key.item {
                 Item::Slot(vantage, k) => {
                     let slot = (vantage.clone(), *k);
-                    if self
-                        .gathered
-                        .claims
-                        .insert(slot, entry.last_modified)
-                        .is_none()
-                    {
+                    if !self.slots.contains(&slot) {
                         self.read(key);
                     }
+                    self.gathered.claims.insert(slot, entry.last_modified);
                 }
                 Item::Ready(claim) if !self.gathered.ready.contains_key(claim) => self.read(key),
                 Item::Live(vantage) => {
@@ -420,8 +420,12 @@ impl Coordinator {
 
     fn learned(&mut self, key: RunKey, body: &[u8], stored: Timestamp) {
         match &key.item {
-            Item::Slot(..) => {
+            Item::Slot(vantage, k) => {
+                self.slots.insert((vantage.clone(), *k));
                 if let Ok(slot) = document::read::<Slot>(&key, body) {
+                    if !self.admits_key(&slot) {
+                        return;
+                    }
                     self.out.push_back(Action::Tell(Progress::Claimed {
                         vantage: slot.vantage,
                         claim: slot.claim,
@@ -447,6 +451,20 @@ impl Coordinator {
             }
             _ => {}
         }
+    }
+
+    /// Takes the key of a claim, which must be the ticket's where there is one.
+    fn admits_key(&mut self, slot: &Slot) -> bool {
+        let ticket = self.job.ticket_keys.get(&slot.vantage);
+        let admitted = ticket.is_none_or(|key| *key == slot.public_key);
+        if admitted {
+            let claim = slot.claim.clone();
+            self.gathered.keys.insert(claim, slot.public_key);
+        } else {
+            let what = format!("claim {} was made without its slot's ticket", slot.claim);
+            self.out.push_back(Action::Tell(Progress::Trouble { what }));
+        }
+        admitted
     }
 
     fn ready_count(&self, vantage: Vantage) -> Progress {

@@ -22,7 +22,8 @@ fn coordinator() -> Coordinator {
         detach: true,
         seed: 1,
     };
-    Coordinator::new(Job::resolve(spec, origin).unwrap(), settings, T0)
+    let job = document::digested(Job::resolve(spec, origin).unwrap()).unwrap();
+    Coordinator::new(job, settings, T0)
 }
 
 /// The items that it creates, with their bodies.

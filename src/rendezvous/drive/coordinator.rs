@@ -5,7 +5,7 @@ use tokio::task::JoinSet;
 
 use super::Bucket;
 use crate::clock;
-use crate::job::{Job, RunId};
+use crate::job::{Digested, Job, RunId};
 use crate::rendezvous::RendezvousError;
 use crate::rendezvous::coordinator::{Action, Cleanup, Coordinator, End, Event, Settings};
 use crate::rendezvous::exchange::Reply;
@@ -15,7 +15,7 @@ use crate::rendezvous::progress::Progress;
 #[derive(Debug)]
 pub struct CoordinatorOptions {
     /// What to do.
-    pub job: Job,
+    pub job: Digested<Job>,
     /// End as soon as a fixed start is in the bucket.
     pub detach: bool,
     /// A random number, drawn for this process.

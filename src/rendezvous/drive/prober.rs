@@ -7,12 +7,13 @@ use tokio::task::JoinSet;
 
 use super::Bucket;
 use crate::clock::{self, Sample};
-use crate::job::{Job, RunId, Timestamp, Vantage, Workload};
+use crate::job::{Digested, Job, RunId, Timestamp, Vantage, Workload};
 use crate::prober::{LoadContext, LoadPlan, LocalTier, RunningLoad, self_test, start_load};
 use crate::rendezvous::RendezvousError;
 use crate::rendezvous::exchange::Reply;
 use crate::rendezvous::prober::{Action, Ended, Event, Orders, Prober, Settings, Tested};
 use crate::rendezvous::progress::ProberProgress;
+use crate::signature::SigningKey;
 
 /// How long the path's test may take to connect; LiveKit's clients give up after 15 s as well.
 const CONNECT_WITHIN: Duration = Duration::from_secs(15);
@@ -30,6 +31,8 @@ pub struct ProberOptions {
     pub must_end_by: Option<Timestamp>,
     /// muster's version and revision.
     pub build: String,
+    /// Signs its parts: the ticket's, or one of 32 random bytes of its own.
+    pub key: SigningKey,
     /// A random number, drawn for this process.
     pub seed: u64,
     /// Hears what happens.
@@ -54,6 +57,7 @@ pub async fn run_prober(
         timeout: options.timeout,
         must_end_by: options.must_end_by,
         build: options.build,
+        key: options.key,
         place: bucket.place(),
         seed: options.seed,
     };
@@ -171,7 +175,11 @@ async fn heard_of(load: &mut Option<RunningLoad>) -> Event {
     }
 }
 
-async fn test(context: LoadContext, job: Job, vantage: Vantage) -> Result<Tested, String> {
+async fn test(
+    context: LoadContext,
+    job: Digested<Job>,
+    vantage: Vantage,
+) -> Result<Tested, String> {
     let Workload::SharedRoom { room, .. } = &job.workload;
     let result = self_test(
         &context,

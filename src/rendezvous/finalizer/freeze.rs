@@ -36,7 +36,7 @@ pub(super) fn freeze(
         let reason = match found {
             Found::Absent => continue,
             Found::Refused(why) => Some(why.clone()),
-            Found::Body(body, _) => unreadable(&key, body).or_else(|| {
+            Found::Body(body, _) => view.refusal(item).or_else(|| {
                 let before = previous?.parts.get(&key.to_string())?;
                 (*before != frozen(body)).then(|| "it was overwritten".to_owned())
             }),
@@ -76,14 +76,6 @@ pub(super) fn freeze(
             .map(|v| (v.clone(), view.seen(start, &v)))
             .collect(),
     }
-}
-
-fn unreadable(key: &RunKey, body: &[u8]) -> Option<String> {
-    match &key.item {
-        Item::Report(_) => document::read::<ReportPart>(key, body).err(),
-        _ => document::read::<TierPart>(key, body).err(),
-    }
-    .map(|e| e.to_string())
 }
 
 fn digest(view: &View, item: &Item) -> Option<Frozen> {

@@ -3,6 +3,7 @@
 //! read never changes.
 
 mod freeze;
+mod parts;
 mod view;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -18,7 +19,7 @@ use super::keys::{Item, Revision, list_run};
 use super::objects::{Decision, Inputs, StartDocument};
 use super::{RendezvousError, document};
 use crate::clock::{Estimate, Sample};
-use crate::job::{Job, RunId, SCHEMA_MAJOR, Timestamp};
+use crate::job::{Digested, Job, RunId, SCHEMA_MAJOR, Timestamp};
 use crate::report::Combined;
 use crate::store::{Settled, StoreError};
 
@@ -235,7 +236,7 @@ impl Finalizer {
     }
 
     /// All is read: decides what to write. Says whether there is more to do at once.
-    fn look(&mut self, now: Timestamp, job: &Job) -> bool {
+    fn look(&mut self, now: Timestamp, job: &Digested<Job>) -> bool {
         if let Some(revision) = self.view.latest_inputs()
             && let Some(inputs) = self.inputs(revision)
         {
@@ -306,11 +307,12 @@ impl Finalizer {
         self.list = Errand::at(at);
     }
 
-    fn cancel(&mut self, job: &Job) {
+    fn cancel(&mut self, job: &Digested<Job>) {
         let document = StartDocument {
             schema: SCHEMA_MAJOR,
             write_id: self.write_id(),
             run: job.run.clone(),
+            job_sha256: job.digest,
             decision: Decision::Cancel {
                 reason: format!("no start was decided by {}", job.times.start_by),
             },

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use crate::clock::OffsetInterval;
-use crate::job::{ClaimId, Fleet, Job, RunId, Timestamp, Vantage};
+use crate::job::{ClaimId, Digested, Fleet, Job, RunId, Timestamp, Vantage};
 use crate::rendezvous::admission::{Verdict, seated_by_arrival, verdict};
 use crate::rendezvous::keys::{Item, Revision, RunKey};
 use crate::rendezvous::objects::{
@@ -13,7 +13,6 @@ use crate::rendezvous::objects::{
 };
 use crate::rendezvous::roster::sfu_minus_bucket;
 use crate::rendezvous::{LEASE, document};
-use crate::report::part::ReportPart;
 use crate::store::{Listing, Object};
 
 /// What reading an object gave.
@@ -42,10 +41,12 @@ pub(super) struct View {
     /// Keys below the run that are none of muster's.
     pub(super) strange: BTreeSet<String>,
     pub(super) found: BTreeMap<Item, Found>,
-    job: Option<Job>,
+    job: Option<Digested<Job>>,
     verdict: Option<Verdict>,
-    /// Of each report that can be read: its claim, and the tiers that it has.
-    reports: BTreeMap<Vantage, (ClaimId, BTreeSet<u32>)>,
+    /// Of each part that could be judged: whether it counts, or why not.
+    pub(super) judged: BTreeMap<Item, Result<(), String>>,
+    /// Of each report that counts: the tiers that it has.
+    pub(super) reports: BTreeMap<Vantage, BTreeSet<u32>>,
 }
 
 impl View {
@@ -57,6 +58,7 @@ impl View {
             found: BTreeMap::new(),
             job: None,
             verdict: None,
+            judged: BTreeMap::new(),
             reports: BTreeMap::new(),
         }
     }
@@ -64,19 +66,18 @@ impl View {
     /// Takes in what reading an object gave.
     pub(super) fn learn(&mut self, item: Item, found: Found) {
         self.found.insert(item.clone(), found);
-        match &item {
-            Item::Job => self.job = self.read(&item),
-            Item::Report(vantage) => {
-                if let Some(report) = self.read::<ReportPart>(&item) {
-                    let tiers = report.tiers.iter().map(|t| t.tier).collect();
-                    self.reports.insert(vantage.clone(), (report.claim, tiers));
+        if item == Item::Job {
+            self.job = match self.found.get(&item) {
+                Some(Found::Body(body, _)) => {
+                    document::read_digested(&self.key(item.clone()), body).ok()
                 }
-            }
-            _ => {}
+                _ => None,
+            };
         }
         if matches!(item, Item::Job | Item::Start) {
             self.verdict = self.job.as_ref().and_then(|job| self.judge(job));
         }
+        self.judge_by(&item);
     }
 
     pub(super) fn take(&mut self, listing: &Listing) {
@@ -104,14 +105,14 @@ impl View {
         RunKey::new(&self.run, item)
     }
 
-    fn read<T: document::Document>(&self, item: &Item) -> Option<T> {
+    pub(super) fn read<T: document::Document>(&self, item: &Item) -> Option<T> {
         match self.found.get(item)? {
             Found::Body(body, _) => document::read(&self.key(item.clone()), body).ok(),
             Found::Absent | Found::Refused(_) => None,
         }
     }
 
-    pub(super) fn job(&self) -> Option<&Job> {
+    pub(super) fn job(&self) -> Option<&Digested<Job>> {
         self.job.as_ref()
     }
 
@@ -120,7 +121,7 @@ impl View {
         self.verdict.as_ref()
     }
 
-    fn judge(&self, job: &Job) -> Option<Verdict> {
+    fn judge(&self, job: &Digested<Job>) -> Option<Verdict> {
         let Found::Body(body, stored) = self.found.get(&Item::Start)? else {
             return None;
         };
@@ -185,14 +186,6 @@ impl View {
         readies.chain(slots).max_by_key(ClaimId::k)
     }
 
-    /// Whether a vantage's report is there, from the claim that counts.
-    fn has_reported(&self, start: &Start, vantage: &Vantage) -> bool {
-        let claim = self.claim(start, vantage);
-        self.reports
-            .get(vantage)
-            .is_some_and(|(by, _)| claim.is_none_or(|claim| claim == *by))
-    }
-
     /// All that must be read before anything can be frozen. It grows as objects come in: empty
     /// means that all is there.
     pub(super) fn wanted(&self) -> BTreeSet<Item> {
@@ -209,6 +202,20 @@ impl View {
             Some(Verdict::Start(start)) => Some(&**start),
             _ => None,
         };
+        let unnamed = |vantage: &Vantage| {
+            let entry = start.and_then(|s| s.roster.get(vantage));
+            entry.is_none_or(|entry| entry.claim.is_none())
+        };
+        // What names the signers of reports comes before the tiers that they may have.
+        wanted.extend(
+            self.listed
+                .keys()
+                .filter(|item| matches!(item, Item::Slot(v, 0) if unnamed(v)))
+                .cloned(),
+        );
+        if self.missing(&wanted) {
+            return wanted;
+        }
         let all_reported =
             start.is_some_and(|s| s.roster.keys().all(|v| self.reports.contains_key(v)));
         for item in self.listed.keys() {
@@ -217,12 +224,8 @@ impl View {
                 Item::Ready(claim) => claim.vantage(),
                 _ => continue,
             };
-            let named = start
-                .and_then(|s| s.roster.get(&vantage))
-                .is_some_and(|entry| entry.claim.is_some());
-            let tiers = self.reports.get(&vantage).map(|(_, tiers)| tiers);
+            let tiers = self.reports.get(&vantage);
             let wants = match item {
-                Item::Slot(_, 0) => !named,
                 Item::Slot(..) => start.is_none(),
                 Item::Tier(_, n) => tiers.is_none_or(|tiers| !tiers.contains(n)),
                 // Without all reports, the clocks and the last signs of life decide the end.
@@ -253,7 +256,7 @@ impl View {
             && self
                 .expected(job, start)
                 .iter()
-                .all(|v| self.has_reported(start, v) || silent(v));
+                .all(|v| self.reports.contains_key(v) || silent(v));
         let abort_is_old = self
             .listed
             .get(&Item::Abort)

@@ -9,6 +9,7 @@ use crate::rendezvous::exchange::{Errand, Reply, Request};
 use crate::rendezvous::keys::{Folder, Item, RunKey};
 use crate::rendezvous::objects::Slot;
 use crate::rendezvous::{LEASE, RendezvousError, document};
+use crate::signature::PublicKey;
 use crate::store::{Listing, Settled, StoreError};
 
 /// How long after a failed request the next try comes.
@@ -19,6 +20,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub(super) struct Claim {
     run: RunId,
     vantage: Vantage,
+    public_key: PublicKey,
     build: String,
     nonce: u64,
     write_id: WriteId,
@@ -58,6 +60,7 @@ impl Claim {
     pub(super) fn new(
         run: RunId,
         vantage: Vantage,
+        public_key: PublicKey,
         build: String,
         nonce: u64,
         write_id: WriteId,
@@ -66,6 +69,7 @@ impl Claim {
         Claim {
             run,
             vantage,
+            public_key,
             build,
             nonce,
             write_id,
@@ -103,6 +107,7 @@ impl Claim {
                     run: self.run.clone(),
                     vantage: self.vantage.clone(),
                     claim: ClaimId::new(&self.vantage, k, self.nonce),
+                    public_key: self.public_key,
                     build: self.build.clone(),
                 };
                 let key = RunKey::new(&self.run, Item::Slot(self.vantage.clone(), k));

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::clock::Estimate;
-use crate::job::{Fleet, Job, RunId, Timestamp, Vantage};
+use crate::job::{Digested, Fleet, Job, RunId, Timestamp, Vantage};
 use crate::rendezvous::admission::{Verdict, verdict};
 use crate::rendezvous::exchange::{Errand, Reply, Request};
 use crate::rendezvous::keys::{Item, RunKey, list_runs, run_of_folder};
 use crate::rendezvous::objects::StartDocument;
 use crate::rendezvous::{RendezvousError, document};
+use crate::signature::PublicKey;
 use crate::store::Object;
 
 /// How often the bucket is looked through for a run, at first and at last.
@@ -25,12 +26,13 @@ const NEWEST: usize = 8;
 pub(super) struct Find {
     named: Option<RunId>,
     vantage: Vantage,
+    key: PublicKey,
     place: String,
     begun: Timestamp,
     timeout: Duration,
     look: Errand,
     candidates: Vec<RunId>,
-    at: Option<(RunId, Option<Job>)>,
+    at: Option<(RunId, Option<Digested<Job>>)>,
     closed: BTreeSet<RunId>,
     trouble: Option<RendezvousError>,
 }
@@ -43,10 +45,10 @@ pub(super) enum Step {
     /// Nothing, until it hears or wakes.
     Wait,
     /// To end: here is the job, or why there is none.
-    Done(Box<Result<Job, RendezvousError>>),
+    Done(Box<Result<Digested<Job>, RendezvousError>>),
 }
 
-fn done(result: Result<Job, RendezvousError>) -> Step {
+fn done(result: Result<Digested<Job>, RendezvousError>) -> Step {
     Step::Done(Box::new(result))
 }
 
@@ -54,6 +56,7 @@ impl Find {
     pub(super) fn new(
         named: Option<RunId>,
         vantage: Vantage,
+        key: PublicKey,
         place: String,
         now: Timestamp,
         timeout: Duration,
@@ -61,6 +64,7 @@ impl Find {
         Find {
             named,
             vantage,
+            key,
             place,
             begun: now,
             timeout,
@@ -147,7 +151,7 @@ impl Find {
         object: &Object,
         bucket: &Estimate,
     ) -> Step {
-        let job = match document::read::<Job>(key, &object.body) {
+        let job = match document::read_digested::<Job>(key, &object.body) {
             Ok(job) => job,
             Err(e) => return self.refuse(now, key.run.clone(), e),
         };
@@ -159,11 +163,20 @@ impl Find {
                 vantage: self.vantage.clone(),
                 fleet: fleet.clone(),
             };
-            return self.refuse(now, job.run, e);
+            return self.refuse(now, key.run.clone(), e);
+        }
+        if let Some(needed) = job.ticket_keys.get(&self.vantage)
+            && *needed != self.key
+        {
+            let e = RendezvousError::NeedsTicket {
+                run: job.run.clone(),
+                vantage: self.vantage.clone(),
+            };
+            return self.refuse(now, key.run.clone(), e);
         }
         if bucket.surely_past(now, job.times.accept_until) {
             let e = not_accepting(&job);
-            return self.refuse(now, job.run, e);
+            return self.refuse(now, key.run.clone(), e);
         }
         let start = RunKey::new(&job.run, Item::Start);
         self.at = Some((job.run.clone(), Some(job)));
@@ -182,7 +195,13 @@ impl Find {
     }
 
     /// The start was decided already: without this prober, unless it was fixed with the job.
-    fn decided(&mut self, now: Timestamp, key: &RunKey, object: &Object, job: Job) -> Step {
+    fn decided(
+        &mut self,
+        now: Timestamp,
+        key: &RunKey,
+        object: &Object,
+        job: Digested<Job>,
+    ) -> Step {
         let e = match document::read::<StartDocument>(key, &object.body) {
             Err(e) => e,
             Ok(document) => match verdict(&document, object.last_modified, &job) {
@@ -197,7 +216,7 @@ impl Find {
                 },
             },
         };
-        self.refuse(now, job.run, e)
+        self.refuse(now, key.run.clone(), e)
     }
 
     /// A named run ends the search here; of many, the next is looked at.
@@ -240,6 +259,7 @@ mod tests {
     use crate::job::WriteId;
     use crate::job::{JobSpec, Origin, SCHEMA_MAJOR};
     use crate::rendezvous::objects::Decision;
+    use crate::signature::SigningKey;
     use crate::store::{At, Location, StoreError};
 
     const T0: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
@@ -247,7 +267,9 @@ mod tests {
     fn find(named: Option<&str>, timeout_s: u64) -> Find {
         let named = named.map(|run| run.parse().unwrap());
         let timeout = Duration::from_secs(timeout_s);
-        Find::new(named, "iad".parse().unwrap(), "here".into(), T0, timeout)
+        let key = SigningKey::from_seed([1; 32]).unwrap().public();
+        let vantage = "iad".parse().unwrap();
+        Find::new(named, vantage, key, "here".into(), T0, timeout)
     }
 
     fn absent<T>() -> Result<T, StoreError> {
@@ -311,11 +333,12 @@ mod tests {
             write_id: WriteId::from_u64(1),
             now: T0,
         };
-        let job = Job::resolve(spec, origin).unwrap();
+        let job = document::digested(Job::resolve(spec, origin).unwrap()).unwrap();
         let cancel = StartDocument {
             schema: SCHEMA_MAJOR,
             write_id: WriteId::from_u64(2),
             run: job.run.clone(),
+            job_sha256: job.digest,
             decision: Decision::Cancel {
                 reason: "enough".into(),
             },
@@ -326,7 +349,7 @@ mod tests {
         let Step::Ask(Request::Read(key)) = find.next(T0) else {
             panic!("does not look")
         };
-        let reply = Reply::Read(key, Ok(object(document::write(&job).unwrap())));
+        let reply = Reply::Read(key, Ok(object(document::write(&job.document).unwrap())));
         let Step::Ask(Request::Read(key)) = find.replied(T0, reply, &bucket) else {
             panic!("does not look for the start")
         };

@@ -21,6 +21,7 @@ use crate::rendezvous::keys::{Item, RunKey};
 use crate::rendezvous::objects::Abort;
 use crate::rendezvous::{LEASE, RendezvousError, document};
 use crate::report::part::{Outcome, ReportPart, TierPart};
+use crate::signature::SigningKey;
 use crate::store::{Settled, StoreError};
 
 /// How often a loading prober looks for an abort.
@@ -35,6 +36,7 @@ const TIER_WRITES: u64 = 1 << 33;
 pub(super) struct Load {
     begin: Begin,
     build: String,
+    key: SigningKey,
     seed: u64,
     stop_at: Timestamp,
     give_up: Timestamp,
@@ -129,6 +131,7 @@ impl Load {
             sequence: begin.sequence,
             begin,
             build: settings.build.clone(),
+            key: settings.key.clone(),
             seed,
             stop_at,
             short,
@@ -189,7 +192,9 @@ impl Load {
             Event::Part(mut part) => {
                 let tier = part.tier;
                 part.write_id = write_id(self.seed, TIER_WRITES + u64::from(tier));
-                if let Ok(body) = document::write(&*part) {
+                let (claim, key) = (&self.begin.claim, &self.key);
+                let place = RunKey::new(&part.run, Item::Tier(claim.vantage(), tier));
+                if let Ok(body) = document::write_signed(&*part, &place, claim, key) {
                     self.parts.entry(tier).or_insert(Part {
                         part: *part,
                         body,
@@ -242,7 +247,9 @@ impl Load {
         }
         if self.ended && self.report.is_none() {
             let clock = reference(&self.begin.start, bucket, sfu);
-            match document::write(&self.finished(clock.assumed(now).to_other(now))) {
+            let report = self.finished(clock.assumed(now).to_other(now));
+            let place = RunKey::new(&run, Item::Report(vantage.clone()));
+            match document::write_signed(&report, &place, &report.claim, &self.key) {
                 Ok(body) => self.report = Some(body),
                 Err(e) => return Some(Err(e)),
             }
@@ -302,6 +309,7 @@ impl Load {
             schema: SCHEMA_MAJOR,
             write_id: write_id(self.seed, TIER_WRITES + u64::from(u32::MAX) + 1),
             run: self.begin.job.run.clone(),
+            job_sha256: self.begin.job.digest,
             vantage: self.begin.claim.vantage(),
             claim: self.begin.claim.clone(),
             finished_at,
@@ -414,13 +422,14 @@ mod tests {
             write_id: WriteId::from_u64(1),
             now: T0,
         };
-        let job = Job::resolve(spec, origin).unwrap();
+        let job = document::digested(Job::resolve(spec, origin).unwrap()).unwrap();
         let settings = Settings {
             run: None,
             vantage: vantage.clone(),
             timeout: Duration::from_secs(600),
             must_end_by: None,
             build: "test".into(),
+            key: SigningKey::from_seed([1; 32]).unwrap(),
             place: "here".into(),
             seed: 1,
         };

@@ -24,10 +24,11 @@ use super::objects::{Live, Ready};
 use super::progress::ProberProgress;
 use super::{RendezvousError, chance, document};
 use crate::clock::{Estimate, Sample};
-use crate::job::{ClaimId, Job, RunId, SCHEMA_MAJOR, Timestamp, Vantage, WriteId};
+use crate::job::{ClaimId, Digested, Job, RunId, SCHEMA_MAJOR, Timestamp, Vantage, WriteId};
 use crate::load::TierPlan;
 use crate::prober::LiveFigures;
 use crate::report::part::{Outcome, TierPart};
+use crate::signature::SigningKey;
 use crate::store::Settled;
 
 /// How often a heartbeat is written.
@@ -73,7 +74,7 @@ pub enum Action {
     /// Show it.
     Tell(ProberProgress),
     /// Try the path to the SFU.
-    SelfTest(Box<Job>),
+    SelfTest(Box<Digested<Job>>),
     /// Put on load.
     StartLoad(Box<Orders>),
     /// Have all participants leave.
@@ -84,7 +85,7 @@ pub enum Action {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Orders {
     /// The job.
-    pub job: Job,
+    pub job: Digested<Job>,
     /// By which claim.
     pub claim: ClaimId,
     /// The vantage's place in the division of totals.
@@ -136,6 +137,8 @@ pub struct Settings {
     pub must_end_by: Option<Timestamp>,
     /// muster's version and revision.
     pub build: String,
+    /// Signs its parts: the ticket's, or one of its own.
+    pub key: SigningKey,
     /// The bucket, for messages.
     pub place: String,
     /// Makes the claim's nonce, write ids and pauses, different for each process.
@@ -158,8 +161,8 @@ pub struct Prober {
 #[derive(Debug)]
 enum Phase {
     Finding(Box<Find>),
-    Claiming(Box<Job>, Box<Claim>),
-    Testing(Box<Job>, ClaimId),
+    Claiming(Box<Digested<Job>>, Box<Claim>),
+    Testing(Box<Digested<Job>>, ClaimId),
     Announcing(Box<Announcing>),
     Waiting(Box<Wait>),
     Loading(Box<Load>),
@@ -169,7 +172,7 @@ enum Phase {
 /// `ready/{claim}.json` on its way.
 #[derive(Debug)]
 struct Announcing {
-    job: Job,
+    job: Digested<Job>,
     claim: ClaimId,
     body: Bytes,
     unfit: Option<String>,
@@ -183,6 +186,7 @@ impl Prober {
         let find = Find::new(
             settings.run.clone(),
             settings.vantage.clone(),
+            settings.key.public(),
             settings.place.clone(),
             now,
             settings.timeout,
@@ -326,6 +330,7 @@ impl Prober {
                     let claim = Claim::new(
                         job.run.clone(),
                         self.settings.vantage.clone(),
+                        self.settings.key.public(),
                         self.settings.build.clone(),
                         chance::mix(self.settings.seed),
                         self.write_id(),
@@ -362,7 +367,7 @@ impl Prober {
         let Phase::Testing(job, claim) = &self.phase else {
             return;
         };
-        let (job, claim) = (Job::clone(job), claim.clone());
+        let (job, claim) = (Digested::clone(job), claim.clone());
         let (node, unfit) = match result {
             Ok(tested) => {
                 for sample in &tested.clock {

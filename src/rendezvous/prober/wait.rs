@@ -7,7 +7,7 @@ use super::{
     Action, HEARTBEAT_EVERY, ProberProgress, RETRY_AFTER, Settings, heartbeat, never_started,
 };
 use crate::clock::Estimate;
-use crate::job::{ClaimId, Fleet, Job, SCHEMA_MAJOR, Timestamp};
+use crate::job::{ClaimId, Digested, Fleet, Job, SCHEMA_MAJOR, Timestamp};
 use crate::prober::LiveFigures;
 use crate::rendezvous::admission::{Admission, Seat, Verdict, admission, seat_by_arrival, verdict};
 use crate::rendezvous::chance::{self, write_id};
@@ -30,7 +30,7 @@ const CANCEL_WRITE: u64 = 1 << 32;
 /// A wait.
 #[derive(Debug)]
 pub(super) struct Wait {
-    job: Job,
+    job: Digested<Job>,
     claim: ClaimId,
     settings: Settings,
     begun: Timestamp,
@@ -63,7 +63,7 @@ pub(super) enum Heard {
 /// A load that may begin, or the abort that forbids it.
 #[derive(Debug)]
 pub(super) struct Begin {
-    pub(super) job: Job,
+    pub(super) job: Digested<Job>,
     pub(super) claim: ClaimId,
     pub(super) start: Start,
     pub(super) seat: Seat,
@@ -73,7 +73,7 @@ pub(super) struct Begin {
 
 impl Wait {
     pub(super) fn new(
-        job: Job,
+        job: Digested<Job>,
         claim: ClaimId,
         settings: &Settings,
         begun: Timestamp,
@@ -192,6 +192,7 @@ impl Wait {
             schema: SCHEMA_MAJOR,
             write_id: write_id(self.settings.seed, CANCEL_WRITE),
             run: self.job.run.clone(),
+            job_sha256: self.job.digest,
             decision: Decision::Cancel {
                 reason: format!("no start was decided by {by}"),
             },
@@ -369,6 +370,7 @@ mod tests {
     use crate::job::{JobSpec, Origin, WriteId};
     use crate::load::schedule;
     use crate::rendezvous::roster::entries;
+    use crate::signature::SigningKey;
     use crate::store::{At, Location};
 
     const T0: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
@@ -394,13 +396,14 @@ mod tests {
             write_id: WriteId::from_u64(1),
             now: T0,
         };
-        let job = Job::resolve(spec, origin).unwrap();
+        let job = document::digested(Job::resolve(spec, origin).unwrap()).unwrap();
         let settings = Settings {
             run: None,
             vantage: "iad".parse().unwrap(),
             timeout: Duration::from_secs(600),
             must_end_by: None,
             build: "test".into(),
+            key: SigningKey::from_seed([1; 32]).unwrap(),
             place: "here".into(),
             seed: 1,
         };
@@ -410,8 +413,9 @@ mod tests {
             schema: SCHEMA_MAJOR,
             write_id: WriteId::from_u64(2),
             run: job.run.clone(),
+            job_sha256: job.digest,
             decision: Decision::Start(Start {
-                roster: entries([(settings.vantage.clone(), None)].into()),
+                roster: entries([(settings.vantage.clone(), (None, None))].into()),
                 start_at,
                 tiers: schedule(&job, start_at),
                 reference: ReferenceClock::Bucket,

@@ -8,10 +8,12 @@ use crate::clock::Sample;
 use crate::job::Timestamp;
 use crate::rendezvous::chance::mix;
 use crate::rendezvous::coordinator::{self, Coordinator};
+use crate::rendezvous::document;
 use crate::rendezvous::exchange::{Reply, Request};
 use crate::rendezvous::finalizer::{self, Finalizer};
 use crate::rendezvous::keys::RunKey;
 use crate::rendezvous::prober::{self, Orders, Prober};
+use crate::signature::SigningKey;
 use crate::store::{Backoff, List, Next, Settling};
 
 /// What a process hears, whatever it is.
@@ -56,7 +58,7 @@ impl Process {
         let now = local(&casting, BEGIN + casting.begins);
         let machine = match &casting.role {
             Role::Coordinator => Machine::Coordinator(Box::new(Coordinator::new(
-                scenario.job.clone(),
+                document::digested(scenario.job.clone()).unwrap(),
                 coordinator::Settings {
                     detach: false,
                     seed,
@@ -70,6 +72,7 @@ impl Process {
                     timeout: std::time::Duration::from_secs(90),
                     must_end_by: None,
                     build: "sim".into(),
+                    key: SigningKey::from_seed([n as u8; 32]).unwrap(),
                     place: "sim".into(),
                     seed,
                 },

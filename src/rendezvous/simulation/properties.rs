@@ -280,11 +280,11 @@ impl Properties {
 
 /// The valid start that stands in the bucket.
 fn start(world: &World) -> Option<Start> {
-    let job = &world.scenario.job;
+    let job = document::digested(world.scenario.job.clone()).ok()?;
     let key = RunKey::new(&job.run, Item::Start);
     let object = world.bucket.peek(&key.key())?;
     let document: StartDocument = document::read(&key, &object.body).ok()?;
-    match verdict(&document, object.last_modified, job) {
+    match verdict(&document, object.last_modified, &job) {
         Verdict::Start(start) => Some(*start),
         Verdict::Cancelled(_) => None,
     }

@@ -377,6 +377,7 @@ impl World {
         }
         let mut part = TEMPLATE.with(TierPart::clone);
         part.run = orders.job.run.clone();
+        part.job_sha256 = orders.job.digest;
         part.vantage = orders.claim.vantage();
         part.claim = orders.claim.clone();
         part.tier = tier.plan.tier;
