@@ -1,14 +1,14 @@
 //! The media threads: each tick they drain their sockets and let their peers do what is due.
 #![expect(
     clippy::disallowed_methods,
-    reason = "the edge: reads both clocks, and waits for the next tick"
+    reason = "the edge: reads all clocks, and waits for the next tick"
 )]
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -28,11 +28,13 @@ use super::{EngineConfig, EngineHealth, Faults};
 /// A kernel's timestamp that lies further back than this is of another clock.
 const MAX_WAIT: Duration = Duration::from_secs(10);
 
-/// Reads both clocks.
+/// Reads the clocks of this process alone.
 pub fn now() -> Moment {
+    let (at, wall) = (Instant::now(), clock::now());
     Moment {
-        at: Instant::now(),
-        wall: clock::now(),
+        at,
+        wall,
+        shared: wall,
     }
 }
 
@@ -93,6 +95,8 @@ struct Health {
 pub struct Threads {
     mail: Vec<Sender<Mail>>,
     next: AtomicU64,
+    /// The shared clock minus local time, in microseconds.
+    shared_clock: Arc<AtomicI64>,
     health: Arc<Health>,
 }
 
@@ -103,6 +107,7 @@ impl Threads {
     /// When a thread or its epoll descriptor can't be made.
     pub fn start(config: &EngineConfig) -> io::Result<Self> {
         let health = Arc::new(Health::default());
+        let shared_clock = Arc::new(AtomicI64::new(0));
         let mut mail = Vec::new();
         for i in 0..config.threads.max(1) {
             let (sender, inbox) = mpsc::channel();
@@ -114,6 +119,7 @@ impl Threads {
                 batch: Batch::new(),
                 outbox: Outbox::default(),
                 health: Arc::clone(&health),
+                shared_clock: Arc::clone(&shared_clock),
                 chance: Chance::new(config.faults.seed ^ u64::try_from(i).unwrap_or(0)),
             };
             std::thread::Builder::new()
@@ -124,6 +130,7 @@ impl Threads {
         Ok(Self {
             mail,
             next: AtomicU64::new(0),
+            shared_clock,
             health,
         })
     }
@@ -136,6 +143,11 @@ impl Threads {
         let mail = self.mail.get(thread)?.clone();
         mail.send(Mail::Add(id, Box::new(peer))).ok()?;
         Some(PeerHandle { mail, id })
+    }
+
+    /// See [`super::Engine::set_shared_clock`].
+    pub fn set_shared_clock(&self, offset_us: i64) {
+        self.shared_clock.store(offset_us, Ordering::Relaxed);
     }
 
     /// What [`super::Engine::health`] tells.
@@ -175,6 +187,7 @@ struct Thread {
     batch: Batch,
     outbox: Outbox,
     health: Arc<Health>,
+    shared_clock: Arc<AtomicI64>,
     chance: Chance,
 }
 
@@ -230,6 +243,15 @@ impl Thread {
         next
     }
 
+    fn now(&self) -> Moment {
+        let now = now();
+        let offset_us = self.shared_clock.load(Ordering::Relaxed);
+        Moment {
+            shared: now.wall.offset_micros(offset_us),
+            ..now
+        }
+    }
+
     fn read(&mut self, mail: Mail) {
         match mail {
             Mail::Add(id, new) => self.add(id, *new),
@@ -261,7 +283,7 @@ impl Thread {
             seed: new.seed,
             stamp_source: new.stamp_source,
         };
-        let now = now();
+        let now = self.now();
         let peer = Peer::new(config, now, &mut self.outbox)?;
         self.outbox.clear();
         let free = self.seats.iter().position(Option::is_none);
@@ -319,11 +341,11 @@ impl Thread {
 
     /// Lets a seat's peer do something, then what is due, and carries out what came of it.
     fn with(&mut self, slot: usize, act: impl FnOnce(&mut Seat, Moment, &mut Outbox, &mut Chance)) {
+        let now = self.now();
         let Some(place) = self.seats.get_mut(slot) else {
             return;
         };
         let Some(seat) = place else { return };
-        let now = now();
         let before = seat.drops;
         let (outbox, chance) = (&mut self.outbox, &mut self.chance);
         // A peer that goes wrong takes none of its neighbours with it.
@@ -383,13 +405,14 @@ fn send(socket: &Socket, outbox: &mut Outbox, faults: Faults, chance: &mut Chanc
     failures
 }
 
-/// When a datagram came, on both clocks, from how long it waited by the kernel's.
+/// When a datagram came, on all clocks, from how long it waited by the kernel's.
 fn arrival(waited: Option<Duration>, now: Moment) -> Moment {
     let waited = waited.filter(|waited| *waited <= MAX_WAIT);
     let waited = waited.unwrap_or_default();
     Moment {
         at: now.at.checked_sub(waited).unwrap_or(now.at),
         wall: now.wall - waited,
+        shared: now.shared - waited,
     }
 }
 

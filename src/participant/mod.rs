@@ -128,6 +128,12 @@ impl Engine {
         Participant { shared, leave }
     }
 
+    /// Tells the offset of a clock that all participants of a run share, minus local time, in
+    /// microseconds. Stamps are written and read on it; it is local time at first.
+    pub fn set_shared_clock(&self, offset_us: i64) {
+        self.threads.set_shared_clock(offset_us);
+    }
+
     /// The threads' own health.
     pub fn health(&self) -> EngineHealth {
         self.threads.health()

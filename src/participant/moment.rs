@@ -1,4 +1,5 @@
-//! A point in time on both clocks: the monotonic one for intervals, local time for the world.
+//! A point in time on all clocks: the monotonic one for intervals, local time for the world, the
+//! run's for what others are told.
 
 use std::time::Instant;
 
@@ -7,13 +8,16 @@ use crate::job::Timestamp;
 /// Seconds from NTP's era (1900) to Unix's (1970).
 const NTP_UNIX_SECONDS: u64 = 2_208_988_800;
 
-/// When something happened, as read together from both clocks.
+/// When something happened, as read together.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
     /// On the monotonic clock.
     pub at: Instant,
     /// Local time ([`crate::clock::now`]), as schedules and clock offsets are measured in.
     pub wall: Timestamp,
+    /// On the clock that all participants of a run share, as well as it is known here
+    /// ([`super::Engine::set_shared_clock`]).
+    pub shared: Timestamp,
 }
 
 impl Moment {
@@ -48,6 +52,7 @@ mod tests {
         let moment = Moment {
             at: Instant::now(),
             wall: Timestamp::from_micros(1_500_000),
+            shared: Timestamp::from_micros(0),
         };
         assert_eq!(moment.ntp(), (2_208_988_801 << 32) | 0x8000_0000);
         assert_eq!(moment.ntp_middle(), 0x7e81_8000);

@@ -1,6 +1,7 @@
 //! What a participant's signalling task and media thread tell its holder.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::Notify;
 
@@ -12,6 +13,15 @@ use super::snapshot::{ClockSample, Event, LatencySample, Samples, Snapshot, Stat
 const EVENTS: usize = 1_024;
 /// Samples of each kind kept for a holder that doesn't drain them.
 const SAMPLES: usize = 4_096;
+
+/// What a round trip was measured by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RttSource {
+    /// ICE's consent checks.
+    Ice,
+    /// RTCP's receiver reports.
+    Rtcp,
+}
 
 /// Written by the task and the thread, read by the holder.
 #[derive(Debug, Default)]
@@ -37,13 +47,13 @@ impl Inner {
         }
     }
 
-    pub fn rtt(&mut self, us: u32) {
+    pub fn rtt(&mut self, source: RttSource, us: u32) {
         self.snapshot.rtt_us = Some(us);
-        keep(
-            &mut self.samples.rtt_us,
-            us,
-            &mut self.snapshot.samples_dropped,
-        );
+        let samples = match source {
+            RttSource::Ice => &mut self.samples.rtt_us,
+            RttSource::Rtcp => &mut self.samples.rtcp_rtt_us,
+        };
+        keep(samples, us, &mut self.snapshot.samples_dropped);
     }
 
     pub fn clock(&mut self, sample: ClockSample) {
@@ -65,13 +75,16 @@ impl Inner {
 
 impl Inner {
     /// Updates the tracks that were asked for by what came of them.
-    pub fn count_tracks(&mut self, counts: impl Iterator<Item = TrackCount>) {
+    pub fn count_tracks(&mut self, counts: impl Iterator<Item = TrackCount>, now: Instant) {
         for count in counts {
             if let Some(track) = self.tracks.iter_mut().find(|t| t.sid == count.sid) {
                 track.packets = count.packets;
                 track.bytes = count.bytes;
                 track.lost = count.lost;
                 track.frames = count.frames;
+                track.freezes = count.freezes.count;
+                track.freeze_us = u64::try_from(count.freezes.time.as_micros()).unwrap_or(u64::MAX);
+                track.counted_at = Some(now);
                 track.received = count.size;
             }
         }

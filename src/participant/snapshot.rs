@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::job::{Quality, Timestamp};
 
@@ -66,8 +66,8 @@ impl State {
     }
 }
 
-/// How long each phase took; `None` until it is over. The first five follow each other, the rest
-/// count from the start of the dial.
+/// How long each phase took; `None` until it is over. The first five follow each other, and all
+/// but `dtls` of the rest count from the start of the dial.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Phases {
     /// Resolving the host name.
@@ -84,6 +84,8 @@ pub struct Phases {
     pub joined: Option<Duration>,
     /// Dial to ICE's first working pair.
     pub ice: Option<Duration>,
+    /// From a connection's working pair to DTLS being up on it; the longest of its connections.
+    pub dtls: Option<Duration>,
     /// Dial to ICE and DTLS up on every connection it needs: the connect time.
     pub connected: Option<Duration>,
     /// Dial to the first RTP packet received.
@@ -197,8 +199,14 @@ pub struct TrackSnapshot {
     pub bytes: u64,
     /// Packets lost after retransmission.
     pub lost: u64,
-    /// Complete frames.
+    /// Frames: complete video frames in order, or Opus packets.
     pub frames: u64,
+    /// W3C webrtc-stats `freezeCount`; none of audio.
+    pub freezes: u64,
+    /// W3C webrtc-stats `totalFreezesDuration`, in microseconds.
+    pub freeze_us: u64,
+    /// When it was counted so; `None` before its first count.
+    pub counted_at: Option<Instant>,
     /// Subscription to first packet: from the later of join and announcement.
     pub subscribe: Option<Duration>,
 }
@@ -271,11 +279,14 @@ pub enum Event {
 /// Raw samples since the last drain, for histograms.
 #[derive(Clone, Debug, Default)]
 pub struct Samples {
-    /// Round trips on the media path, in microseconds.
+    /// Round trips on the media path by ICE's consent checks (RFC 7675), in microseconds.
     pub rtt_us: Vec<u32>,
+    /// Round trips on the media path by RTCP's receiver reports (RFC 3550, 6.4.1), which only a
+    /// publisher gets, in microseconds.
+    pub rtcp_rtt_us: Vec<u32>,
     /// Round trips of signalling pings, with the server's clock.
     pub clock: Vec<ClockSample>,
-    /// One-way times from publisher to here, by this machine's clock.
+    /// One-way times from publisher to here, by the clock that they share.
     pub latency: Vec<LatencySample>,
 }
 
@@ -290,11 +301,13 @@ pub struct ClockSample {
     pub server_ms: i64,
 }
 
-/// One frame's way from publisher to here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// One frame's way from publisher to here: from when its last packet was sent to when it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LatencySample {
     /// [`super::spec::Publish::source`] of its publisher.
     pub source: u32,
+    /// LiveKit's id of the track; empty while the server has not said whose stream it is.
+    pub sid: Arc<str>,
     /// Arrival minus stamp in microseconds: negative when the clocks disagree by more than the way.
     pub us: i64,
     /// Arrival in local time ([`crate::clock::now`]).

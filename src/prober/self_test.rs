@@ -83,7 +83,7 @@ pub async fn self_test(
     loop {
         let samples = participant.drain_samples();
         clock.extend(samples.clock);
-        rtt_us.extend(samples.rtt_us);
+        rtt_us.extend(samples.rtt_us.into_iter().chain(samples.rtcp_rtt_us));
         let snapshot = participant.snapshot();
         match &snapshot.state {
             State::Failed(failure) => {

@@ -117,7 +117,7 @@ impl Tally {
 
     /// Samples that were taken inside the window.
     pub fn samples(&mut self, samples: &Samples) {
-        for us in &samples.rtt_us {
+        for us in samples.rtt_us.iter().chain(&samples.rtcp_rtt_us) {
             self.rtt_us.record(u64::from(*us));
         }
     }
@@ -351,6 +351,7 @@ fn phases(part: &mut TierPart, p: &Phases) {
         ("websocket", p.websocket),
         ("join", p.join),
         ("ice", p.ice),
+        ("dtls", p.dtls),
         ("first_packet", p.first_packet),
         ("first_frame", p.first_frame),
     ] {
@@ -456,6 +457,9 @@ mod tests {
             bytes: 0,
             lost: 0,
             frames: 0,
+            freezes: 0,
+            freeze_us: 0,
+            counted_at: None,
             subscribe: None,
         }];
         s

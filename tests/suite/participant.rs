@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use livekit_api::access_token::{AccessToken, VideoGrants};
 use muster::job::Layout;
 use muster::local::LivekitServer;
+use muster::participant::snapshot::LatencySample;
 use muster::participant::spec::{AudioPublish, VideoPublish};
 use muster::participant::{
     Cause, Engine, EngineConfig, Event, Faults, Participant, ParticipantSpec, Snapshot, State,
@@ -84,6 +85,12 @@ async fn participant_counts_are_plausible() {
             tracks.iter().any(|t| t.received == Some((1280, 720))),
             "{tracks:?}"
         );
+        for track in &tracks {
+            // 20 ms of Opus a packet, and 30 frames of video a second.
+            assert!(track.frames > 150 && track.lost == 0, "{track:?}");
+            assert!(track.counted_at.is_some(), "{track:?}");
+        }
+        let of_tracks = |l: &LatencySample| tracks.iter().any(|t| t.sid == l.sid);
         let s = subscriber.leave().await;
         let rx = &s.rx;
         assert_eq!(s.state, State::Left);
@@ -102,6 +109,7 @@ async fn participant_counts_are_plausible() {
         assert!(rx.stamps > rx.frames && rx.stamps_malformed == 0, "{rx:?}");
         assert!(rx.reports_sent >= 6 && rx.jitter_us.is_some(), "{rx:?}");
         assert!(!samples.latency.is_empty() && samples.latency.iter().all(|l| l.source == 7));
+        assert!(samples.latency.iter().all(of_tracks));
         assert!(!samples.clock.is_empty() && !samples.rtt_us.is_empty());
         let server = s.server.expect("the server tells its version");
         assert!(
@@ -114,11 +122,18 @@ async fn participant_counts_are_plausible() {
             "{p:?}"
         );
         assert!(p.joined <= p.ice && p.ice <= p.connected, "{p:?}");
+        assert!(p.dtls.is_some() && p.dtls <= p.connected, "{p:?}");
+        assert!(
+            samples.rtcp_rtt_us.is_empty(),
+            "only publishers get reports"
+        );
         assert!(
             p.first_packet <= p.first_frame && p.first_frame.is_some(),
             "{p:?}"
         );
     }
+    let samples = publisher.drain_samples();
+    assert!(!samples.rtcp_rtt_us.is_empty() && !samples.rtt_us.is_empty());
     let s = publisher.leave().await;
     let tx = &s.tx;
     assert!(tx.packets > 1_500 && tx.frames > 600, "{tx:?}");

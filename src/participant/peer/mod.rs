@@ -21,7 +21,7 @@ use super::rtp::Datagram;
 use super::rtp::rtcp::{Compound, Compounds, Packet};
 use super::sdp::{self, Description};
 use super::send::{Sender, StreamPlan};
-use super::shared::Inner;
+use super::shared::{Inner, RttSource};
 use super::snapshot::MediaPath;
 use super::srtp::Srtp;
 use super::stun::StunClock;
@@ -126,7 +126,7 @@ pub struct Peer {
     sender: Sender,
     stun: StunClock,
     rtt: Option<Duration>,
-    rtts: Vec<Duration>,
+    rtts: Vec<(RttSource, Duration)>,
     publishing: Option<(SdpPendingOffer, Vec<(Mid, PublishTrack)>)>,
     /// Tracks that start once the connection is up.
     planned: Vec<(PublishTrack, Vec<StreamPlan>)>,
@@ -242,7 +242,7 @@ impl Peer {
             }
             Datagram::Other => {
                 if let Some(rtt) = self.stun.received(datagram, arrival.at) {
-                    self.note_rtt(rtt);
+                    self.note_rtt(RttSource::Ice, rtt);
                 }
                 let Ok(contents) = (&*datagram).try_into() else {
                     self.receiver.count_malformed();
@@ -317,8 +317,8 @@ impl Peer {
 
     /// Writes what was counted to where the participant's holder reads it.
     pub fn publish_counts(&mut self, now: Instant, own_buffer_drops: u64, to: &mut Inner) {
-        for rtt in self.rtts.drain(..) {
-            to.rtt(u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX));
+        for (source, rtt) in self.rtts.drain(..) {
+            to.rtt(source, u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX));
         }
         match self.config.role {
             Role::Publisher => to.snapshot.tx = *self.sender.totals(),
@@ -330,7 +330,7 @@ impl Peer {
                 }
                 if now.saturating_duration_since(self.tracks_counted) >= TRACKS_INTERVAL {
                     self.tracks_counted = now;
-                    to.count_tracks(self.receiver.tracks());
+                    to.count_tracks(self.receiver.tracks(), now);
                 }
             }
         }
@@ -426,13 +426,13 @@ impl Peer {
             }
         }
         if let Some(rtt) = rtt {
-            self.note_rtt(rtt);
+            self.note_rtt(RttSource::Rtcp, rtt);
         }
     }
 
-    fn note_rtt(&mut self, rtt: Duration) {
+    fn note_rtt(&mut self, source: RttSource, rtt: Duration) {
         self.rtt = Some(rtt);
-        self.rtts.push(rtt);
+        self.rtts.push((source, rtt));
     }
 
     fn step(&mut self, now: Moment, out: &mut Outbox) {

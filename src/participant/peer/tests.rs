@@ -38,6 +38,7 @@ impl World {
         let start = Moment {
             at: Instant::now(),
             wall: Timestamp::from_micros(1_700_000_000_000_000),
+            shared: Timestamp::from_micros(1_700_000_000_000_000),
         };
         let mut outbox = Outbox::default();
         let mut peer = |role, port| {
@@ -77,6 +78,7 @@ impl World {
         Moment {
             at: self.start.at + self.elapsed,
             wall: self.start.wall + self.elapsed,
+            shared: self.start.shared + self.elapsed,
         }
     }
 

@@ -29,6 +29,14 @@ pub struct Freezes {
     pub time: Duration,
 }
 
+impl Freezes {
+    /// Add others.
+    pub fn add(&mut self, other: Freezes) {
+        self.count += other.count;
+        self.time += other.time;
+    }
+}
+
 impl FreezeMeter {
     /// A frame was complete at `at`.
     pub fn frame(&mut self, at: Instant) -> Freezes {

@@ -20,6 +20,7 @@ use super::srtp::Srtp;
 use super::stamp::{Stamp, Trailer};
 
 use bandwidth::Estimator;
+use freeze::Freezes;
 use stream::{Brought, Kind, Stream};
 
 /// SSRCs followed per peer connection; packets of further ones are counted as malformed.
@@ -40,8 +41,10 @@ pub struct TrackCount {
     pub bytes: u64,
     /// Packets lost after retransmission.
     pub lost: u64,
-    /// Frames completed.
+    /// Frames completed; of audio, packets.
     pub frames: u64,
+    /// Freezes.
+    pub freezes: Freezes,
     /// Size of the latest keyframe.
     pub size: Option<(u32, u32)>,
 }
@@ -148,10 +151,12 @@ impl Receiver {
         self.tracks.iter().enumerate().map(|(i, track)| {
             let of_track = |s: &&Stream| s.track == Some(i) && s.is_primary();
             let streams = self.streams.iter().filter(of_track);
-            TrackCount {
-                lost: streams.map(Stream::lost).sum(),
-                ..track.clone()
+            let mut count = track.clone();
+            for stream in streams {
+                count.lost += stream.lost();
+                count.freezes.add(stream.freezes());
             }
+            count
         })
     }
 
@@ -232,7 +237,8 @@ impl Receiver {
             return;
         };
         let track = stream.track.and_then(|track| self.tracks.get_mut(track));
-        let ends_frame = header.marker || stream.is_audio();
+        let is_audio = stream.is_audio();
+        let ends_frame = header.marker || is_audio;
         let (brought, media) = if let Some(primary) = stream.repairs {
             // RFC 4588: the original's sequence number, then its payload.
             let primary = self.ssrcs.iter().position(|ssrc| *ssrc == primary);
@@ -263,7 +269,9 @@ impl Receiver {
             let due = arrival.at + stream::NACK_DELAY;
             self.next_nack = Some(self.next_nack.map_or(due, |next| next.min(due)));
         }
+        let mut sid = None;
         if let Some(track) = track {
+            sid = ends_frame.then(|| Arc::clone(&track.sid));
             if track.packets == 0 {
                 self.firsts.push(First::Packet {
                     sid: Arc::clone(&track.sid),
@@ -273,7 +281,11 @@ impl Receiver {
             }
             track.packets += 1;
             track.bytes += length;
-            track.frames += brought.frames;
+            track.frames += if is_audio {
+                u64::from(!brought.duplicate && !media.is_empty())
+            } else {
+                brought.frames
+            };
             track.size = brought.size.or(track.size);
         }
         if brought.frames > 0 && !self.saw_frame {
@@ -281,7 +293,7 @@ impl Receiver {
             self.firsts.push(First::Frame { at: arrival.at });
         }
         if ends_frame && !brought.duplicate {
-            self.read_stamp(media, arrival);
+            self.read_stamp(media, sid.unwrap_or_default(), arrival);
         }
     }
 
@@ -337,13 +349,14 @@ impl Receiver {
                 bytes: 0,
                 lost: 0,
                 frames: 0,
+                freezes: Freezes::default(),
                 size: None,
             });
             self.tracks.len() - 1
         }));
     }
 
-    fn read_stamp(&mut self, media: &[u8], arrival: Moment) {
+    fn read_stamp(&mut self, media: &[u8], sid: Arc<str>, arrival: Moment) {
         match Stamp::read(media) {
             Trailer::Absent => {}
             Trailer::Malformed => self.totals.stamps_malformed += 1,
@@ -351,7 +364,8 @@ impl Receiver {
                 self.totals.stamps += 1;
                 self.latency.push(LatencySample {
                     source: stamp.source,
-                    us: arrival.wall.as_micros().saturating_sub(stamp.unix_us),
+                    sid,
+                    us: arrival.shared.as_micros().saturating_sub(stamp.unix_us),
                     at: arrival.wall,
                 });
             }

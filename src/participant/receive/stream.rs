@@ -71,6 +71,7 @@ pub struct Stream {
     jitter: JitterMeter,
     frames: Option<Frames>,
     freezes: FreezeMeter,
+    frozen: Freezes,
     started: Instant,
     pli_at: Option<Instant>,
     last_sr: Option<(u32, Instant)>,
@@ -108,6 +109,7 @@ impl Stream {
             jitter: JitterMeter::new(kind.clock_rate),
             frames: is_video.then(|| Frames::new(index, needs_keyframes)),
             freezes: FreezeMeter::default(),
+            frozen: Freezes::default(),
             started: now,
             pli_at: None,
             last_sr: None,
@@ -300,7 +302,7 @@ impl Stream {
         totals.frames += frames;
         for _ in 0..frames {
             let freezes = self.freezes.frame(at);
-            count_freezes(freezes, totals);
+            self.count_freezes(freezes, totals);
         }
     }
 
@@ -374,8 +376,20 @@ impl Stream {
     /// Accounts for a freeze that goes on.
     pub fn check_freeze(&mut self, now: Instant, totals: &mut RxTotals) {
         if self.live {
-            count_freezes(self.freezes.check(now), totals);
+            let freezes = self.freezes.check(now);
+            self.count_freezes(freezes, totals);
         }
+    }
+
+    fn count_freezes(&mut self, freezes: Freezes, totals: &mut RxTotals) {
+        self.frozen.add(freezes);
+        totals.freezes += freezes.count;
+        totals.freeze_us += u64::try_from(freezes.time.as_micros()).unwrap_or(u64::MAX);
+    }
+
+    /// Freezes so far.
+    pub const fn freezes(&self) -> Freezes {
+        self.frozen
     }
 
     /// Packets are (no longer) expected.
@@ -415,11 +429,6 @@ impl Stream {
             delay,
         }
     }
-}
-
-fn count_freezes(freezes: Freezes, totals: &mut RxTotals) {
-    totals.freezes += freezes.count;
-    totals.freeze_us += u64::try_from(freezes.time.as_micros()).unwrap_or(u64::MAX);
 }
 
 #[cfg(test)]

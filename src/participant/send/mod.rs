@@ -244,7 +244,7 @@ fn stamp(source: u32, frame: Frame, now: Moment) -> [u8; stamp::LEN] {
     let stamp = Stamp {
         source,
         sequence: frame.number as u32,
-        unix_us: now.wall.as_micros(),
+        unix_us: now.shared.as_micros(),
     };
     stamp.encode()
 }

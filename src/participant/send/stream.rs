@@ -319,6 +319,7 @@ mod tests {
         Moment {
             at: Instant::now(),
             wall: Timestamp::from_micros(1_000_000_000),
+            shared: Timestamp::from_micros(1_000_000_000),
         }
     }
 
@@ -339,6 +340,7 @@ mod tests {
         let later = Moment {
             at: now().at + Duration::from_secs(1),
             wall: Timestamp::from_micros(2_000_000_000),
+            shared: Timestamp::from_micros(2_000_000_000),
         };
         stream.resend(srtp, sequence, later, &mut 0, &mut out)?;
         Some(out)

@@ -107,6 +107,7 @@ mod tests {
         let moment = |ms| Moment {
             at: start + Duration::from_millis(ms),
             wall: Timestamp::from_micros(5_000_000 + i64::try_from(ms).unwrap() * 1_000),
+            shared: Timestamp::from_micros(0),
         };
         let mut pinger = Pinger::new(10, 0, true, start);
         let pinged = pinger.due(moment(0)).unwrap();

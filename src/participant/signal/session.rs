@@ -54,7 +54,8 @@ pub struct Session {
     /// Connections that it needs, and those that are up.
     needed: BTreeSet<Role>,
     up: BTreeSet<Role>,
-    has_ice: bool,
+    /// When ICE found a path, by connection.
+    ice: BTreeMap<Role, Instant>,
     publishing: Vec<PublishTrack>,
     published: BTreeMap<String, proto::TrackPublishedResponse>,
     offers: u32,
@@ -82,7 +83,7 @@ impl Session {
             pinger: None,
             needed: BTreeSet::new(),
             up: BTreeSet::new(),
-            has_ice: false,
+            ice: BTreeMap::new(),
             publishing: Vec::new(),
             published: BTreeMap::new(),
             offers: 0,
@@ -127,7 +128,7 @@ impl Session {
     pub fn timeout(&mut self, now: Moment) {
         if self.deadline.is_some_and(|deadline| now.at >= deadline) {
             let timeout = humantime::format_duration(self.spec.connect_timeout);
-            let (cause, missing) = match (self.joined, self.has_ice) {
+            let (cause, missing) = match (self.joined, !self.ice.is_empty()) {
                 (None, _) => (Cause::JoinTimeout, "no JoinResponse"),
                 (Some(_), false) => (Cause::IceTimeout, "ICE found no path"),
                 (Some(_), true) => (Cause::Dtls, "DTLS did not finish"),
@@ -188,12 +189,17 @@ impl Session {
                 self.send(Request::Offer(offer));
             }
             PeerEvent::Ice(at) => {
-                self.has_ice = true;
+                self.ice.entry(role).or_insert(at);
                 let after = at.saturating_duration_since(self.dialled);
                 self.shared.lock().snapshot.phases.ice.get_or_insert(after);
             }
             PeerEvent::Connected(at) => {
                 self.up.insert(role);
+                if let Some(ice) = self.ice.get(&role) {
+                    let took = at.saturating_duration_since(*ice);
+                    let dtls = &mut self.shared.lock().snapshot.phases.dtls;
+                    *dtls = (*dtls).max(Some(took));
+                }
                 if self.up.is_superset(&self.needed) {
                     self.connected(at);
                 }

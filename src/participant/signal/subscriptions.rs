@@ -163,6 +163,9 @@ fn show(wanted: &[(&Announced, Size)], shown: &mut Inner) {
                 bytes: 0,
                 lost: 0,
                 frames: 0,
+                freezes: 0,
+                freeze_us: 0,
+                counted_at: None,
                 subscribe: None,
             }),
         }
