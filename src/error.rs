@@ -7,6 +7,7 @@ use crate::exit::Exit;
 use crate::job::JobError;
 use crate::local::LivekitServerError;
 use crate::prober::SelfTestError;
+use crate::prober::descriptors::DescriptorError;
 use crate::rendezvous::RendezvousError;
 use crate::rooms::{KeysError, RoomError};
 use crate::store::SettingsError;
@@ -56,6 +57,7 @@ macro_rules! exits {
 
 exits! {
     CloudRefusal => |_| Exit::BadConfiguration;
+    DescriptorError => |_| Exit::BadConfiguration;
     JobError => |_| Exit::BadConfiguration;
     KeysError => |_| Exit::BadConfiguration;
     SettingsError => |_| Exit::BadConfiguration;

@@ -1,5 +1,6 @@
 //! A contender's process: how it is started, and the lines it tells.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use super::usage::Usage;
 use crate::local::Process;
+use crate::rooms::Keys;
 
 /// Between two samples of a process.
 pub const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
@@ -22,13 +24,48 @@ pub enum Told {
         /// The UDP ports it listens on, if it is to be sent to.
         ports: Vec<u16>,
     },
-    /// All are connected.
-    Joined {
-        /// From the first dial, in milliseconds.
-        after_ms: u64,
-    },
+    /// All are connected, or have failed.
+    Joined(Joined),
     /// What was counted so far.
     Sample(Sample),
+}
+
+/// How the joins of a process went.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Joined {
+    /// From when the first was due until the last was connected or had failed, in milliseconds.
+    pub after_ms: u64,
+    /// Each, in the order that they were due.
+    pub joins: Vec<Join>,
+}
+
+/// How a participant's join went.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Join {
+    /// When it was due, in microseconds after the first.
+    pub due_us: u64,
+    /// How much later it began to dial, in microseconds.
+    pub late_us: u64,
+    /// From dial to connected, in microseconds.
+    pub connected_us: Option<u64>,
+    /// Why it failed: the cause's name.
+    pub failure: Option<String>,
+}
+
+impl Joined {
+    /// Joins that failed.
+    pub fn failed(&self) -> usize {
+        self.joins.iter().filter(|j| j.failure.is_some()).count()
+    }
+
+    /// Joins that failed, by cause.
+    pub fn causes(&self) -> BTreeMap<String, u64> {
+        let mut causes = BTreeMap::new();
+        for cause in self.joins.iter().filter_map(|j| j.failure.clone()) {
+            *causes.entry(cause).or_default() += 1;
+        }
+        causes
+    }
 }
 
 /// Counters of a process, since it started.
@@ -48,6 +85,10 @@ pub struct Sample {
     pub forged: u64,
     /// Participants that are connected now.
     pub connected: u64,
+    /// Participants that have failed.
+    pub failed: u64,
+    /// Tasks that live on its asynchronous runtime.
+    pub tasks: u64,
     /// The latest that a frame went out behind its due time since the last sample, in
     /// microseconds.
     pub pacing_lag_us: u64,
@@ -77,6 +118,34 @@ impl Child {
         let (tell, lines) = mpsc::unbounded_channel();
         let process = Process::start_telling(name, command, Some(tell))?;
         Ok(Child { process, lines })
+    }
+
+    /// Starts this program again as one of its own contenders, `muster bench {arguments}`, with a
+    /// server's keys.
+    ///
+    /// # Errors
+    /// When the system can't.
+    pub fn own(name: &str, arguments: &[&str], keys: &Keys) -> Result<Child, String> {
+        let program = std::env::current_exe().map_err(|e| e.to_string())?;
+        let mut command = Command::new(program);
+        command
+            .arg("bench")
+            .args(arguments)
+            .env("LIVEKIT_API_KEY", &keys.api_key)
+            .env("LIVEKIT_API_SECRET", keys.api_secret.expose());
+        Child::start(name, command).map_err(|e| format!("{name}: {e}"))
+    }
+
+    /// How its joins went, once they are over.
+    ///
+    /// # Errors
+    /// When it has ended, or writes something else.
+    pub async fn joined(&mut self) -> Result<Joined, String> {
+        loop {
+            if let Told::Joined(joined) = self.told().await? {
+                return Ok(joined);
+            }
+        }
     }
 
     /// Its next line of standard output, or why there is none.

@@ -223,14 +223,7 @@ struct Stage<'a> {
 impl Stage<'_> {
     /// A process of muster's own.
     fn own(&self, name: &str, arguments: &[&str]) -> Result<Child, String> {
-        let program = std::env::current_exe().map_err(|e| e.to_string())?;
-        let mut command = Command::new(program);
-        command
-            .arg("bench")
-            .args(arguments)
-            .env("LIVEKIT_API_KEY", &self.keys.api_key)
-            .env("LIVEKIT_API_SECRET", self.keys.api_secret.expose());
-        Child::start(name, command).map_err(|e| format!("{name}: {e}"))
+        Child::own(name, arguments, self.keys)
     }
 
     fn participants(&self, name: &str, count: u32, more: &[&str]) -> Result<Child, String> {
@@ -243,20 +236,19 @@ impl Stage<'_> {
 
     /// Publishers that have all joined.
     async fn publish(&self) -> Result<Child, String> {
-        let mut child = self.participants("publishers", self.setup.publishers, &["--publish"])?;
-        while !matches!(child.told().await?, Told::Joined { .. }) {}
-        Ok(child)
+        let mut child =
+            self.participants("publishers", self.setup.publishers, &["--load", "cameras"])?;
+        match child.joined().await?.causes() {
+            causes if causes.is_empty() => Ok(child),
+            causes => Err(format!("publishers failed: {causes:?}")),
+        }
     }
 
     async fn muster(&self, publishers: &mut Child) -> Result<(Figures, Publishing), String> {
         let mut child = self.participants("muster", self.setup.subscribers, &[])?;
         child.told().await?;
         let empty = child.usage()?;
-        let joined_ms = loop {
-            if let Told::Joined { after_ms } = child.told().await? {
-                break after_ms;
-            }
-        };
+        let joined_ms = child.joined().await?.after_ms;
         tokio::time::sleep(WARM_UP).await;
         let publishers_first = publishers.reading().await?;
         let first = child.reading().await?;

@@ -6,6 +6,10 @@
 //! | module | what it is |
 //! | --- | --- |
 //! | [`density`] | the comparison: who runs when, and what is read off |
+//! | [`joins`] | many joins in a short time |
+//! | [`capacity`] | many participants for long |
+//! | [`flat`] | whether a series of readings is flat |
+//! | [`stage`] | a server of their own, and the conditions |
 //! | [`participants`] | muster's participants, as a process of their own |
 //! | [`floor`] | the same sockets in a loop that only receives and decrypts |
 //! | [`lk`] | LiveKit's load tester |
@@ -14,11 +18,15 @@
 //! | [`sfu`] | what the server says it sent |
 //! | [`table`] | the result, as text |
 
+pub mod capacity;
 pub mod child;
 pub mod density;
+pub mod flat;
 pub mod floor;
+pub mod joins;
 pub mod lk;
 pub mod participants;
 pub mod sfu;
+pub mod stage;
 pub mod table;
 pub mod usage;

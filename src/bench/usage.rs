@@ -14,6 +14,10 @@ pub struct Usage {
     pub resident_bytes: u64,
     /// Datagrams that died in the full receive buffers of its UDP sockets that are open now.
     pub drops: u64,
+    /// Open files.
+    pub descriptors: u64,
+    /// Threads.
+    pub threads: u64,
 }
 
 impl Usage {
@@ -29,8 +33,16 @@ impl Usage {
             cpu_ms: cpu_ms(&text("stat")?)?,
             resident_bytes: resident_bytes(&text("status")?)?,
             drops,
+            descriptors: entries(pid, "fd")?,
+            threads: entries(pid, "task")?,
         })
     }
+}
+
+/// How many entries a folder of a process has.
+fn entries(pid: u32, folder: &str) -> Option<u64> {
+    let entries = fs::read_dir(format!("/proc/{pid}/{folder}")).ok()?;
+    u64::try_from(entries.count()).ok()
 }
 
 /// The inodes of a process's sockets.
@@ -82,6 +94,7 @@ mod tests {
         let _socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let usage = Usage::read(std::process::id()).unwrap();
         assert!(usage.resident_bytes > 0 && usage.drops == 0, "{usage:?}");
+        assert!(usage.descriptors > 3 && usage.threads > 1, "{usage:?}");
         assert!(!sockets(std::process::id()).is_empty());
         assert_eq!(Usage::read(0), None);
     }

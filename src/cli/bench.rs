@@ -1,6 +1,9 @@
 //! `muster bench`: what participants cost.
 
-use std::path::PathBuf;
+mod capacity;
+mod joins;
+
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::args::KeysArgs;
@@ -8,7 +11,7 @@ use super::output;
 use super::signals::Signals;
 use crate::bench::child::Told;
 use crate::bench::density::{self, Setup};
-use crate::bench::participants::Participants;
+use crate::bench::participants::{Load, Participants};
 use crate::bench::{floor, table};
 use crate::error::Error;
 use crate::exit::Exit;
@@ -26,6 +29,10 @@ pub struct Args {
 enum What {
     /// CPU per packet and memory per participant, beside `lk` (if on PATH) and a bare loop
     Density(DensityArgs),
+    /// Many joins in a short time, and whether all came when they were due
+    Joins(joins::Args),
+    /// Many participants in one process for minutes, and whether it stays flat
+    Capacity(capacity::Args),
     /// Participants in a process of their own
     #[command(hide = true)]
     Participants(ParticipantsArgs),
@@ -79,12 +86,14 @@ struct ParticipantsArgs {
     url: String,
     #[arg(long)]
     room: String,
+    #[arg(long, default_value_t = 1)]
+    rooms: u32,
     #[arg(long)]
     count: u32,
     #[arg(long)]
     join_rate: u32,
-    #[arg(long)]
-    publish: bool,
+    #[arg(long, value_enum, default_value = "subscribers")]
+    load: Load,
     #[command(flatten)]
     keys: KeysArgs,
 }
@@ -93,6 +102,8 @@ struct ParticipantsArgs {
 pub async fn run(args: Args) -> Result<Exit, Error> {
     match args.what {
         What::Density(args) => return density(args).await,
+        What::Joins(args) => return joins::run(args).await,
+        What::Capacity(args) => return capacity::run(args).await,
         What::Participants(args) => participants(args).await?,
         What::Floor { sockets } => {
             blocking(move || floor::receive(sockets, |told| output::print(&line(told)?))).await?;
@@ -102,7 +113,12 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
     Ok(Exit::Passed)
 }
 
-async fn density(args: DensityArgs) -> Result<Exit, Error> {
+/// What `--livekit-server` is, in every bench.
+const SERVER_HELP: &str =
+    "The livekit-server to start [default: the one on PATH, else one that is built into the cache]";
+
+/// The server's program, found or built.
+async fn server(named: Option<&Path>) -> Result<PathBuf, Error> {
     let cache = cache_dir(|name| std::env::var_os(name)).ok_or_else(|| {
         Error::new(
             Exit::BadConfiguration,
@@ -110,21 +126,52 @@ async fn density(args: DensityArgs) -> Result<Exit, Error> {
         )
     })?;
     let say = |line: String| tracing::info!("{line}");
+    Ok(livekit_server::find(named, &cache, say).await?)
+}
+
+/// Waits for a measurement, or for a signal that ends it.
+async fn measured<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let mut signals = Signals::listen()?;
+    tokio::select! {
+        measured = work => measured,
+        signal = signals.next() => {
+            let text = format!("{signal}: stopped, with nothing measured");
+            Err(Error::new(Exit::Aborted, text))
+        }
+    }
+}
+
+/// How to exit after a measurement with these findings.
+const fn finding(findings: &[String]) -> Exit {
+    if findings.is_empty() {
+        Exit::Passed
+    } else {
+        Exit::ThresholdFailed
+    }
+}
+
+/// Appends the findings, or that there are none.
+fn verdict(findings: &[String], good: &str, out: &mut String) {
+    if findings.is_empty() {
+        out.push_str(&format!("{good}\n\n"));
+        return;
+    }
+    for finding in findings {
+        out.push_str(&format!("FAILED: {finding}\n"));
+    }
+    out.push('\n');
+}
+
+async fn density(args: DensityArgs) -> Result<Exit, Error> {
     let setup = Setup {
-        livekit_server: livekit_server::find(args.livekit_server.as_deref(), &cache, say).await?,
+        livekit_server: server(args.livekit_server.as_deref()).await?,
         publishers: args.publishers,
         subscribers: args.subscribers,
         duration: args.duration,
         join_rate: args.join_rate,
     };
-    let mut signals = Signals::listen()?;
-    let measured = tokio::select! {
-        measured = density::measure(&setup, |step| tracing::info!("measuring: {step}")) => measured?,
-        signal = signals.next() => {
-            let text = format!("{signal}: stopped, with nothing measured");
-            return Err(Error::new(Exit::Aborted, text));
-        }
-    };
+    let say = |step: &str| tracing::info!("measuring: {step}");
+    let measured = measured(density::measure(&setup, say)).await?;
     output::print(&table::text(&measured))?;
     if let Some(path) = &args.json {
         output::keep(path, &line(&measured)?)?;
@@ -144,8 +191,9 @@ async fn participants(args: ParticipantsArgs) -> Result<(), Error> {
     let participants = Participants {
         url: args.url,
         room: args.room,
+        rooms: args.rooms,
         keys: args.keys.keys()?,
-        publish: args.publish,
+        load: args.load,
         count: args.count,
         join_rate: args.join_rate,
     };

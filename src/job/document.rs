@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::load::join_time;
+
 use super::{
     JobSpec, Layout, Media, Ramp, RunId, Span, Threshold, Timestamp, Vantage, WriteId, threshold,
 };
@@ -192,12 +194,12 @@ pub enum JobError {
     SharesUnknown,
     /// Joins take longer than the settle period.
     #[error(
-        "a tier adds up to {joins} participants per vantage, which takes {needed} at --join-rate {rate}; --settle is {settle}: raise one of both"
+        "a tier adds up to {joins} participants per vantage, which takes {needed} at --join-rate {rate}, with a second to connect; --settle is {settle}: raise one of both"
     )]
     SettleTooShort {
         /// The most joins of a tier at one vantage.
         joins: u32,
-        /// How long they take.
+        /// How long they take, until the last is connected.
         needed: Span,
         /// `--join-rate`
         rate: u32,
@@ -359,7 +361,7 @@ impl Job {
             had = here;
         }
         let rate = self.limits.join_rate;
-        let needed = Duration::from_millis(u64::from(joins) * 1_000 / u64::from(rate));
+        let needed = join_time(rate, joins);
         if needed > self.times.settle.0 {
             return Err(JobError::SettleTooShort {
                 joins,
@@ -557,6 +559,23 @@ mod tests {
                 .unwrap_err()
                 .to_string();
             assert!(e.contains(part), "{e} lacks {part}");
+        }
+    }
+
+    #[test]
+    fn a_ramp_that_cannot_be_joined_in_time_is_refused() {
+        // 500 a tier at 100 a second, and the last has a second to connect: 5.99 s.
+        for (settle, refused) in [(6, false), (5, true)] {
+            let mut s = spec();
+            s.ramp = Some("501,1001".parse().unwrap());
+            s.max_participants = Some(10_000);
+            s.join_rate = Some(100);
+            s.settle = Some(Span::secs(settle));
+            let answer = Job::resolve(s, origin());
+            assert_eq!(answer.is_err(), refused, "{settle}: {answer:?}");
+            if let Err(e) = answer {
+                assert!(e.to_string().contains("takes 5s 990ms"), "{e}");
+            }
         }
     }
 

@@ -14,6 +14,8 @@ use super::failure::Failure;
 pub struct Snapshot {
     /// Where it is in its life.
     pub state: State,
+    /// When it began to dial: later than it was asked to join if this process was late.
+    pub dialled: Option<Instant>,
     /// How long each phase of connecting took.
     pub phases: Phases,
     /// What it received.

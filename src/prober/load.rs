@@ -16,12 +16,12 @@ use super::LoadContext;
 use super::cohort::{self, Alive};
 use super::host::{HostSample, processors};
 use super::identity::{Role, identity, source};
-use super::plan::{LoadPlan, LocalTier, join_at};
+use super::plan::{LoadPlan, LocalTier};
 use super::tally::{Heading, Seen, Tally};
 use super::tokens::join_token;
 use crate::clock;
 use crate::job::{Timestamp, WriteId};
-use crate::load::Window;
+use crate::load::{Window, join_after};
 use crate::participant::spec::{AudioPublish, Publish, VideoPublish};
 use crate::participant::{Participant, ParticipantSpec, State, Subscribe};
 use crate::report::part::TierPart;
@@ -106,7 +106,8 @@ pub fn start_load(context: LoadContext, plan: LoadPlan) -> RunningLoad {
 struct Member {
     participant: Participant,
     place: u32,
-    new: bool,
+    /// When it was to join, if it did so for the tier at hand.
+    due: Option<Instant>,
 }
 
 struct Load {
@@ -129,7 +130,10 @@ impl Load {
                 continue;
             }
             let mut tally = Tally::default();
-            self.settle(&tier, &mut tally).await;
+            // Who comes after the window opened would load what is not measured.
+            if now <= tier.from + LIVE_EVERY {
+                self.settle(&tier, &mut tally).await;
+            }
             if Instant::now() > tier.from + LIVE_EVERY {
                 // Half a window would pass for a whole one.
                 tracing::warn!(
@@ -159,7 +163,7 @@ impl Load {
             )
         });
         for m in self.members.values_mut() {
-            m.new = false;
+            m.due = None;
         }
         let alive: Vec<Alive> = self
             .members
@@ -181,13 +185,14 @@ impl Load {
         let rate = self.plan.job.limits.join_rate;
         let mut shown = begun;
         for ((role, place), i) in change.join.into_iter().zip(0u32..) {
-            let due = join_at(begun, rate, i);
-            if due >= tier.to {
+            let due = begun + join_after(rate, i);
+            // Only who has lost participants has more to replace than the plan allows for.
+            if due >= tier.from {
                 tally.failure("join_rate_too_low");
                 continue;
             }
             sleep_until(due.into()).await;
-            self.join(role, place, tally);
+            self.join(role, place, due, tally);
             if due >= shown + LIVE_EVERY {
                 shown = due;
                 self.show(&phase);
@@ -196,12 +201,15 @@ impl Load {
         self.idle_until(tier.from, &phase).await;
         for (id, m) in &self.members {
             tally.events(id.0, &m.participant.drain_events());
+            if let Some(due) = m.due {
+                tally.join(due, &m.participant.snapshot());
+            }
             // What was sampled while settling is not of the window.
             let _ = m.participant.drain_samples();
         }
     }
 
-    fn join(&mut self, role: Role, place: u32, tally: &mut Tally) {
+    fn join(&mut self, role: Role, place: u32, due: Instant, tally: &mut Tally) {
         let n = self.next.entry(role).or_default();
         let id = (role, *n);
         *n += 1;
@@ -240,7 +248,7 @@ impl Load {
             Member {
                 participant,
                 place,
-                new: true,
+                due: Some(due),
             },
         );
     }
@@ -301,7 +309,7 @@ impl Load {
             .iter()
             .map(|(id, m)| Seen {
                 id: *id,
-                new: m.new,
+                new: m.due.is_some(),
                 snapshot: m.participant.snapshot(),
                 tracks: m.participant.tracks(),
             })

@@ -6,6 +6,7 @@
 //! load is the rendezvous' work.
 
 mod cohort;
+pub(crate) mod descriptors;
 pub(crate) mod host;
 mod identity;
 mod load;
@@ -16,7 +17,7 @@ mod tokens;
 
 pub(crate) use identity::Role;
 pub use load::{LiveFigures, RunningLoad, start_load};
-pub use plan::{LoadPlan, LocalTier};
+pub use plan::{LoadPlan, LocalTier, headcount};
 pub use self_test::{SelfTest, SelfTestError, self_test};
 pub(crate) use tokens::join_token;
 

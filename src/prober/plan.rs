@@ -47,16 +47,7 @@ impl LoadPlan {
 
     /// How many participants this vantage is asked for in a tier.
     pub fn headcount(&self, tier: &TierPlan) -> Headcount {
-        let Workload::SharedRoom { ramp_total, .. } = &self.job.workload;
-        let subscribers = if *ramp_total && tier.tier > 0 {
-            share(tier.subscribers, self.fleet_size, self.index)
-        } else {
-            tier.subscribers
-        };
-        Headcount {
-            publishers: self.job.media.publishers(),
-            subscribers,
-        }
+        headcount(&self.job, tier, self.fleet_size, self.index)
     }
 
     /// How long a join token must live at `now` to outlast the load and its grace.
@@ -65,7 +56,16 @@ impl LoadPlan {
     }
 }
 
-/// When the `n`-th of a tier's joins is due: evenly at `join_rate` per second from `settle_from`.
-pub fn join_at(settle_from: Instant, join_rate: u32, n: u32) -> Instant {
-    settle_from + Duration::from_micros(u64::from(n) * 1_000_000 / u64::from(join_rate.max(1)))
+/// How many participants the `index`-th of `fleet_size` vantages is asked for in a tier.
+pub fn headcount(job: &Job, tier: &TierPlan, fleet_size: u32, index: u32) -> Headcount {
+    let Workload::SharedRoom { ramp_total, .. } = &job.workload;
+    let subscribers = if *ramp_total && tier.tier > 0 {
+        share(tier.subscribers, fleet_size, index)
+    } else {
+        tier.subscribers
+    };
+    Headcount {
+        publishers: job.media.publishers(),
+        subscribers,
+    }
 }

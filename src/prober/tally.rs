@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::host::HostSample;
 use super::identity::{Role, publisher};
@@ -76,6 +76,7 @@ pub struct Tally {
     failures: BTreeMap<String, u64>,
     tick_lag_us: Histogram,
     pacing_lag_us: Histogram,
+    join_lag_us: Histogram,
 }
 
 impl Tally {
@@ -89,6 +90,14 @@ impl Tally {
                 Event::Failed(failure) => self.failure(failure.cause.name()),
                 _ => {}
             }
+        }
+    }
+
+    /// A participant was to join at `due`: how late it began to.
+    pub fn join(&mut self, due: Instant, snapshot: &Snapshot) {
+        if let Some(dialled) = snapshot.dialled {
+            let late = dialled.saturating_duration_since(due);
+            self.join_lag_us.record_duration(late);
         }
     }
 
@@ -255,6 +264,7 @@ impl Tally {
                 receive_drops: 0,
                 tick_lag_us: self.tick_lag_us.clone(),
                 pacing_lag_us: self.pacing_lag_us.clone(),
+                join_lag_us: self.join_lag_us.clone(),
             },
             sfu: Vec::new(),
         }

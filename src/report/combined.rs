@@ -332,6 +332,9 @@ pub struct Generator {
     pub tick_lag_ms: Option<Distribution>,
     /// How late it sent.
     pub pacing_lag_ms: Option<Distribution>,
+    /// How late its participants joined.
+    #[serde(default)]
+    pub join_lag_ms: Option<Distribution>,
 }
 
 /// What became of one slot.

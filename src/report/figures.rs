@@ -160,6 +160,7 @@ pub fn generator(part: &TierPart) -> Generator {
         receive_drops: g.receive_drops,
         tick_lag_ms: distribution(&g.tick_lag_us, US_PER_MS),
         pacing_lag_ms: distribution(&g.pacing_lag_us, US_PER_MS),
+        join_lag_ms: distribution(&g.join_lag_us, US_PER_MS),
     }
 }
 

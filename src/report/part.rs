@@ -115,6 +115,9 @@ pub struct GeneratorHealth {
     pub tick_lag_us: Histogram,
     /// How late frames were sent.
     pub pacing_lag_us: Histogram,
+    /// How late participants that joined for this tier began to dial.
+    #[serde(default)]
+    pub join_lag_us: Histogram,
 }
 
 /// What the SFU says of itself when a participant joins.

@@ -168,6 +168,7 @@ pub fn part(label: &str, tier: u32) -> TierPart {
             receive_drops: 0,
             tick_lag_us: histogram(&[100, 900, 4_000], 500),
             pacing_lag_us: histogram(&[100, 900, 4_000], 500),
+            join_lag_us: histogram(&[100, 900, 4_000], 5),
         },
         sfu: vec![SfuInfo {
             version: "1.11.0".to_owned(),

@@ -32,6 +32,10 @@ pub const TICK_LAG_P99_MS: f64 = 50.0;
 /// second, so that subscribers elsewhere see stutter that is not the SFU's.
 pub const PACING_LAG_P99_MS: f64 = 100.0;
 
+/// How late the last of a tier's participants began to dial, in milliseconds: a quarter of the
+/// second that the last one has to connect before its window opens.
+pub const JOIN_LAG_MAX_MS: f64 = 250.0;
+
 /// Frames not sent for lateness, in percent of what was to be sent. With more, the SFU had less
 /// load than the tier says.
 pub const FRAMES_SKIPPED_PERCENT: f64 = 1.0;
@@ -49,6 +53,8 @@ pub enum Shortage {
     TickLag(f64),
     /// One in a hundred frames was sent later than this, in milliseconds.
     PacingLag(f64),
+    /// A participant began to join later than this, in milliseconds.
+    JoinLag(f64),
     /// This share of frames was not sent.
     FramesSkipped(f64),
 }
@@ -76,6 +82,7 @@ impl fmt::Display for Shortage {
             }
             Shortage::TickLag(ms) => write!(f, "ran late (tick lag p99 {ms:.0} ms)"),
             Shortage::PacingLag(ms) => write!(f, "sent late (pacing lag p99 {ms:.0} ms)"),
+            Shortage::JoinLag(ms) => write!(f, "joined late (by {ms:.0} ms at worst)"),
             Shortage::FramesSkipped(p) => write!(f, "did not send {p:.1} % of its frames"),
         }
     }
@@ -114,6 +121,11 @@ pub fn shortages(part: &TierPart) -> Vec<Shortage> {
             p99_ms(&g.pacing_lag_us),
             PACING_LAG_P99_MS,
             Shortage::PacingLag,
+        ),
+        over(
+            g.join_lag_us.max().map(|us| us as f64 / 1e3),
+            JOIN_LAG_MAX_MS,
+            Shortage::JoinLag,
         ),
         over(
             share(part.sent.frames_skipped, frames),
@@ -169,6 +181,10 @@ mod tests {
             (
                 "sent late (pacing lag p99 201 ms)",
                 short(|p| p.generator.pacing_lag_us.record_n(200_000, 1_000)),
+            ),
+            (
+                "joined late (by 301 ms at worst)",
+                short(|p| p.generator.join_lag_us.record(300_000)),
             ),
             (
                 "did not send 50.0 % of its frames",

@@ -85,7 +85,7 @@ async fn join(
 
 async fn publisher(engine: &Engine, server: &LivekitServer) -> Participant {
     let publish = Publish {
-        audio: Some(AudioPublish {}),
+        audio: Some(AudioPublish::default()),
         video: Some(VideoPublish::simulcast_720p()),
         source: 1,
     };

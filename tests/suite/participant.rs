@@ -24,7 +24,7 @@ fn spec(server: &LivekitServer, room: &str, identity: &str) -> ParticipantSpec {
 
 fn publisher(server: &LivekitServer, room: &str, identity: &str) -> ParticipantSpec {
     let mut spec = spec(server, room, identity);
-    spec.publish.audio = Some(AudioPublish {});
+    spec.publish.audio = Some(AudioPublish::default());
     spec.publish.video = Some(VideoPublish::simulcast_720p());
     spec.publish.source = 7;
     spec

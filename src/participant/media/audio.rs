@@ -10,6 +10,10 @@ use super::packet::{AudioLevel, Frame, MediaPacket, Sent};
 /// Packets per second, of 20 ms each.
 const PACKETS_PER_SECOND: u32 = 50;
 
+/// Packets from one to the next in discontinuous transmission: 400 ms, as libopus keeps a silent
+/// decoder alive (RFC 7587, 3.1.3).
+const SILENT_STEP: u64 = 20;
+
 /// The quietest level that counts as voice, in -dBov: where LiveKit's server sees a speaker
 /// (`audio.active_level`, 35).
 const VOICE_LEVEL: u8 = 35;
@@ -19,6 +23,8 @@ const VOICE_LEVEL: u8 = 35;
 pub struct AudioOptions {
     /// The first RTP timestamp; RFC 3550 wants it random.
     pub rtp_timestamp: u32,
+    /// Send like a silent microphone: one packet each 400 ms.
+    pub discontinuous: bool,
 }
 
 /// Loops the tone.
@@ -29,6 +35,7 @@ pub struct AudioTrack {
     rtp_timestamp: u32,
     /// The next packet's number.
     number: u64,
+    step: u64,
     payload: Vec<u8>,
     /// Nothing was sent just before: the next packet starts a talkspurt.
     silent: bool,
@@ -42,6 +49,11 @@ impl AudioTrack {
             schedule: Schedule::new(start, PACKETS_PER_SECOND),
             rtp_timestamp: options.rtp_timestamp,
             number: 0,
+            step: if options.discontinuous {
+                SILENT_STEP
+            } else {
+                1
+            },
             payload: Vec::new(),
             silent: true,
         }
@@ -65,7 +77,7 @@ impl AudioTrack {
         let mut sent = Sent::default();
         if now.saturating_duration_since(self.next_due()) > MAX_LATE {
             let number = self.schedule.first_from(now);
-            sent.skipped_frames += number - self.number;
+            sent.skipped_frames += (number - self.number) / self.step;
             self.number = number;
             self.silent = true;
         }
@@ -90,7 +102,7 @@ impl AudioTrack {
             out(MediaPacket {
                 layer: 0,
                 payload: &self.payload,
-                marker: self.silent,
+                marker: self.silent || self.step > 1,
                 #[expect(clippy::cast_possible_truncation, reason = "RTP timestamps wrap")]
                 rtp_timestamp: self.rtp_timestamp.wrapping_add(ticks as u32),
                 keyframe: true,
@@ -101,7 +113,7 @@ impl AudioTrack {
             });
             sent.packet(self.payload.len(), now - due, true);
             self.silent = false;
-            self.number += 1;
+            self.number += self.step;
             due = self.next_due();
         }
         sent

@@ -126,6 +126,7 @@ fn audio_keeps_its_bitrate_over_30_s() {
     let start = World::new(VideoOptions::default()).start;
     let options = AudioOptions {
         rtp_timestamp: u32::MAX - 959,
+        ..AudioOptions::default()
     };
     let mut track = AudioTrack::new(clips().unwrap(), options, start);
     let (mut bytes, mut packets, mut voiced) = (0, 0, 0);
@@ -153,6 +154,32 @@ fn audio_keeps_its_bitrate_over_30_s() {
     assert!(voiced > 1_000, "{voiced}");
     let ratio = (bytes * 8 / 30) as f64 / AUDIO_BITRATE.as_bps() as f64;
     assert!((0.9..=1.1).contains(&ratio), "{ratio}");
+}
+
+#[test]
+fn a_silent_microphone_sends_a_packet_each_400_ms() {
+    let start = World::new(VideoOptions::default()).start;
+    let options = AudioOptions {
+        discontinuous: true,
+        ..AudioOptions::default()
+    };
+    let mut track = AudioTrack::new(clips().unwrap(), options, start);
+    let mut timestamps = Vec::new();
+    for n in 0..10 {
+        let due = start + 400 * MS * n;
+        assert_eq!(track.next_due(), due);
+        let sent = track.poll(
+            due,
+            |_| STAMP,
+            |packet| {
+                assert!(packet.marker);
+                timestamps.push(packet.rtp_timestamp);
+            },
+        );
+        assert_eq!((sent.packets, sent.skipped_frames), (1, 0));
+    }
+    let expected: Vec<u32> = (0..10).map(|n| n * 19_200).collect();
+    assert_eq!(timestamps, expected);
 }
 
 #[test]

@@ -26,6 +26,8 @@ pub struct PublishTrack {
     pub kind: TrackKind,
     /// Whether video has its lower layers as well.
     pub simulcast: bool,
+    /// Whether audio is sent like a silent microphone's.
+    pub discontinuous: bool,
 }
 
 impl Peer {
@@ -147,7 +149,10 @@ impl Peer {
             let rtp_timestamp = self.random.next();
             let source = match track.kind {
                 TrackKind::Audio => {
-                    let options = AudioOptions { rtp_timestamp };
+                    let options = AudioOptions {
+                        rtp_timestamp,
+                        discontinuous: track.discontinuous,
+                    };
                     Source::Audio(AudioTrack::new(clips, options, now.at))
                 }
                 TrackKind::Video => {

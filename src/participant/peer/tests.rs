@@ -62,6 +62,7 @@ impl World {
             cid: cid.to_owned(),
             kind,
             simulcast: false,
+            discontinuous: false,
         };
         let tracks = vec![
             track("voice", TrackKind::Audio),

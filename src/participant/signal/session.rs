@@ -71,6 +71,7 @@ pub struct Session {
 impl Session {
     /// A participant that begins to dial now.
     pub fn new(spec: Arc<ParticipantSpec>, shared: Arc<Shared>, now: Instant) -> Self {
+        shared.lock().snapshot.dialled = Some(now);
         Self {
             deadline: Some(now + spec.connect_timeout),
             token: spec.token.clone(),
@@ -298,19 +299,20 @@ impl Session {
 
     fn add_tracks(&mut self) {
         let publish = &self.spec.publish;
-        let track = |kind, simulcast| PublishTrack {
+        let track = |kind, simulcast, discontinuous| PublishTrack {
             cid: format!("{:?}-{}", kind, self.sid).to_lowercase(),
             kind,
             simulcast,
+            discontinuous,
         };
         let audio = publish
             .audio
             .as_ref()
-            .map(|_| track(TrackKind::Audio, false));
+            .map(|a| track(TrackKind::Audio, false, a.discontinuous));
         let video = publish
             .video
             .as_ref()
-            .map(|v| track(TrackKind::Video, v.simulcast));
+            .map(|v| track(TrackKind::Video, v.simulcast, false));
         self.publishing = audio.into_iter().chain(video).collect();
         for track in &self.publishing {
             let request = Box::new(request::add_track(track));

@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use super::Bucket;
 use crate::clock::{self, Sample};
 use crate::job::{Digested, Job, RunId, Timestamp, Vantage, Workload};
+use crate::prober::descriptors;
 use crate::prober::{LoadContext, LoadPlan, LocalTier, RunningLoad, self_test, start_load};
 use crate::rendezvous::RendezvousError;
 use crate::rendezvous::exchange::Reply;
@@ -180,7 +181,16 @@ async fn test(
     job: Digested<Job>,
     vantage: Vantage,
 ) -> Result<Tested, String> {
-    let Workload::SharedRoom { room, .. } = &job.workload;
+    let Workload::SharedRoom {
+        room,
+        ramp,
+        ramp_total,
+        ..
+    } = &job.workload;
+    let vantages = if *ramp_total { job.fleet.size() } else { 1 };
+    let subscribers = ramp.peak().div_ceil(vantages.max(1)).max(1);
+    let publishers = job.media.publishers();
+    descriptors::provide(subscribers.into(), publishers.into()).map_err(|e| e.to_string())?;
     let result = self_test(
         &context,
         &job.url,

@@ -13,8 +13,9 @@ use super::{
 };
 use crate::clock::Estimate;
 use crate::job::{Job, SCHEMA_MAJOR, Timestamp};
-use crate::load::TierPlan;
-use crate::prober::LiveFigures;
+use crate::load::{TierPlan, join_time};
+use crate::prober::{LiveFigures, headcount};
+use crate::rendezvous::admission::Seat;
 use crate::rendezvous::chance::write_id;
 use crate::rendezvous::exchange::{Errand, Reply, Request};
 use crate::rendezvous::keys::{Item, RunKey};
@@ -69,9 +70,16 @@ struct Part {
     errand: Errand,
 }
 
-/// The tiers that a prober can still join properly at `now`: from the first on of whose settle
-/// period half is left.
-fn joinable(tiers: &[TierPlan], clock: &Estimate, job: &Job, now: Timestamp) -> Vec<LocalTier> {
+/// The tiers that a prober can still join properly at `now`: from the first on for which all of
+/// its participants can join, at the job's rate, before the window opens. Of an earlier one it
+/// abstains: half of them there would be load that nobody counts.
+fn joinable(
+    tiers: &[TierPlan],
+    clock: &Estimate,
+    job: &Job,
+    seat: Seat,
+    now: Timestamp,
+) -> Vec<LocalTier> {
     let offset = clock.assumed(now);
     tiers
         .iter()
@@ -81,7 +89,12 @@ fn joinable(tiers: &[TierPlan], clock: &Estimate, job: &Job, now: Timestamp) -> 
             from: offset.to_local(plan.window.from),
             to: offset.to_local(plan.window.to),
         })
-        .skip_while(|tier| now > tier.settle_from + job.times.settle.0 / 2)
+        .skip_while(|tier| {
+            let all = headcount(job, &tier.plan, seat.fleet_size, seat.index);
+            let joins = all.publishers.saturating_add(all.subscribers);
+            let begin = now.max(tier.settle_from);
+            begin + join_time(job.limits.join_rate, joins) > tier.from
+        })
         .collect()
 }
 
@@ -96,7 +109,7 @@ impl Load {
         out: &mut VecDeque<Action>,
     ) -> Self {
         let clock = reference(&begin.start, bucket, sfu);
-        let tiers = joinable(&begin.start.tiers, clock, &begin.job, now);
+        let tiers = joinable(&begin.start.tiers, clock, &begin.job, begin.seat, now);
         // No load after the hard deadline: at the first time that may be it.
         let deadline = bucket
             .assumed(now)
@@ -403,7 +416,6 @@ mod tests {
     use super::*;
     use crate::job::{ClaimId, JobSpec, Origin, WriteId};
     use crate::load::schedule;
-    use crate::rendezvous::admission::Seat;
     use crate::rendezvous::objects::{ReferenceClock, Start};
     use crate::store::Object;
 
@@ -451,6 +463,53 @@ mod tests {
         };
         let unknown = Estimate::unknown();
         Load::new(begin, &settings, T0, &unknown, &unknown, 1, out)
+    }
+
+    /// The first tier that a prober joins when it comes `late_ms` after the start of a run whose
+    /// tiers settle for 5 s and last for 20.
+    fn first_joined(ramp: &str, late_ms: u64) -> Option<u32> {
+        let spec = JobSpec {
+            url: Some("ws://sfu".into()),
+            expect: Some(1),
+            ramp: Some(ramp.parse().unwrap()),
+            ..JobSpec::default()
+        };
+        let origin = Origin {
+            run: "r1".parse().unwrap(),
+            write_id: WriteId::from_u64(1),
+            now: T0,
+        };
+        let job = Job::resolve(spec, origin).unwrap();
+        let tiers = schedule(&job, T0);
+        let clock = Estimate::unknown();
+        let seat = Seat {
+            index: 0,
+            fleet_size: 1,
+        };
+        let now = T0 + Duration::from_millis(late_ms);
+        let joined = joinable(&tiers, &clock, &job, seat, now);
+        joined.first().map(|tier| tier.plan.tier)
+    }
+
+    #[test]
+    fn a_late_prober_joins_the_first_tier_that_it_can_be_whole_in() {
+        // At 20 joins a second, with a second to connect: 81 joins take 5 s.
+        for (ramp, late_ms, first) in [
+            ("10,25,50", 0, Some(0)),
+            // Two participants take 1.05 s of the baseline's 5.
+            ("10,25,50", 3_950, Some(0)),
+            ("10,25,50", 3_951, Some(1)),
+            // Tier 2's settle period begins at 50 s; 26 participants take 2.25 s.
+            ("10,25,50", 52_750, Some(2)),
+            ("10,25,50", 52_751, Some(3)),
+            // 80 subscribers and the publisher fill the settle period to the last.
+            ("80,100", 25_000, Some(1)),
+            // None of them, if it would take 5.05 s or more.
+            ("80,100", 25_001, None),
+            ("10,80,20", 50_001, Some(3)),
+        ] {
+            assert_eq!(first_joined(ramp, late_ms), first, "{ramp} {late_ms}");
+        }
     }
 
     #[test]

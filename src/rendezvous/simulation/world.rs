@@ -404,6 +404,7 @@ fn template() -> TierPart {
         &mut part.bitrate_in_kbps,
         &mut part.generator.tick_lag_us,
         &mut part.generator.pacing_lag_us,
+        &mut part.generator.join_lag_us,
     ] {
         *histogram = crate::measure::Histogram::default();
     }
