@@ -238,7 +238,14 @@ impl Local {
                             if let Some(link) = &self.link {
                                 viewer::show(link);
                             }
-                            fleet = Fleet::start(&self.labels, run, &self.settings, &self.keys)?;
+                            match Fleet::start(&self.labels, run, &self.settings, &self.keys) {
+                                Ok(started) => fleet = started,
+                                // The coordinator still has a room to delete.
+                                Err(error) => {
+                                    abort.send_replace(true);
+                                    failed = Some(error);
+                                }
+                            }
                         }
                         Progress::Started { .. } => fleet.started(),
                         _ => {}

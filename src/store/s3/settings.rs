@@ -153,7 +153,8 @@ impl S3Settings {
                 if empty("AWS_ENDPOINT_URL_S3") || empty("AWS_ENDPOINT_URL") {
                     base.set_endpoint_url(endpoint.clone());
                 }
-                (base, endpoint, found.region().cloned())
+                let named = |region: &&Region| !region.as_ref().is_empty();
+                (base, endpoint, found.region().filter(named).cloned())
             }
         };
         let region = match (region, &endpoint) {
