@@ -1,15 +1,19 @@
 //! The command line: raw arguments, a resolved plan, a result. Every failure has one line and
 //! one exit code.
 
+mod abort;
 mod args;
 mod bench;
 mod bucket_clock;
 mod check;
+mod clean;
 mod coordinate;
 mod edge;
 mod finalize;
 mod fleet;
+mod glance;
 mod guards;
+mod iam;
 mod local;
 mod log;
 mod output;
@@ -18,8 +22,10 @@ mod probe;
 mod progress;
 mod report;
 mod run;
+mod runs;
 mod signals;
 mod viewer;
+mod watch;
 
 use std::ffi::OsString;
 
@@ -69,6 +75,11 @@ fn carry_out(command: Command) -> Result<Exit, Error> {
             Command::Plan(args) => plan::run(&args),
             Command::Check(args) => check::run(&args).await,
             Command::Local(args) => local::run(args).await,
+            Command::Abort(args) => abort::run(args).await,
+            Command::Runs(args) => runs::run(args).await,
+            Command::Watch(args) => watch::run(args).await,
+            Command::Clean(args) => clean::run(args).await,
+            Command::Iam(args) => iam::run(&args),
             Command::Bench(args) => bench::run(args).await,
         }
     });

@@ -8,7 +8,7 @@ use crate::job::{RunId, SCHEMA_MAJOR};
 use crate::rendezvous::RendezvousError;
 use crate::rendezvous::keys::{self, Item, Revision, RunKey};
 use crate::report::Combined;
-use crate::store::{At, Store};
+use crate::store::{At, Listing, Store};
 
 /// `muster report`
 #[derive(clap::Args, Debug)]
@@ -66,7 +66,7 @@ async fn newest(store: &impl Store) -> Result<Combined, Error> {
 }
 
 /// The newest revision of `run`.
-async fn of_run(store: &impl Store, run: &RunId) -> Result<Combined, Error> {
+pub async fn of_run(store: &impl Store, run: &RunId) -> Result<Combined, Error> {
     if let Some(revision) = newest_revision(store, run).await? {
         return read(store, run, revision).await;
     }
@@ -80,23 +80,29 @@ async fn of_run(store: &impl Store, run: &RunId) -> Result<Combined, Error> {
     Err(error.into())
 }
 
-fn place(store: &impl Store) -> String {
+pub fn place(store: &impl Store) -> String {
     At::store(store.location()).to_string()
 }
 
 async fn newest_revision(store: &impl Store, run: &RunId) -> Result<Option<Revision>, Error> {
-    let listing = store.list(&keys::list_combined(run)).await?;
-    Ok(listing
-        .objects
-        .iter()
-        .filter_map(|entry| match entry.key.parse::<RunKey>().ok()?.item {
-            Item::Combined(revision) => Some(revision),
-            _ => None,
-        })
-        .max())
+    Ok(revision(&store.list(&keys::list_combined(run)).await?))
 }
 
-async fn read(store: &impl Store, run: &RunId, revision: Revision) -> Result<Combined, Error> {
+/// The newest revision of a combined report in a listing.
+pub fn revision(listing: &Listing) -> Option<Revision> {
+    let revisions =
+        listing
+            .objects
+            .iter()
+            .filter_map(|entry| match entry.key.parse::<RunKey>().ok()?.item {
+                Item::Combined(revision) => Some(revision),
+                _ => None,
+            });
+    revisions.max()
+}
+
+/// A revision of a run's combined report.
+pub async fn read(store: &impl Store, run: &RunId, revision: Revision) -> Result<Combined, Error> {
     let key = RunKey::new(run, Item::Combined(revision));
     let object = store.get(&key.key(), key.limit()).await?;
     let combined = serde_json::from_slice::<Combined>(&object.body)

@@ -1,8 +1,10 @@
-//! Renderings of the combined report: each shows what it says, and adds nothing.
+//! Renderings of what is reported: each shows what it says, and adds nothing.
 
 mod json;
+mod runs;
 pub(crate) mod table;
 mod text;
 
 pub use json::json;
+pub use runs::{runs, state};
 pub use text::text;

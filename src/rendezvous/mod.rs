@@ -16,9 +16,11 @@ pub mod keys;
 pub mod objects;
 pub mod prober;
 mod progress;
+pub mod rights;
 mod roster;
 #[cfg(test)]
 mod simulation;
+pub mod status;
 
 use std::time::Duration;
 

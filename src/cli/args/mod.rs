@@ -13,7 +13,9 @@ pub use output::{Format, OutputArgs};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use super::{bench, check, finalize, local, plan, probe, report, run};
+use super::{
+    abort, bench, check, clean, finalize, iam, local, plan, probe, report, run, runs, watch,
+};
 
 /// Does a LiveKit SFU hold up when clients from several regions join at once, and where does
 /// it break?
@@ -72,6 +74,16 @@ pub enum Command {
     Check(check::Args),
     /// A whole run on this machine: bucket, livekit-server, probers and coordinator
     Local(local::Args),
+    /// Stop a run: every prober leaves within ten seconds
+    Abort(abort::Args),
+    /// List the runs in the bucket, with where each stands
+    Runs(runs::Args),
+    /// Show a run while it goes on, from any terminal; then print its report
+    Watch(watch::Args),
+    /// Remove old runs from the bucket, and rooms that they left behind
+    Clean(clean::Args),
+    /// Print the least IAM policies of coordinator, finalizer and each vantage
+    Iam(iam::Args),
     /// What muster's participants cost, beside LiveKit's own load tester and a bare loop
     Bench(bench::Args),
 }

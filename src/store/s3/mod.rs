@@ -3,6 +3,7 @@
 mod answer;
 mod dates;
 mod endpoint;
+mod lifecycle;
 mod settings;
 
 use std::time::Duration;

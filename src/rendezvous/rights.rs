@@ -1,0 +1,125 @@
+//! The least that each role must be allowed in the bucket, as IAM policies.
+//!
+//! One writer for each object: nobody but the coordinator writes the job, no vantage another's
+//! objects, and the finalizer touches neither. All may list, because a store answers a missing
+//! key with "forbidden" to who may not (S3's `GetObject`), and only a definite answer counts.
+
+use serde_json::{Value, json};
+
+use super::keys::RUNS;
+use crate::job::Vantage;
+use crate::store::BucketUrl;
+
+/// The policy of who runs `muster run`: it writes job, tickets, start and abort, tries the bucket
+/// before (below `probe/`), and finalizes.
+pub fn coordinator(bucket: &BucketUrl) -> Value {
+    let mut writes = of_run(
+        bucket,
+        &["job.json", "tickets/*.json", "start.json", "abort.json"],
+    );
+    writes.extend(results(bucket));
+    writes.push(object(bucket, "probe/*"));
+    policy(
+        bucket,
+        &writes,
+        &[
+            object(bucket, &format!("{RUNS}*")),
+            object(bucket, "probe/*"),
+        ],
+        &[object(bucket, "probe/*")],
+    )
+}
+
+/// The policy of one vantage's probers with standing credentials.
+pub fn prober(bucket: &BucketUrl, vantage: &Vantage) -> Value {
+    let own = [
+        format!("slots/{vantage}.*.json"),
+        format!("ready/{vantage}.*.json"),
+        format!("live/{vantage}.json"),
+        format!("tiers/{vantage}/*.json"),
+        format!("reports/{vantage}.report.json"),
+        format!("logs/{vantage}.jsonl.gz"),
+    ];
+    let own: Vec<&str> = own.iter().map(String::as_str).collect();
+    let writes = of_run(bucket, &own);
+    let ticket = format!("tickets/{vantage}.json");
+    let mut reads = of_run(bucket, &["job.json", "start.json", "abort.json", &ticket]);
+    reads.extend(writes.iter().cloned());
+    policy(bucket, &writes, &reads, &[])
+}
+
+/// The policy of who runs `muster finalize`.
+pub fn finalizer(bucket: &BucketUrl) -> Value {
+    let reads = [object(bucket, &format!("{RUNS}*"))];
+    policy(bucket, &results(bucket), &reads, &[])
+}
+
+fn results(bucket: &BucketUrl) -> Vec<String> {
+    let names = [
+        "inputs.*.json",
+        "combined.json",
+        "combined.*.json",
+        "report.html",
+        "report.*.html",
+    ];
+    of_run(bucket, &names)
+}
+
+/// These objects of every run.
+fn of_run(bucket: &BucketUrl, names: &[&str]) -> Vec<String> {
+    let names = names.iter();
+    names
+        .map(|name| object(bucket, &format!("{RUNS}*/{name}")))
+        .collect()
+}
+
+fn object(bucket: &BucketUrl, key: &str) -> String {
+    let (name, prefix) = (bucket.bucket(), bucket.prefix());
+    if prefix.is_empty() {
+        format!("arn:aws:s3:::{name}/{key}")
+    } else {
+        format!("arn:aws:s3:::{name}/{prefix}/{key}")
+    }
+}
+
+fn policy(bucket: &BucketUrl, writes: &[String], reads: &[String], deletes: &[String]) -> Value {
+    let allow = |action: &str, resources: &[String]| json!({"Effect": "Allow", "Action": action, "Resource": resources});
+    let list = [format!("arn:aws:s3:::{}", bucket.bucket())];
+    let mut statements = vec![
+        allow("s3:PutObject", writes),
+        allow("s3:GetObject", reads),
+        allow("s3:ListBucket", &list),
+    ];
+    if !deletes.is_empty() {
+        statements.push(allow("s3:DeleteObject", deletes));
+    }
+    json!({"Version": "2012-10-17", "Statement": statements})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_is_a_part_of_every_object() {
+        let bucket: BucketUrl = "s3://b/nightly".parse().unwrap();
+        let iad = "iad".parse().unwrap();
+        for policy in [
+            coordinator(&bucket),
+            prober(&bucket, &iad),
+            finalizer(&bucket),
+        ] {
+            for statement in policy["Statement"].as_array().unwrap() {
+                for resource in statement["Resource"].as_array().unwrap() {
+                    let resource = resource.as_str().unwrap();
+                    let whole =
+                        resource == "arn:aws:s3:::b" && statement["Action"] == "s3:ListBucket";
+                    assert!(
+                        whole || resource.starts_with("arn:aws:s3:::b/nightly/"),
+                        "{resource}"
+                    );
+                }
+            }
+        }
+    }
+}
