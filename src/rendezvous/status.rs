@@ -306,7 +306,12 @@ mod tests {
     #[test]
     fn a_run_goes_from_open_to_over() {
         let mut seen = glimpse(&[Item::Job]);
-        let start_by = job().times.start_by.saturating_since(at(0)).as_secs() as i64;
+        let start_by = job()
+            .times
+            .start_by
+            .saturating_since(at(0))
+            .as_secs()
+            .cast_signed();
         assert_eq!(state_at(&seen, 1), State::Open);
         assert_eq!(state_at(&seen, start_by), State::Open);
         assert_eq!(state_at(&seen, start_by + 1), State::NeverStarted);

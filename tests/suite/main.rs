@@ -22,6 +22,7 @@ mod infra;
 mod knee;
 mod local;
 mod minio;
+mod operate;
 mod participant;
 mod rooms;
 mod store;

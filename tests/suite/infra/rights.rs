@@ -2,14 +2,19 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
+use muster::exit::Exit;
 use muster::job::{ClaimId, RunId, Vantage};
 use muster::rendezvous::keys::{Item, Revision, RunKey};
 use muster::store::{ByteLimit, List, S3Settings, S3Store, Store, StoreError};
 use serde_json::json;
 
 use super::{file, own, printed, python};
+use crate::fixtures::alone::alone;
 use crate::fixtures::checker::replaced;
+use crate::fixtures::fleet::Fleet;
+use crate::fixtures::livekit;
 use crate::fixtures::minio::{BUCKET, Minio};
 use crate::fixtures::skip::skip;
 
@@ -79,8 +84,14 @@ fn reads(role: &str, writer: &str, item: &Item) -> bool {
     role != "Role" || writer == role || concerns
 }
 
-/// How the rights of `policy` differ from those that `role` should have.
-async fn wrong(minio: &Minio, role: &str, policy: &str, run: &RunId) -> Vec<String> {
+/// How the rights of `policy` differ from those that `role` should have, which writes what these
+/// `writers` do.
+async fn wrong_of(
+    minio: &Minio,
+    (role, writers): (&str, &[&str]),
+    policy: &str,
+    run: &RunId,
+) -> Vec<String> {
     let settings = S3Settings {
         credentials: Some(minio.session(policy).await),
         ..minio.settings("")
@@ -97,7 +108,7 @@ async fn wrong(minio: &Minio, role: &str, policy: &str, run: &RunId) -> Vec<Stri
             _ => wrong.push(format!("{role} reads {}: {read:?}", key.as_str())),
         }
         let written = store.create(&key, "x".into()).await;
-        match (&written, writer == role) {
+        match (&written, writers.contains(&writer)) {
             (Ok(_), true) | (Err(StoreError::Denied { .. }), false) => {}
             _ => wrong.push(format!("{role} writes {}: {written:?}", key.as_str())),
         }
@@ -110,6 +121,84 @@ async fn wrong(minio: &Minio, role: &str, policy: &str, run: &RunId) -> Vec<Stri
         wrong.push(format!("{role} lists: {listed:?}"));
     }
     wrong
+}
+
+async fn wrong(minio: &Minio, role: &str, policy: &str, run: &RunId) -> Vec<String> {
+    wrong_of(minio, (role, &[role]), policy, run).await
+}
+
+/// What `muster iam` prints for vantage `HERE`, below `prefix`.
+fn printed_policies(prefix: &str) -> serde_json::Value {
+    let mut iam = Command::new(env!("CARGO_BIN_EXE_muster"));
+    let bucket = format!("s3://{BUCKET}{prefix}");
+    iam.args(["iam", "--bucket", &bucket, "--vantages", HERE]);
+    printed(&mut iam)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_policies_that_iam_prints_reach_their_own_objects_alone() {
+    let Some(binary) = Minio::binary().await else {
+        skip!("minio or Go");
+    };
+    let minio = Minio::start(&binary);
+    let policies = printed_policies("");
+    let both: &[&str] = &["CoordinatorRole", "FinalizerRole"];
+    for (role, writers, policy) in [
+        ("CoordinatorRole", both, &policies["coordinator"]),
+        ("FinalizerRole", &both[1..], &policies["finalizer"]),
+        ("Role", &["Role"], &policies["probers"][HERE]),
+    ] {
+        let run = format!("iam-{}", role.to_lowercase());
+        let run = run.parse().expect("a run's id");
+        let wrong = wrong_of(&minio, (role, writers), &policy.to_string(), &run).await;
+        assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    }
+}
+
+/// The policies are enough: a whole run in which nobody may do more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_needs_no_more_than_the_policies_that_iam_prints() {
+    let _alone = alone().await;
+    let Some(binary) = Minio::binary().await else {
+        skip!("minio or Go");
+    };
+    let Some(server) = livekit::start().await else {
+        skip!("livekit-server or Go");
+    };
+    let minio = Minio::start(&binary);
+    let policies = printed_policies("/nightly");
+    let fleet = async |policy: &serde_json::Value| {
+        let settings = S3Settings {
+            credentials: Some(minio.session(&policy.to_string()).await),
+            ..minio.settings("nightly")
+        };
+        Fleet::new(&server, &settings)
+    };
+    let coordinating = fleet(&policies["coordinator"]).await;
+    let coordinator = coordinating.coordinator(&[
+        "--vantages",
+        HERE,
+        "--ramp",
+        "1",
+        "--duration",
+        "2s",
+        "--settle",
+        "2s",
+        "--timeout",
+        "60s",
+    ]);
+    let probing = fleet(&policies["probers"][HERE]).await;
+    let prober = probing.prober(HERE);
+    coordinator
+        .ended(Duration::from_secs(90))
+        .expect(Exit::Passed);
+    prober.ended(Duration::from_secs(30)).expect(Exit::Passed);
+    // What is there already is read, whoever made it.
+    let finalizing = fleet(&policies["finalizer"]).await;
+    let finalizer = finalizing.start("finalizer", &["finalize"]);
+    finalizer
+        .ended(Duration::from_secs(30))
+        .expect(Exit::Passed);
 }
 
 #[tokio::test(flavor = "multi_thread")]
