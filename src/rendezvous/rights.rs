@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_prefix_is_a_part_of_every_object() {
-        let bucket: BucketUrl = "s3://b/nightly".parse().unwrap();
+        let bucket: BucketUrl = "s3://bucket/nightly".parse().unwrap();
         let iad = "iad".parse().unwrap();
         for policy in [
             coordinator(&bucket),
@@ -113,9 +113,9 @@ mod tests {
                 for resource in statement["Resource"].as_array().unwrap() {
                     let resource = resource.as_str().unwrap();
                     let whole =
-                        resource == "arn:aws:s3:::b" && statement["Action"] == "s3:ListBucket";
+                        resource == "arn:aws:s3:::bucket" && statement["Action"] == "s3:ListBucket";
                     assert!(
-                        whole || resource.starts_with("arn:aws:s3:::b/nightly/"),
+                        whole || resource.starts_with("arn:aws:s3:::bucket/nightly/"),
                         "{resource}"
                     );
                 }

@@ -135,8 +135,10 @@ impl Status {
         }
         let job = match &seen.job {
             None => Err("it has no job.json".to_owned()),
-            Some(object) => document::read::<Job>(&RunKey::new(run, Item::Job), &object.body)
-                .map_err(|e| e.to_string()),
+            Some(object) => {
+                document::read_digested::<Job>(&RunKey::new(run, Item::Job), &object.body)
+                    .map_err(|e| e.to_string())
+            }
         };
         let job = match job {
             Ok(job) => job,
@@ -158,7 +160,7 @@ impl Status {
             Some(Verdict::Start(start)) => Some(start),
             _ => None,
         };
-        status.job = Some(job);
+        status.job = Some(job.document);
         status
     }
 
@@ -236,7 +238,7 @@ fn state(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{ClaimId, JobSpec, Origin, SCHEMA_MAJOR, Span, WriteId};
+    use crate::job::{ClaimId, Digest, JobSpec, Origin, Ramp, SCHEMA_MAJOR, Span, WriteId};
     use crate::load::schedule;
     use crate::rendezvous::objects::Decision;
     use crate::store::Entry;
@@ -249,6 +251,7 @@ mod tests {
         let spec = JobSpec {
             url: Some("ws://sfu".into()),
             vantages: Some(vec!["iad".parse().unwrap(), "sjc".parse().unwrap()]),
+            ramp: Ramp::new(&[1, 2, 3]).ok(),
             timeout: Some(Span::secs(60)),
             ..JobSpec::default()
         };
@@ -273,6 +276,7 @@ mod tests {
             schema: SCHEMA_MAJOR,
             write_id: WriteId::from_u64(2),
             run: job.run.clone(),
+            job_sha256: Digest::of(&document::write(job).unwrap()),
             decision: Decision::Start(Start {
                 roster: [].into(),
                 start_at: at(s),
