@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use crate::aws::AwsError;
 use crate::cli::CloudRefusal;
 use crate::exit::Exit;
+use crate::function::EventError;
 use crate::job::JobError;
 use crate::local::LivekitServerError;
 use crate::prober::SelfTestError;
@@ -56,8 +58,16 @@ macro_rules! exits {
 }
 
 exits! {
+    AwsError => |e| match e {
+        AwsError::Settings(_)
+        | AwsError::Credentials(_)
+        | AwsError::Name { .. }
+        | AwsError::Request { .. } => Exit::BadConfiguration,
+        AwsError::Unreachable { .. } | AwsError::Refused { .. } => Exit::Unreachable,
+    };
     CloudRefusal => |_| Exit::BadConfiguration;
     DescriptorError => |_| Exit::BadConfiguration;
+    EventError => |_| Exit::BadConfiguration;
     JobError => |_| Exit::BadConfiguration;
     KeysError => |_| Exit::BadConfiguration;
     SettingsError => |_| Exit::BadConfiguration;

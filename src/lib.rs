@@ -24,12 +24,16 @@
 //! | [`exit`] | an exit code never changes its meaning |
 //! | [`secret`] | what no log, report or error may show |
 //! | [`signature`] | what does not match its bytes, its place and its claim is nobody's |
+//! | [`aws`] | no request says a secret |
+//! | [`function`] | a function takes on no load that it can't finish |
 
+pub mod aws;
 pub mod bench;
 pub mod cli;
 pub mod clock;
 pub mod error;
 pub mod exit;
+pub mod function;
 pub mod job;
 pub mod load;
 pub mod local;

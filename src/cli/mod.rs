@@ -4,22 +4,22 @@
 mod abort;
 mod args;
 mod bench;
-mod bucket_clock;
+pub(crate) mod bucket_clock;
 mod check;
 mod clean;
-mod coordinate;
-mod edge;
+pub(crate) mod coordinate;
+pub(crate) mod edge;
 mod finalize;
 mod fleet;
 mod glance;
-mod guards;
+pub(crate) mod guards;
 mod iam;
 mod local;
-mod log;
+pub(crate) mod log;
 mod output;
-mod plan;
+pub(crate) mod plan;
 mod probe;
-mod progress;
+pub(crate) mod progress;
 mod report;
 mod run;
 mod runs;
@@ -31,6 +31,7 @@ use std::ffi::OsString;
 
 use crate::error::Error;
 use crate::exit::Exit;
+pub(crate) use args::{BucketArgs, LogFormat};
 use args::{Cli, Command};
 pub use guards::CloudRefusal;
 

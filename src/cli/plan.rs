@@ -45,6 +45,15 @@ pub const DEFAULTS: [(&str, &str); 5] = [
 /// The ramp of `run` and `plan` when neither flag nor file names one.
 const DEFAULT_RAMP: [u32; 3] = [10, 25, 50];
 
+/// What a job has when nobody says otherwise, beside a job's own defaults.
+pub(crate) fn defaults() -> JobSpec {
+    JobSpec {
+        url: std::env::var("LIVEKIT_URL").ok().filter(|v| !v.is_empty()),
+        ramp: Ramp::new(&DEFAULT_RAMP).ok(),
+        ..JobSpec::default()
+    }
+}
+
 /// The job that flags, job file and environment make together.
 pub fn job(
     fleet: &FleetArgs,
@@ -52,12 +61,7 @@ pub fn job(
     start: &StartArgs,
     origin: Origin,
 ) -> Result<Job, Error> {
-    let defaults = JobSpec {
-        url: std::env::var("LIVEKIT_URL").ok().filter(|v| !v.is_empty()),
-        ramp: Ramp::new(&DEFAULT_RAMP).ok(),
-        ..JobSpec::default()
-    };
-    let spec = start.over(fleet.over(job.spec(defaults)?), origin.now);
+    let spec = start.over(fleet.over(job.spec(defaults())?), origin.now);
     let resolved = Job::resolve(spec, origin)?;
     guards::cloud(&resolved, job.cloud_agreement)?;
     Ok(resolved)

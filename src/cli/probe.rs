@@ -70,6 +70,7 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
         vantage: vantage.clone(),
         timeout: args.timeout.0,
         must_end_by: None,
+        function: None,
         build: env!("CARGO_PKG_VERSION").to_owned(),
         key: edge::signing_key()?,
         seed: edge::random(),

@@ -25,6 +25,16 @@ impl Shown {
                 ready,
                 expected,
             } => tracing::info!("{vantage}: ready ({ready} of {expected})"),
+            Progress::FunctionStarted { vantage, start } => match start.init_ms {
+                Some(init_ms) => tracing::info!(
+                    "{vantage}: cold start, init {init_ms} ms, ready {} ms after its event",
+                    start.ready_ms
+                ),
+                None => tracing::info!(
+                    "{vantage}: warm start, ready {} ms after its event",
+                    start.ready_ms
+                ),
+            },
             Progress::Unfit { vantage, reason } => {
                 tracing::warn!("{vantage}: can't take part: {reason}");
             }

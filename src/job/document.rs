@@ -341,6 +341,18 @@ impl Job {
         subscribers + u64::from(self.media.publishers()) * n
     }
 
+    /// The most participants of any one vantage at once.
+    pub fn peak_participants_per_vantage(&self) -> u64 {
+        let Workload::SharedRoom {
+            ramp, ramp_total, ..
+        } = &self.workload;
+        let subscribers = match ramp_total {
+            true => ramp.peak().div_ceil(self.fleet.size().max(1)),
+            false => ramp.peak(),
+        };
+        u64::from(subscribers.max(1)) + u64::from(self.media.publishers())
+    }
+
     fn check_size(&self) -> Result<(), JobError> {
         let (wanted, max) = (self.peak_participants(), self.limits.max_participants);
         if wanted > u64::from(max) {

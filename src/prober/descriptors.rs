@@ -54,6 +54,14 @@ pub fn provide(subscribers: u64, publishers: u64) -> Result<(), DescriptorError>
     }
 }
 
+/// How many files this process may open, once its limit is raised as far as it can be.
+///
+/// # Errors
+/// When the system does not tell.
+pub fn allowed() -> Result<u64, DescriptorError> {
+    Ok(limits()?.1)
+}
+
 const fn needed(open: u64, subscribers: u64, publishers: u64) -> u64 {
     let sockets = subscribers
         .saturating_mul(PER_SUBSCRIBER)

@@ -1,6 +1,7 @@
 //! What the machine says of this process, from `/proc`.
 
 use std::fs;
+use std::time::Duration;
 
 /// Linux counts CPU time for `/proc` in hundredths of a second (`USER_HZ`), on all architectures
 /// that Rust's standard library supports.
@@ -52,6 +53,21 @@ pub fn processors() -> f64 {
         Some(q) => allowed.min(q),
         None => allowed,
     }
+}
+
+/// How long ago this process was started, to a hundredth of a second.
+pub fn process_age() -> Option<Duration> {
+    let text = |path: &str| fs::read_to_string(path).ok();
+    age(&text("/proc/self/stat")?, &text("/proc/uptime")?)
+}
+
+/// A process's age by its `stat` and the system's `uptime`, both counted from the boot.
+fn age(stat: &str, uptime: &str) -> Option<Duration> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    let started: u64 = rest.split_whitespace().nth(19)?.parse().ok()?;
+    let up: f64 = uptime.split_whitespace().next()?.parse().ok()?;
+    let up = Duration::try_from_secs_f64(up).ok()?;
+    up.checked_sub(Duration::from_millis(started * TICK_MS))
 }
 
 fn quota(cpu_max: &str) -> Option<f64> {
@@ -121,6 +137,12 @@ mod tests {
         assert_eq!(resident_bytes("Name:\tx\nVmRSS:\t  12 kB\n"), Some(12_288));
         assert_eq!(quota("150000 100000\n"), Some(1.5));
         assert_eq!(quota("max 100000\n"), None);
+        let stat = "7 (a b) c) S 1 7 7 0 -1 4194560 1 0 0 0 12 34 0 0 20 0 1 0 12345 0 0";
+        assert_eq!(
+            age(stat, "125.95 200.00\n"),
+            Some(Duration::from_millis(2_500))
+        );
+        assert_eq!(age(stat, "1.00 2.00\n"), None);
     }
 
     #[test]

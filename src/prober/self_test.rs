@@ -45,6 +45,29 @@ pub struct SelfTestError {
     pub tcp_candidates: Vec<SocketAddr>,
 }
 
+impl SelfTestError {
+    /// Why the prober can't take part, for those who read its `ready`. Signalling that works and
+    /// media that don't are a path without UDP, and there is nothing to fall back to.
+    pub fn in_words(&self) -> String {
+        if self.failure.cause != Cause::IceTimeout {
+            return self.failure.to_string();
+        }
+        let tcp: Vec<String> = self
+            .tcp_candidates
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let tcp = match tcp.is_empty() {
+            true => String::new(),
+            false => format!(" (the SFU takes TCP at {} as well)", tcp.join(", ")),
+        };
+        format!(
+            "UDP is closed between here and the SFU, and muster's participants use nothing else{tcp}: {}",
+            self.failure
+        )
+    }
+}
+
 impl From<Failure> for SelfTestError {
     fn from(failure: Failure) -> Self {
         SelfTestError {

@@ -66,6 +66,19 @@ pub struct Ready {
     /// Why it can't take part, if it can't.
     #[serde(default)]
     pub unfit: Option<String>,
+    /// How the function came up that it runs in, if it runs in one.
+    #[serde(default)]
+    pub function: Option<FunctionStart>,
+}
+
+/// How fast a function was there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FunctionStart {
+    /// From the start of its process until it could take events, in milliseconds; absent when it
+    /// had served an event before.
+    pub init_ms: Option<u64>,
+    /// From the event's arrival to this document, in milliseconds: the path's test included.
+    pub ready_ms: u64,
 }
 
 /// One slot of a started run.

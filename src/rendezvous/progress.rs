@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::objects::{Live, Start};
+use super::objects::{FunctionStart, Live, Start};
 use crate::job::{ClaimId, RunId, Timestamp, Vantage};
 
 /// What a coordinator sees.
@@ -28,6 +28,13 @@ pub enum Progress {
         ready: u32,
         /// How many are expected.
         expected: u32,
+    },
+    /// A prober that is a function says how fast it was there.
+    FunctionStarted {
+        /// Its label.
+        vantage: Vantage,
+        /// What it measured.
+        start: FunctionStart,
     },
     /// A prober has tried its path and can't take part.
     Unfit {

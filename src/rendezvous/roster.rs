@@ -223,6 +223,7 @@ mod tests {
             bucket_offset: offset(0),
             must_end_by: None,
             unfit: unfit.map(str::to_owned),
+            function: None,
         }
     }
 

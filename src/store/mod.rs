@@ -25,6 +25,7 @@ pub use faulty::{Fate, Fault, FaultRates, FaultyStore};
 pub use key::{Key, KeyError};
 pub use memory::{MemoryStore, Now};
 pub use probe::{Capabilities, Finding, clear_probe, probe};
+pub(crate) use s3::tls;
 pub use s3::{
     Addressing, DateSamples, Endpoint, EndpointError, Patience, S3Settings, S3Store, SettingsError,
     StaticCredentials,

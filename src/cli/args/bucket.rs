@@ -34,6 +34,25 @@ pub struct BucketArgs {
 }
 
 impl BucketArgs {
+    /// What the environment alone says.
+    ///
+    /// # Errors
+    /// When one of its variables can't be read.
+    pub fn from_env() -> Result<BucketArgs, Error> {
+        #[derive(clap::Parser)]
+        struct Environment {
+            #[command(flatten)]
+            bucket: BucketArgs,
+        }
+        <Environment as clap::Parser>::try_parse_from(["muster"])
+            .map(|environment| environment.bucket)
+            .map_err(|e| {
+                let text = e.to_string();
+                let first = text.lines().next().unwrap_or_default();
+                Error::new(Exit::BadConfiguration, first.trim_start_matches("error: "))
+            })
+    }
+
     /// How to reach the bucket.
     pub fn settings(&self) -> Result<S3Settings, Error> {
         let Some(bucket) = self.bucket.clone() else {

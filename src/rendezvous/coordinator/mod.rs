@@ -437,6 +437,11 @@ impl Coordinator {
                     return;
                 };
                 let (vantage, unfit) = (ready.vantage.clone(), ready.unfit.clone());
+                if let Some(start) = ready.function {
+                    let vantage = vantage.clone();
+                    let told = Progress::FunctionStarted { vantage, start };
+                    self.out.push_back(Action::Tell(told));
+                }
                 self.gathered.ready.insert(claim.clone(), (ready, stored));
                 let progress = match unfit {
                     Some(reason) => Progress::Unfit { vantage, reason },

@@ -1,13 +1,28 @@
-//! Drives a finalizer, and reads what finalizers left.
+//! Drives a finalizer, and reads what others left.
 
 use tokio::task::JoinSet;
 
 use super::Bucket;
 use crate::clock;
-use crate::job::RunId;
-use crate::rendezvous::RendezvousError;
+use crate::job::{Job, RunId};
 use crate::rendezvous::exchange::Reply;
 use crate::rendezvous::finalizer::{Event, Finalizer, Finished, Settings};
+use crate::rendezvous::keys::{Item, RunKey};
+use crate::rendezvous::{RendezvousError, document};
+use crate::store::Store;
+
+/// A run's job; `None` when there is no such run.
+///
+/// # Errors
+/// When the bucket does not say, or the job can't be read.
+pub async fn read_job(store: &dyn Store, run: &RunId) -> Result<Option<Job>, RendezvousError> {
+    let key = RunKey::new(run, Item::Job);
+    match store.get(&key.key(), key.limit()).await {
+        Ok(object) => document::read(&key, &object.body).map(Some),
+        Err(e) if e.is_absent() => Ok(None),
+        Err(e) => Err(e.into()),
+    }
+}
 
 /// Finalizes a run: freezes what has arrived and stores the combined report. Called again, it
 /// makes a further revision only if more has come since.

@@ -7,7 +7,7 @@ mod prober;
 
 pub use bucket::Bucket;
 pub use coordinator::{CoordinatorOptions, RunEnd, run_coordinator};
-pub use finalizer::run_finalizer;
+pub use finalizer::{read_job, run_finalizer};
 pub use prober::{ProberOptions, run_prober};
 
 use tokio::task::{JoinError, JoinSet};

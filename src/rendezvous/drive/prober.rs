@@ -12,7 +12,7 @@ use crate::prober::descriptors;
 use crate::prober::{LoadContext, LoadPlan, LocalTier, RunningLoad, self_test, start_load};
 use crate::rendezvous::RendezvousError;
 use crate::rendezvous::exchange::Reply;
-use crate::rendezvous::prober::{Action, Ended, Event, Orders, Prober, Settings, Tested};
+use crate::rendezvous::prober::{Action, Ended, Event, Function, Orders, Prober, Settings, Tested};
 use crate::rendezvous::progress::ProberProgress;
 use crate::signature::SigningKey;
 
@@ -30,6 +30,8 @@ pub struct ProberOptions {
     pub timeout: Duration,
     /// When the process must have ended (a function's deadline), in local time.
     pub must_end_by: Option<Timestamp>,
+    /// The function that the process is, if it is one.
+    pub function: Option<Function>,
     /// muster's version and revision.
     pub build: String,
     /// Signs its parts: the ticket's, or one of 32 random bytes of its own.
@@ -57,6 +59,7 @@ pub async fn run_prober(
         vantage: options.vantage,
         timeout: options.timeout,
         must_end_by: options.must_end_by,
+        function: options.function,
         build: options.build,
         key: options.key,
         place: bucket.place(),
@@ -201,7 +204,7 @@ async fn test(
         CONNECT_WITHIN,
     )
     .await;
-    let tested = result.map_err(|failure| failure.to_string())?;
+    let tested = result.map_err(|error| error.in_words())?;
     let clock = tested
         .clock
         .iter()

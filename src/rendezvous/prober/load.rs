@@ -440,6 +440,7 @@ mod tests {
             vantage: vantage.clone(),
             timeout: Duration::from_secs(600),
             must_end_by: None,
+            function: None,
             build: "test".into(),
             key: SigningKey::from_seed([1; 32]).unwrap(),
             place: "here".into(),

@@ -5,6 +5,7 @@
 
 mod claim;
 mod find;
+mod fit;
 mod load;
 mod wait;
 
@@ -20,7 +21,7 @@ use self::wait::{Heard, Wait};
 use super::chance::write_id;
 use super::exchange::{Errand, Reply, Request};
 use super::keys::{Item, RunKey};
-use super::objects::{Live, Ready};
+use super::objects::{FunctionStart, Live, Ready};
 use super::progress::ProberProgress;
 use super::{RendezvousError, chance, document};
 use crate::clock::{Estimate, Sample};
@@ -135,6 +136,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// When the process must have ended, in local time.
     pub must_end_by: Option<Timestamp>,
+    /// The function that the process is, if it is one.
+    pub function: Option<Function>,
     /// muster's version and revision.
     pub build: String,
     /// Signs its parts: the ticket's, or one of its own.
@@ -143,6 +146,17 @@ pub struct Settings {
     pub place: String,
     /// Makes the claim's nonce, write ids and pauses, different for each process.
     pub seed: u64,
+}
+
+/// What a prober knows of the function that it runs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Function {
+    /// When its event came, in local time.
+    pub arrived: Timestamp,
+    /// From the start of its process until it could take events, unless it had served one before.
+    pub init: Option<Duration>,
+    /// The most participants that a function of its size takes.
+    pub participants_max: u32,
 }
 
 /// A prober.
@@ -266,7 +280,7 @@ impl Prober {
                     return self.end_with(Err(e.into()));
                 }
                 let step = claim.wake(now);
-                self.claim_step(step);
+                self.claim_step(now, step);
             }
             Phase::Testing(..) | Phase::Ended(_) => {}
             Phase::Announcing(a) => {
@@ -306,7 +320,7 @@ impl Prober {
             }
             Phase::Claiming(_, claim) => {
                 let step = claim.replied(now, reply, &self.bucket);
-                self.claim_step(step);
+                self.claim_step(now, step);
             }
             Phase::Announcing(_) => self.announced(now, reply),
             Phase::Waiting(wait) => {
@@ -342,7 +356,7 @@ impl Prober {
         }
     }
 
-    fn claim_step(&mut self, step: claim::Step) {
+    fn claim_step(&mut self, now: Timestamp, step: claim::Step) {
         match step {
             claim::Step::Wait => {}
             claim::Step::Ask(request) => self.out.push_back(Action::Ask(request)),
@@ -356,8 +370,12 @@ impl Prober {
                     self.tell(ProberProgress::Claimed {
                         claim: claim.clone(),
                     });
-                    self.out.push_back(Action::SelfTest(job.clone()));
-                    self.phase = Phase::Testing(job, claim);
+                    let unfit = fit::unfit(&job, &self.settings, &self.bucket, now);
+                    self.phase = Phase::Testing(job.clone(), claim);
+                    match unfit {
+                        Some(why) => self.tested(now, Err(why)),
+                        None => self.out.push_back(Action::SelfTest(job)),
+                    }
                 }
             },
         }
@@ -389,6 +407,10 @@ impl Prober {
             bucket_offset: self.bucket.at(now),
             must_end_by: self.settings.must_end_by,
             unfit: unfit.clone(),
+            function: self.settings.function.map(|function| FunctionStart {
+                init_ms: function.init.map(whole_ms),
+                ready_ms: whole_ms(now.saturating_since(function.arrived)),
+            }),
         };
         match document::write(&ready) {
             Err(e) => self.end_with(Err(e)),
@@ -477,6 +499,10 @@ impl Prober {
     fn end_with(&mut self, end: Result<Ended, RendezvousError>) {
         self.phase = Phase::Ended(Box::new(end));
     }
+}
+
+fn whole_ms(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn never_started(job: &Job, settings: &Settings) -> RendezvousError {

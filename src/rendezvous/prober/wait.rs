@@ -402,6 +402,7 @@ mod tests {
             vantage: "iad".parse().unwrap(),
             timeout: Duration::from_secs(600),
             must_end_by: None,
+            function: None,
             build: "test".into(),
             key: SigningKey::from_seed([1; 32]).unwrap(),
             place: "here".into(),

@@ -71,6 +71,7 @@ impl Process {
                     vantage: vantage.clone(),
                     timeout: std::time::Duration::from_secs(90),
                     must_end_by: None,
+                    function: None,
                     build: "sim".into(),
                     key: SigningKey::from_seed([n as u8; 32]).unwrap(),
                     place: "sim".into(),

@@ -15,6 +15,7 @@ use bytes::{Bytes, BytesMut};
 
 pub use dates::DateSamples;
 pub use endpoint::{Endpoint, EndpointError};
+pub(crate) use settings::tls;
 pub use settings::{Addressing, Patience, S3Settings, SettingsError, StaticCredentials};
 
 use super::{

@@ -210,27 +210,34 @@ impl S3Settings {
     }
 
     fn http_client(&self) -> Result<SharedHttpClient, SettingsError> {
-        let mut trusted = match &self.ca_file {
-            Some(path) => TrustStore::empty().with_pem_certificate(certificates(path)?),
-            None => TrustStore::empty(),
-        };
-        // A minimal container has no certificates of its own.
-        if !rustls_native_certs::load_native_certs().certs.is_empty() {
-            trusted = trusted.with_native_roots(true);
-        }
-        let fail = |why: String| SettingsError::CaFile {
-            path: self.ca_file.clone().unwrap_or_default(),
-            why,
-        };
-        let tls = TlsContext::builder()
-            .with_trust_store(trusted)
-            .build()
-            .map_err(|e| fail(e.to_string()))?;
+        let tls = tls(self.ca_file.as_deref())?;
         Ok(aws_smithy_http_client::Builder::new()
             .tls_provider(Provider::rustls(CryptoMode::AwsLc))
             .tls_context(tls)
             .build_https())
     }
+}
+
+/// TLS that trusts the system's CAs, and those of a PEM file.
+///
+/// # Errors
+/// [`SettingsError::CaFile`]
+pub(crate) fn tls(ca_file: Option<&Path>) -> Result<TlsContext, SettingsError> {
+    let mut trusted = match ca_file {
+        Some(path) => TrustStore::empty().with_pem_certificate(certificates(path)?),
+        None => TrustStore::empty(),
+    };
+    // A minimal container has no certificates of its own.
+    if !rustls_native_certs::load_native_certs().certs.is_empty() {
+        trusted = trusted.with_native_roots(true);
+    }
+    TlsContext::builder()
+        .with_trust_store(trusted)
+        .build()
+        .map_err(|e| SettingsError::CaFile {
+            path: ca_file.unwrap_or(Path::new("")).to_owned(),
+            why: e.to_string(),
+        })
 }
 
 /// What stores other than AWS's sign with, unless told otherwise.

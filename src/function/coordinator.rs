@@ -1,0 +1,256 @@
+//! The coordinator function: one event, one run. It schedules the run's end before it writes the
+//! run's begin, and calls the probers last.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, watch};
+
+use super::event::CoordinatorEvent;
+use super::{Invocation, LONGEST, Size};
+use crate::aws::{Caller, FunctionName, OneTime};
+use crate::cli::coordinate::{Coordination, coordinate as write_and_start};
+use crate::cli::{BucketArgs, bucket_clock, edge, guards, plan, progress};
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::job::{Fleet, Job, JobSpec, Origin, RunId, Span, Timestamp, Vantage};
+use crate::rendezvous::drive::read_job;
+use crate::rooms::{Keys, Rooms};
+
+/// For a function's start, and for its report after the load.
+const AROUND_LOAD: Duration = Duration::from_secs(15);
+
+/// Where the coordinator finds the other functions, as the core stack's template sets it.
+struct Deployment {
+    /// `MUSTER_PROBER_FUNCTION`: the probers' name, in every region.
+    prober: FunctionName,
+    /// `MUSTER_FINALIZER_ARN`
+    finalizer_arn: String,
+    /// `MUSTER_SCHEDULE_GROUP`
+    schedule_group: String,
+    /// `MUSTER_SCHEDULE_ROLE_ARN`
+    schedule_role_arn: String,
+    /// `AWS_REGION`: this function's own.
+    region: String,
+}
+
+/// Begins the run that an event asks for, or joins it when the event came before.
+///
+/// # Errors
+/// When the event, its job or the environment is wrong, or bucket, SFU or AWS can't be reached.
+/// What was written by then stays; the same event again goes on from there.
+pub async fn coordinate(event: Value, invocation: &Invocation) -> Result<Value, Error> {
+    let event = CoordinatorEvent::read(event)?;
+    let env = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
+    let deployment = Deployment::from_env(env)?;
+    let keys = Keys::from_env(env)?;
+    invocation.within(begin(event, deployment, keys)).await
+}
+
+async fn begin(event: CoordinatorEvent, to: Deployment, keys: Keys) -> Result<Value, Error> {
+    let store = BucketArgs::from_env()?.open().await?;
+    let origin = bucket_clock::by_bucket(&store, edge::origin(Some(event.run.clone()))).await?;
+    let now = origin.now;
+    // The same event is the same run: a job that is there counts, with its times.
+    let job = match read_job(&store, &event.run).await? {
+        Some(job) => job,
+        None => {
+            let spec = plan::defaults().overridden_by(event.spec);
+            resolve(spec, event.start_in, origin)?
+        }
+    };
+    let regions = regions(&job)?;
+    guards::cloud(&job, false)?;
+    must_fit(&job, now)?;
+    let caller = Caller::from_env().await?;
+    caller.schedule(&to.region, &to.end_of(&job)).await?;
+
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let (_abort, aborted) = watch::channel(false);
+    let coordination = Coordination {
+        rooms: Rooms::new(&job.url, &keys),
+        job: job.clone(),
+        bucket: store.into(),
+        detach: true,
+    };
+    let mut ended = std::pin::pin!(write_and_start(coordination, tell, aborted));
+    let mut shown = progress::Shown::default();
+    loop {
+        tokio::select! {
+            biased;
+            Some(progress) = told.recv() => shown.show(&progress),
+            ended = &mut ended => {
+                ended?;
+                break;
+            }
+        }
+    }
+    call(&caller, &to.prober, &regions, &job.run).await?;
+    Ok(json!({
+        "run": job.run,
+        "start_at": job.times.start_at,
+        "ends_by": job.times.hard_deadline + job.times.grace.0,
+        "vantages": regions,
+    }))
+}
+
+/// Hands every prober its event. Those that can be had are called whatever the others do.
+async fn call(
+    caller: &Caller,
+    prober: &FunctionName,
+    regions: &[Vantage],
+    run: &RunId,
+) -> Result<(), Error> {
+    let calls = regions.iter().map(|region| async move {
+        let event = json!({"run": run});
+        caller.invoke(region, prober, event).await
+    });
+    let failed: Vec<String> = join_all(calls)
+        .await
+        .into_iter()
+        .filter_map(|answer| Some(answer.err()?.to_string()))
+        .collect();
+    if failed.is_empty() {
+        return Ok(());
+    }
+    let text = format!(
+        "run `{run}` starts without some of its probers: {}",
+        failed.join("; ")
+    );
+    Err(Error::new(Exit::Unreachable, text))
+}
+
+/// The job of a new run, with a fixed start.
+fn resolve(spec: JobSpec, start_in: Span, origin: Origin) -> Result<Job, Error> {
+    let start_at = spec.start_at.unwrap_or(origin.now + start_in.0);
+    let spec = JobSpec {
+        start_at: Some(start_at),
+        ..spec
+    };
+    Ok(Job::resolve(spec, origin)?)
+}
+
+/// The regions to call: the job's vantages, each of which is one.
+fn regions(job: &Job) -> Result<Vec<Vantage>, Error> {
+    match &job.fleet {
+        Fleet::Vantages(labels) => Ok(labels.iter().cloned().collect()),
+        Fleet::Expect(_) => Err(Error::new(
+            Exit::BadConfiguration,
+            "the event's job has `expect`; name the regions of its probers as `vantages`",
+        )),
+    }
+}
+
+/// Refuses what no function could finish, or could hold.
+fn must_fit(job: &Job, now: Timestamp) -> Result<(), Error> {
+    let needed = job.times.hard_deadline.saturating_since(now) + AROUND_LOAD;
+    let wanted = job.peak_participants_per_vantage();
+    let most = Size::LARGEST.participants_max();
+    let text = if needed > LONGEST {
+        format!(
+            "the run takes {} from now, and a function has {} at most; start it sooner, or lower the ramp or the duration",
+            Span::secs(needed.as_secs()),
+            Span(LONGEST)
+        )
+    } else if wanted > u64::from(most) {
+        format!(
+            "the job asks for {wanted} participants per vantage, and the largest function takes {most}; lower the ramp, or name more regions"
+        )
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(Exit::BadConfiguration, text))
+}
+
+impl Deployment {
+    fn from_env(env: impl Fn(&str) -> Option<String>) -> Result<Deployment, Error> {
+        let var = |name: &str| {
+            env(name).ok_or_else(|| {
+                let text = format!("{name} is not set; infra/aws/core.yaml sets it");
+                Error::new(Exit::BadConfiguration, text)
+            })
+        };
+        Ok(Deployment {
+            prober: var("MUSTER_PROBER_FUNCTION")?.parse::<FunctionName>()?,
+            finalizer_arn: var("MUSTER_FINALIZER_ARN")?,
+            schedule_group: var("MUSTER_SCHEDULE_GROUP")?,
+            schedule_role_arn: var("MUSTER_SCHEDULE_ROLE_ARN")?,
+            region: var("AWS_REGION")?,
+        })
+    }
+
+    /// The run's end: nobody waits for a report any longer. Its name has the time as well, so
+    /// that a second try with another time adds a schedule instead of keeping one that is early.
+    fn end_of(&self, job: &Job) -> OneTime {
+        let at = job.times.hard_deadline + job.times.grace.0;
+        OneTime {
+            name: format!("{}.{}", job.run, at.as_micros() / 1_000_000),
+            group: self.schedule_group.clone(),
+            at,
+            target_arn: self.finalizer_arn.clone(),
+            role_arn: self.schedule_role_arn.clone(),
+            event: json!({"run": job.run}),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::WriteId;
+
+    const T0: Timestamp = Timestamp::from_micros(1_795_331_619_000_000);
+
+    fn job(run: &str, spec: JobSpec) -> Job {
+        let origin = Origin {
+            run: run.parse().unwrap(),
+            write_id: WriteId::from_u64(1),
+            now: T0,
+        };
+        let spec = JobSpec {
+            url: Some("ws://sfu".into()),
+            vantages: Some(vec!["eu-west-1".parse().unwrap()]),
+            ramp: spec.ramp.or("10,25,50".parse().ok()),
+            ..spec
+        };
+        resolve(spec, Span::secs(60), origin).unwrap()
+    }
+
+    #[test]
+    fn what_no_function_finishes_is_refused() {
+        let said = |spec| must_fit(&job("r", spec), T0).map_err(|e| e.to_string());
+        assert_eq!(said(JobSpec::default()), Ok(()));
+        let long = JobSpec {
+            duration: Some(Span::secs(400)),
+            ..JobSpec::default()
+        };
+        assert!(said(long).unwrap_err().contains("15m at most"));
+        let late = JobSpec {
+            start_at: Some(T0 + LONGEST),
+            ..JobSpec::default()
+        };
+        assert!(said(late).unwrap_err().contains("sooner"));
+        let wide = JobSpec {
+            ramp: Some("400".parse().unwrap()),
+            settle: Some(Span::secs(30)),
+            ..JobSpec::default()
+        };
+        assert!(said(wide).unwrap_err().contains("401 participants"));
+    }
+
+    #[test]
+    fn the_end_is_scheduled_under_a_name_that_aws_takes() {
+        let vars = |name: &str| Some(format!("{}-x", name.to_lowercase().replace('_', "-")));
+        let to = Deployment::from_env(vars).unwrap();
+        let longest = "r".repeat(52);
+        let once = to.end_of(&job(&longest, JobSpec::default()));
+        assert!(once.name.len() <= crate::aws::NAME_MAX, "{}", once.name);
+        // 60 s to the start, tiers of 25 s, 10 s to leave, 30 s of grace.
+        assert_eq!(once.at, T0 + Duration::from_secs(60 + 4 * 25 + 10 + 30));
+        assert!(once.name.ends_with(".1795331819"), "{}", once.name);
+        assert_eq!(once.event, json!({"run": longest}));
+        let error = Deployment::from_env(|_| None).map(|_| ()).unwrap_err();
+        assert!(error.to_string().contains("MUSTER_PROBER_FUNCTION"));
+    }
+}

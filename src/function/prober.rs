@@ -1,0 +1,90 @@
+//! The prober function: one event, one vantage's part in one run.
+
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, watch};
+
+use super::Invocation;
+use super::event::ProberEvent;
+use crate::cli::{BucketArgs, edge, progress};
+use crate::clock;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::job::{IdError, Vantage};
+use crate::participant::{Engine, EngineConfig};
+use crate::prober::LoadContext;
+use crate::rendezvous::RendezvousError;
+use crate::rendezvous::drive::{ProberOptions, run_prober};
+use crate::rendezvous::prober::Function;
+use crate::rooms::Keys;
+
+/// Takes part in the run that an event names, as the region that the function runs in.
+///
+/// An event that comes twice finds its slot taken, which is no failure: the first one loads.
+///
+/// # Errors
+/// When the event can't be read, the prober can't take part, or its report can't be stored.
+pub async fn probe(event: Value, invocation: &Invocation) -> Result<Value, Error> {
+    let ProberEvent::Run(run) = ProberEvent::read(event)?;
+    let env = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
+    let vantage = label(env)?;
+    let keys = Keys::from_env(env)?;
+    let bucket = BucketArgs::from_env()?.open().await?.into();
+    let config = EngineConfig {
+        threads: invocation.size.media_threads(),
+        ..EngineConfig::default()
+    };
+    let engine = Engine::start(config).map_err(|e| {
+        let text = format!("cannot start the media threads: {e}");
+        Error::new(Exit::Internal, text)
+    })?;
+    let context = LoadContext {
+        engine,
+        keys,
+        ca_file: None,
+    };
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let (_stop, stopped) = watch::channel(false);
+    let options = ProberOptions {
+        run: Some(run.clone()),
+        vantage: vantage.clone(),
+        timeout: invocation.ends.saturating_since(clock::now()),
+        must_end_by: Some(invocation.ends),
+        function: Some(Function {
+            arrived: invocation.arrived,
+            init: invocation.init,
+            participants_max: invocation.size.participants_max(),
+        }),
+        build: env!("CARGO_PKG_VERSION").to_owned(),
+        key: edge::signing_key()?,
+        seed: edge::random(),
+        progress: tell,
+        stop: stopped,
+    };
+    let mut ended = std::pin::pin!(
+        invocation.within(async { Ok(run_prober(&bucket, context, options).await) })
+    );
+    let ended = loop {
+        tokio::select! {
+            biased;
+            Some(progress) = told.recv() => progress::show_prober(&progress),
+            ended = &mut ended => break ended?,
+        }
+    };
+    match ended {
+        Ok(ended) => Ok(json!({
+            "run": ended.run, "vantage": vantage, "tiers": ended.tiers, "outcome": ended.outcome,
+        })),
+        Err(e @ RendezvousError::SlotTaken { .. }) => {
+            tracing::info!("{e}");
+            Ok(json!({"run": run, "vantage": vantage, "left": e.to_string()}))
+        }
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// The label: the region.
+fn label(env: impl Fn(&str) -> Option<String>) -> Result<Vantage, Error> {
+    let bad = |why: String| Error::new(Exit::BadConfiguration, format!("AWS_REGION {why}"));
+    let region = env("AWS_REGION").ok_or_else(|| bad("is not set".to_owned()))?;
+    region.parse().map_err(|e: IdError| bad(e.to_string()))
+}
