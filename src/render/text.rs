@@ -6,6 +6,7 @@ use crate::load::{Knee, Verdict};
 use crate::report::combined::{
     Combined, Figures, Level, Range, RunVerdict, SlotState, Tier, VantageReport, VantageRow,
 };
+use crate::store::RequestCounts;
 
 /// Where the text of the summary's lines begins.
 const INDENT: usize = 13;
@@ -402,6 +403,9 @@ fn summary(c: &Combined) -> String {
         bytes(c.usage.bytes_out)
     );
     out.push_str(&line("Used", &used));
+    if let Some(requests) = &c.usage.requests {
+        out.push_str(&line("Requests", &asked(requests)));
+    }
     let verdict = match c.verdict {
         RunVerdict::Passed => "passed: every tier held".to_owned(),
         RunVerdict::Failed => format!("failed: {}", c.reasons.join("; ")),
@@ -409,6 +413,25 @@ fn summary(c: &Combined) -> String {
     };
     out.push_str(&line("Verdict", &verdict));
     out
+}
+
+/// What was asked of the bucket.
+fn asked(requests: &RequestCounts) -> String {
+    let RequestCounts {
+        reads,
+        lists,
+        creates,
+        heartbeats,
+        deletes,
+    } = requests;
+    let mut text = format!(
+        "{} to the bucket and {heartbeats} heartbeats: {reads} reads, {lists} listings, {creates} creates",
+        requests.beside_heartbeats()
+    );
+    if *deletes > 0 {
+        text.push_str(&format!(", {deletes} deletes"));
+    }
+    text
 }
 
 fn level(level: &Level) -> String {

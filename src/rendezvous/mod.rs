@@ -19,6 +19,8 @@ mod progress;
 pub mod rights;
 mod roster;
 #[cfg(test)]
+mod sample;
+#[cfg(test)]
 mod simulation;
 pub mod status;
 

@@ -12,6 +12,7 @@ use super::{accept, figures, slots};
 use crate::job::{ClaimId, Job, SCHEMA_MAJOR, Timestamp, Vantage, Workload};
 use crate::load::{Knee, Verdict, headroom, locate};
 use crate::rendezvous::objects::Start;
+use crate::store::RequestCounts;
 
 /// All that a combined report is made of.
 #[derive(Clone, Debug)]
@@ -93,7 +94,7 @@ pub fn combine(inputs: &CombineInputs) -> Combined {
         start_at: inputs.start.as_ref().map(|s| s.start_at),
         reference: inputs.start.as_ref().map(|s| s.reference),
         sfu: sfu(&parts),
-        usage: usage(&parts),
+        usage: usage(&parts, &reports),
         tiers,
         dropped: slots::dropped(&vantages),
         vantages,
@@ -201,7 +202,7 @@ fn sfu(parts: &TierParts) -> Vec<SfuInfo> {
     distinct.into_iter().collect()
 }
 
-fn usage(parts: &TierParts) -> Usage {
+fn usage(parts: &TierParts, reports: &BTreeMap<Vantage, &ReportPart>) -> Usage {
     let (mut seconds, mut bytes_in, mut bytes_out) = (0u64, 0u64, 0u64);
     for part in parts
         .values()
@@ -219,7 +220,18 @@ fn usage(parts: &TierParts) -> Usage {
         participant_minutes: figures::rounded(seconds as f64 / 60.0),
         bytes_in,
         bytes_out,
+        requests: requests(reports),
     }
+}
+
+/// The sum of what the reports counted; nothing when there is none, or one that did not count.
+fn requests(reports: &BTreeMap<Vantage, &ReportPart>) -> Option<RequestCounts> {
+    let mut sum: Option<RequestCounts> = None;
+    for report in reports.values() {
+        let counts = report.requests?;
+        sum.get_or_insert_default().merge(&counts);
+    }
+    sum
 }
 
 fn digest(job: &Job) -> JobDigest {

@@ -12,6 +12,7 @@ use crate::job::{ClaimId, Layout, Quality, RunId, Span, Threshold, Timestamp, Va
 use crate::load::{Knee, Verdict, Window};
 use crate::measure::Distribution;
 use crate::rendezvous::objects::ReferenceClock;
+use crate::store::RequestCounts;
 
 /// `combined.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -388,7 +389,7 @@ pub struct Rejection {
     pub reason: String,
 }
 
-/// What the run used, in its windows.
+/// What the run used, in its windows unless it says otherwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Usage {
     /// Connected participants times minutes.
@@ -397,4 +398,8 @@ pub struct Usage {
     pub bytes_in: u64,
     /// UDP payload sent by publishers.
     pub bytes_out: u64,
+    /// Requests to the bucket over the whole run, by the probers whose reports count; absent when
+    /// one of them did not count.
+    #[serde(default)]
+    pub requests: Option<RequestCounts>,
 }

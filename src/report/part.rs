@@ -11,6 +11,7 @@ use super::flow::{Flow, Publisher};
 use crate::job::{ClaimId, Digest, Quality, RunId, Timestamp, Vantage, WriteId};
 use crate::load::Window;
 use crate::measure::Histogram;
+use crate::store::RequestCounts;
 
 /// How many participants of each role.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -238,6 +239,9 @@ pub struct ReportPart {
     pub outcome: Outcome,
     /// muster's version and revision.
     pub build: String,
+    /// What it asked of the bucket, this report included; absent when not counted.
+    #[serde(default)]
+    pub requests: Option<RequestCounts>,
     /// All tiers, in order.
     pub tiers: Vec<TierPart>,
 }

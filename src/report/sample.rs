@@ -15,6 +15,7 @@ use crate::job::{
 use crate::load::schedule;
 use crate::measure::Histogram;
 use crate::rendezvous::objects::{ReferenceClock, RosterEntry, Start};
+use crate::store::RequestCounts;
 
 const DURATION_S: u32 = 10;
 
@@ -210,6 +211,13 @@ pub fn healthy() -> CombineInputs {
         .flat_map(|label| (0..4).map(move |tier| part(label, tier)))
         .collect();
     let reports = ["a", "b", "c"].map(|label| ReportPart {
+        requests: Some(RequestCounts {
+            reads: 21,
+            lists: 3,
+            creates: 7,
+            heartbeats: 42,
+            deletes: 0,
+        }),
         schema: SCHEMA_MAJOR,
         write_id: WriteId::from_u64(99),
         run: job.run.clone(),

@@ -7,6 +7,7 @@
 
 mod backoff;
 mod bucket_url;
+mod counted;
 mod error;
 mod faulty;
 mod key;
@@ -20,6 +21,7 @@ use bytes::Bytes;
 
 pub use backoff::Backoff;
 pub use bucket_url::{BucketUrl, BucketUrlError};
+pub use counted::{CountedStore, RequestCounts};
 pub use error::{At, Location, Op, StoreError};
 pub use faulty::{Fate, Fault, FaultRates, FaultyStore};
 pub use key::{Key, KeyError};

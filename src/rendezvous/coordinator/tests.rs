@@ -1,29 +1,19 @@
 //! What a coordinator does when it is told to end at an awkward moment.
 
 use super::*;
-use crate::job::{JobSpec, Origin};
-use crate::store::Object;
-
-const T0: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
+use crate::job::JobSpec;
+use crate::rendezvous::sample::{T0, job, object};
 
 fn coordinator() -> Coordinator {
     let spec = JobSpec {
-        url: Some("ws://sfu".into()),
-        vantages: Some(vec!["iad".parse().unwrap()]),
         start_at: Some(T0 + Duration::from_secs(600)),
         ..JobSpec::default()
-    };
-    let origin = Origin {
-        run: "r1".parse().unwrap(),
-        write_id: WriteId::from_u64(1),
-        now: T0,
     };
     let settings = Settings {
         detach: true,
         seed: 1,
     };
-    let job = document::digested(Job::resolve(spec, origin).unwrap()).unwrap();
-    Coordinator::new(job, settings, T0)
+    Coordinator::new(job(spec), settings, T0)
 }
 
 /// The items that it creates, with their bodies.
@@ -50,12 +40,7 @@ fn an_abort_while_the_start_is_written_is_carried_out() {
             assert_eq!(machine.handle(T0, Event::Abort("enough".into())), []);
         }
         machine.handle(T0, mine(start.clone()));
-        let object = Object {
-            body,
-            etag: None,
-            last_modified: T0,
-        };
-        let reply = Reply::Read(start, Ok(object));
+        let reply = Reply::Read(start, Ok(object(body)));
         let created = creates(machine.handle(T0, Event::Replied(reply)));
         if aborted {
             assert_eq!(machine.end(), None);

@@ -7,12 +7,14 @@ use tokio::task::JoinSet;
 use crate::clock::Sample;
 use crate::rendezvous::exchange::{Reply, Request};
 use crate::rendezvous::keys::RunKey;
-use crate::store::{Backoff, DateSamples, S3Store, Store, create_settled};
+use crate::store::{
+    Backoff, CountedStore, DateSamples, RequestCounts, S3Store, Store, create_settled,
+};
 
-/// A store, with what its answers say of its clock.
+/// A store, with what its answers say of its clock and how much it was asked.
 #[derive(Clone)]
 pub struct Bucket {
-    store: Arc<dyn Store>,
+    store: CountedStore,
     dates: Option<DateSamples>,
 }
 
@@ -21,7 +23,7 @@ impl From<S3Store> for Bucket {
     fn from(store: S3Store) -> Self {
         Bucket {
             dates: Some(store.dates().clone()),
-            store: Arc::new(store),
+            store: CountedStore::new(Arc::new(store)),
         }
     }
 }
@@ -29,17 +31,25 @@ impl From<S3Store> for Bucket {
 impl Bucket {
     /// A store whose clock is local time.
     pub fn on_local_time(store: Arc<dyn Store>) -> Self {
-        Bucket { store, dates: None }
+        Bucket {
+            store: CountedStore::new(store),
+            dates: None,
+        }
     }
 
     /// The store.
     pub fn store(&self) -> &dyn Store {
-        self.store.as_ref()
+        &self.store
     }
 
     /// Where it is, for messages (`s3://name/prefix at https://…`).
     pub fn place(&self) -> String {
         crate::store::At::store(self.store.location()).to_string()
+    }
+
+    /// What this and its clones were asked so far.
+    pub fn requests(&self) -> RequestCounts {
+        self.store.counts()
     }
 
     /// Readings of its clock since the last call.
@@ -53,7 +63,7 @@ impl Bucket {
     /// Sends a request; its reply comes out of `under_way`.
     pub(super) fn ask(&self, request: Request, under_way: &mut JoinSet<Reply>) {
         let store = self.store.clone();
-        under_way.spawn(async move { answer(store.as_ref(), request).await });
+        under_way.spawn(async move { answer(&store, request).await });
     }
 }
 

@@ -82,6 +82,7 @@ pub async fn run_prober(
         for sample in bucket.clock() {
             hands.perform(machine.handle(clock::now(), Event::Clock(sample)));
         }
+        machine.count(bucket.requests());
         hands.perform(machine.handle(clock::now(), event));
         if let Some(end) = machine.end() {
             if let Some(load) = hands.load.take() {

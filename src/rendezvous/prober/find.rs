@@ -6,16 +6,15 @@ use std::time::Duration;
 use crate::clock::Estimate;
 use crate::job::{Digested, Fleet, Job, RunId, Timestamp, Vantage};
 use crate::rendezvous::admission::{Verdict, verdict};
-use crate::rendezvous::exchange::{Errand, Reply, Request};
+use crate::rendezvous::exchange::{Errand, Reply, Request, pause};
 use crate::rendezvous::keys::{Item, RunKey, list_runs, run_of_folder};
 use crate::rendezvous::objects::StartDocument;
 use crate::rendezvous::{RendezvousError, document};
 use crate::signature::PublicKey;
 use crate::store::Object;
 
-/// How often the bucket is looked through for a run, at first and at last.
-const LOOK_FIRST: Duration = Duration::from_secs(1);
-const LOOK_LAST: Duration = Duration::from_secs(10);
+/// The longest pause between two looks through the bucket for a run.
+const LOOK_LAST: Duration = Duration::from_secs(60);
 /// How long a named run may be missing: its coordinator and its probers may start together.
 const JOB_WITHIN: Duration = Duration::from_secs(10);
 /// How many of the newest runs are looked at.
@@ -30,6 +29,8 @@ pub(super) struct Find {
     place: String,
     begun: Timestamp,
     timeout: Duration,
+    /// Keeps probers from asking in step.
+    spread: u8,
     look: Errand,
     candidates: Vec<RunId>,
     at: Option<(RunId, Option<Digested<Job>>)>,
@@ -60,6 +61,7 @@ impl Find {
         place: String,
         now: Timestamp,
         timeout: Duration,
+        spread: u8,
     ) -> Self {
         Find {
             named,
@@ -68,6 +70,7 @@ impl Find {
             place,
             begun: now,
             timeout,
+            spread,
             look: Errand::at(now),
             candidates: Vec::new(),
             at: None,
@@ -241,7 +244,7 @@ impl Find {
         self.look.answered();
         let waited = now.saturating_since(self.begun);
         self.look
-            .again(now + (waited / 6).clamp(LOOK_FIRST, LOOK_LAST));
+            .again(now + pause(waited, LOOK_LAST, self.spread));
         Step::Wait
     }
 }
@@ -256,37 +259,17 @@ fn not_accepting(job: &Job) -> RendezvousError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::WriteId;
-    use crate::job::{JobSpec, Origin, SCHEMA_MAJOR};
+    use crate::job::{JobSpec, SCHEMA_MAJOR, WriteId};
     use crate::rendezvous::objects::Decision;
+    use crate::rendezvous::sample::{T0, absent, job, object};
     use crate::signature::SigningKey;
-    use crate::store::{At, Location, StoreError};
-
-    const T0: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
 
     fn find(named: Option<&str>, timeout_s: u64) -> Find {
         let named = named.map(|run| run.parse().unwrap());
         let timeout = Duration::from_secs(timeout_s);
         let key = SigningKey::from_seed([1; 32]).unwrap().public();
         let vantage = "iad".parse().unwrap();
-        Find::new(named, vantage, key, "here".into(), T0, timeout)
-    }
-
-    fn absent<T>() -> Result<T, StoreError> {
-        let at = At::store(&Location {
-            bucket: "b".into(),
-            prefix: String::new(),
-            endpoint: "memory".into(),
-        });
-        Err(StoreError::Absent { at })
-    }
-
-    fn object(body: bytes::Bytes) -> Object {
-        Object {
-            body,
-            etag: None,
-            last_modified: T0,
-        }
+        Find::new(named, vantage, key, "here".into(), T0, timeout, 0)
     }
 
     /// Looks until it ends, finding nothing; after how long, and with what.
@@ -322,18 +305,11 @@ mod tests {
 
     #[test]
     fn a_cancelled_run_is_left_alone_though_its_start_is_fixed() {
-        let spec = JobSpec {
-            url: Some("ws://sfu".into()),
+        let job = job(JobSpec {
             expect: Some(1),
             start_at: Some(T0 + Duration::from_secs(60)),
             ..JobSpec::default()
-        };
-        let origin = Origin {
-            run: "r1".parse().unwrap(),
-            write_id: WriteId::from_u64(1),
-            now: T0,
-        };
-        let job = document::digested(Job::resolve(spec, origin).unwrap()).unwrap();
+        });
         let cancel = StartDocument {
             schema: SCHEMA_MAJOR,
             write_id: WriteId::from_u64(2),

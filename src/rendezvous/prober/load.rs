@@ -16,17 +16,19 @@ use crate::job::{Job, SCHEMA_MAJOR, Timestamp};
 use crate::load::{TierPlan, join_time};
 use crate::prober::{LiveFigures, headcount};
 use crate::rendezvous::admission::Seat;
-use crate::rendezvous::chance::write_id;
+use crate::rendezvous::chance::{self, write_id};
 use crate::rendezvous::exchange::{Errand, Reply, Request};
 use crate::rendezvous::keys::{Item, RunKey};
 use crate::rendezvous::objects::Abort;
 use crate::rendezvous::{LEASE, RendezvousError, document};
 use crate::report::part::{Outcome, ReportPart, TierPart};
 use crate::signature::SigningKey;
-use crate::store::{Settled, StoreError};
+use crate::store::{Op, RequestCounts, Settled, StoreError};
 
 /// How often a loading prober looks for an abort.
-const ABORT_EVERY: Duration = Duration::from_secs(3);
+const ABORT_EVERY: Duration = Duration::from_secs(7);
+/// A tier's end is the same moment for a whole fleet: its parts come within this.
+const PARTS_WITHIN: Duration = Duration::from_secs(1);
 /// How long after the end of the run's grace a report is still worth storing: it makes a revision.
 const REPORT_EXTRA: Duration = Duration::from_secs(60);
 /// The write ids of tiers (and of the report, the last): after those of what came before.
@@ -39,6 +41,7 @@ pub(super) struct Load {
     build: String,
     key: SigningKey,
     seed: u64,
+    must_end_by: Option<Timestamp>,
     stop_at: Timestamp,
     give_up: Timestamp,
     /// Why it measures fewer tiers than the start has, if it knew from the first.
@@ -57,6 +60,8 @@ pub(super) struct Load {
     abort_ok: Timestamp,
     report: Option<Bytes>,
     send: Errand,
+    checks: u64,
+    requests: RequestCounts,
     trouble: String,
     stored: bool,
     /// Another's report stands in the place of its own.
@@ -98,6 +103,22 @@ fn joinable(
         .collect()
 }
 
+/// No load after the hard deadline: at the first time that may be it, as known at `now`.
+fn stop_at(
+    job: &Job,
+    must_end_by: Option<Timestamp>,
+    bucket: &Estimate,
+    now: Timestamp,
+) -> Timestamp {
+    let deadline = bucket.assumed(now).earliest_local(job.times.hard_deadline);
+    must_end_by.map_or(deadline, |t| t.min(deadline))
+}
+
+/// A share of a length of time, by chance.
+fn spread(all: Duration, seed: u64, n: u64) -> Duration {
+    all / 255 * u32::from(chance::byte(seed, n))
+}
+
 impl Load {
     pub(super) fn new(
         begin: Begin,
@@ -110,11 +131,7 @@ impl Load {
     ) -> Self {
         let clock = reference(&begin.start, bucket, sfu);
         let tiers = joinable(&begin.start.tiers, clock, &begin.job, begin.seat, now);
-        // No load after the hard deadline: at the first time that may be it.
-        let deadline = bucket
-            .assumed(now)
-            .earliest_local(begin.job.times.hard_deadline);
-        let stop_at = settings.must_end_by.map_or(deadline, |t| t.min(deadline));
+        let stop_at = stop_at(&begin.job, settings.must_end_by, bucket, now);
         let last = begin.start.tiers.last().map(|t| t.window.to);
         let last = clock
             .assumed(now)
@@ -146,6 +163,7 @@ impl Load {
             build: settings.build.clone(),
             key: settings.key.clone(),
             seed,
+            must_end_by: settings.must_end_by,
             stop_at,
             short,
             stopping: None,
@@ -162,6 +180,8 @@ impl Load {
             abort_ok: now,
             report: None,
             send: Errand::IDLE,
+            checks: 0,
+            requests: RequestCounts::default(),
             trouble: String::new(),
             stored: false,
             lost: false,
@@ -211,7 +231,7 @@ impl Load {
                     self.parts.entry(tier).or_insert(Part {
                         part: *part,
                         body,
-                        errand: Errand::at(now),
+                        errand: Errand::at(now + spread(PARTS_WITHIN, self.seed, tier.into())),
                     });
                 }
             }
@@ -226,6 +246,7 @@ impl Load {
         sfu: &Estimate,
         out: &mut VecDeque<Action>,
     ) -> Option<Result<Ended, RendezvousError>> {
+        self.stop_at = stop_at(&self.begin.job, self.must_end_by, bucket, now);
         if !self.ended && !self.told {
             let must = self.must_stop(now);
             if let Some(reason) = must {
@@ -317,7 +338,15 @@ impl Load {
         Outcome::Stopped { reason }
     }
 
+    /// What was asked of the bucket so far.
+    pub(super) fn count(&mut self, requests: RequestCounts) {
+        self.requests = requests;
+    }
+
     fn finished(&self, finished_at: Timestamp) -> ReportPart {
+        let mut requests = self.requests;
+        // The report itself.
+        requests.count(Op::Create);
         ReportPart {
             schema: SCHEMA_MAJOR,
             write_id: write_id(self.seed, TIER_WRITES + u64::from(u32::MAX) + 1),
@@ -328,6 +357,7 @@ impl Load {
             finished_at,
             outcome: self.outcome(),
             build: self.build.clone(),
+            requests: Some(requests),
             tiers: self.parts.values().map(|p| p.part.clone()).collect(),
         }
     }
@@ -336,7 +366,9 @@ impl Load {
         match reply {
             Reply::Read(key, answer) if key.item == Item::Abort => {
                 let asked = self.abort.answered();
-                self.abort.again(now + ABORT_EVERY);
+                self.checks += 1;
+                let sooner = spread(ABORT_EVERY / 8, self.seed, self.checks);
+                self.abort.again(now + ABORT_EVERY - sooner);
                 match answer {
                     Err(e) if e.is_absent() => self.abort_ok = asked.unwrap_or(self.abort_ok),
                     Err(e) => self.trouble(&e, out),
@@ -414,27 +446,15 @@ impl Load {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{ClaimId, JobSpec, Origin, WriteId};
+    use crate::job::{ClaimId, JobSpec};
     use crate::load::schedule;
     use crate::rendezvous::objects::{ReferenceClock, Start};
-    use crate::store::Object;
-
-    const T0: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
+    use crate::rendezvous::sample::{T0, job, object};
 
     /// A load that has nothing to do but to report.
     fn aborted(out: &mut VecDeque<Action>) -> Load {
         let vantage: crate::job::Vantage = "iad".parse().unwrap();
-        let spec = JobSpec {
-            url: Some("ws://sfu".into()),
-            vantages: Some(vec![vantage.clone()]),
-            ..JobSpec::default()
-        };
-        let origin = Origin {
-            run: "r1".parse().unwrap(),
-            write_id: WriteId::from_u64(1),
-            now: T0,
-        };
-        let job = document::digested(Job::resolve(spec, origin).unwrap()).unwrap();
+        let job = job(JobSpec::default());
         let settings = Settings {
             run: None,
             vantage: vantage.clone(),
@@ -524,11 +544,7 @@ mod tests {
                 Action::Ask(Request::Create(key, _)) => Some(key.clone()),
                 _ => None,
             });
-            let theirs = Object {
-                body: Bytes::from_static(b"{}"),
-                etag: None,
-                last_modified: T0,
-            };
+            let theirs = object(Bytes::from_static(b"{}"));
             let settled = if mine {
                 Settled::Mine
             } else {

@@ -30,9 +30,9 @@ use crate::load::TierPlan;
 use crate::prober::LiveFigures;
 use crate::report::part::{Outcome, TierPart};
 use crate::signature::SigningKey;
-use crate::store::Settled;
+use crate::store::{RequestCounts, Settled};
 
-/// How often a heartbeat is written.
+/// How often a heartbeat is written under load.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(3);
 /// How long after a failed request the next try comes.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -167,6 +167,7 @@ pub struct Prober {
     bucket: Estimate,
     sfu: Estimate,
     interrupted: bool,
+    requests: RequestCounts,
     phase: Phase,
     writes: u64,
     out: VecDeque<Action>,
@@ -204,6 +205,7 @@ impl Prober {
             settings.place.clone(),
             now,
             settings.timeout,
+            chance::byte(settings.seed, 0),
         );
         Prober {
             settings,
@@ -211,10 +213,16 @@ impl Prober {
             bucket: Estimate::unknown(),
             sfu: Estimate::unknown(),
             interrupted: false,
+            requests: RequestCounts::default(),
             phase: Phase::Finding(Box::new(find)),
             writes: 0,
             out: VecDeque::new(),
         }
+    }
+
+    /// Says what was asked of the bucket so far, for the report.
+    pub fn count(&mut self, requests: RequestCounts) {
+        self.requests = requests;
     }
 
     /// Takes an event in; what to do comes out.
@@ -305,6 +313,7 @@ impl Prober {
                 if self.interrupted {
                     load.stop("interrupted");
                 }
+                load.count(self.requests);
                 if let Some(end) = load.act(now, &self.bucket, &self.sfu, &mut self.out) {
                     self.end_with(end);
                 }
@@ -324,7 +333,7 @@ impl Prober {
             }
             Phase::Announcing(_) => self.announced(now, reply),
             Phase::Waiting(wait) => {
-                let heard = wait.replied(now, reply, &mut self.out);
+                let heard = wait.replied(now, reply, &self.bucket, &mut self.out);
                 self.wait_heard(now, heard);
             }
             Phase::Loading(load) => load.replied(now, reply, &mut self.out),

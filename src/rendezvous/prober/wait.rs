@@ -3,9 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::{
-    Action, HEARTBEAT_EVERY, ProberProgress, RETRY_AFTER, Settings, heartbeat, never_started,
-};
+use super::{Action, ProberProgress, RETRY_AFTER, Settings, heartbeat, never_started};
 use crate::clock::Estimate;
 use crate::job::{ClaimId, Digested, Fleet, Job, SCHEMA_MAJOR, Timestamp};
 use crate::prober::LiveFigures;
@@ -14,14 +12,24 @@ use crate::rendezvous::chance::{self, write_id};
 use crate::rendezvous::coordinator::claims;
 use crate::rendezvous::exchange::{Errand, Reply, Request, start_poll};
 use crate::rendezvous::keys::{Folder, Item, RunKey};
-use crate::rendezvous::objects::{Abort, Decision, ReferenceClock, Start, StartDocument};
+use crate::rendezvous::objects::{Abort, Decision, ReferenceClock, Slot, Start, StartDocument};
 use crate::rendezvous::{RendezvousError, document};
 use crate::store::{Object, Settled, StoreError};
 
+/// How often a heartbeat is written while there is nothing to tell but that it lives.
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(10);
 /// So long before its first joins a prober asks whether it still may.
 const CHECK_AHEAD: Duration = Duration::from_secs(4);
 /// How often a seated prober looks for an abort until then.
-const ABORT_EVERY: Duration = Duration::from_secs(20);
+const ABORT_EVERY: Duration = Duration::from_secs(30);
+/// The longest pause between two looks for a start once the wait for the slots is over: then it is
+/// decided.
+const LATE_POLL: Duration = Duration::from_secs(6);
+/// What a prober may act on has stood for so long. In a store whose creates aren't atomic, a
+/// second writer who looked before the first one wrote has overwritten it by then.
+const STANDS_FOR: Duration = Duration::from_secs(2);
+/// `Last-Modified` is rounded down to whole seconds (RFC 9110 section 5.6.7).
+const TIME_GRAIN: Duration = Duration::from_secs(1);
 /// An answer that took longer allows nothing.
 const CHECK_VALID: Duration = Duration::from_secs(5);
 /// The write id of a cancel, after those of claim and ready.
@@ -41,11 +49,18 @@ pub(super) struct Wait {
     cancel: Errand,
     slots: Errand,
     beat: Errand,
+    confirm: Errand,
     check: Errand,
     start: Option<Start>,
+    /// When the start was stored, by the bucket's clock.
+    stored: Timestamp,
     seat: Option<Seat>,
-    /// An abort check from then on may allow the load.
-    may_begin: Option<Timestamp>,
+    /// What it must read again before it acts on it: the start, then the slot if that decides.
+    unconfirmed: VecDeque<Item>,
+    /// How many looks in a row failed.
+    failed: u32,
+    /// Whether [`Wait::prepare`] has been.
+    prepared: bool,
     trouble: Option<StoreError>,
 }
 
@@ -91,10 +106,14 @@ impl Wait {
             cancel: Errand::IDLE,
             slots: Errand::IDLE,
             beat: Errand::at(now),
+            confirm: Errand::IDLE,
             check: Errand::IDLE,
             start: None,
+            stored: now,
             seat: None,
-            may_begin: None,
+            unconfirmed: VecDeque::new(),
+            failed: 0,
+            prepared: false,
             trouble: None,
         }
     }
@@ -104,7 +123,15 @@ impl Wait {
             .start
             .is_none()
             .then_some(self.begun + self.settings.timeout);
-        [self.look, self.cancel, self.slots, self.beat, self.check]
+        let errands = [
+            self.look,
+            self.cancel,
+            self.slots,
+            self.beat,
+            self.confirm,
+            self.check,
+        ];
+        errands
             .iter()
             .filter_map(Errand::wake_at)
             .chain(give_up)
@@ -152,19 +179,14 @@ impl Wait {
                 None => never_started(&self.job, &self.settings),
             });
         }
-        if let Some(start) = &self.start
-            && self.seat.is_some()
-            && self.may_begin.is_none()
+        if self.seat.is_some() && !self.prepared {
+            self.prepare(now, bucket, sfu, out);
+        }
+        if self.confirm.start(now)
+            && let Some(item) = self.unconfirmed.front()
         {
-            let local = reference(start, bucket, sfu)
-                .assumed(now)
-                .to_local(start.start_at);
-            self.may_begin = Some(local - CHECK_AHEAD);
-            self.check.again(now);
-            out.push_back(Action::Tell(ProberProgress::Started {
-                local,
-                tiers: u32::try_from(start.tiers.len()).unwrap_or(u32::MAX),
-            }));
+            let key = RunKey::new(&self.job.run, item.clone());
+            out.push_back(Action::Ask(Request::Read(key)));
         }
         if self.check.start(now) {
             let key = RunKey::new(&self.job.run, Item::Abort);
@@ -186,6 +208,41 @@ impl Wait {
         Heard::Nothing
     }
 
+    /// It has a seat: from when on it may ask whether it may use it, and what it asks.
+    fn prepare(
+        &mut self,
+        now: Timestamp,
+        bucket: &Estimate,
+        sfu: &Estimate,
+        out: &mut VecDeque<Action>,
+    ) {
+        let Some(start) = &self.start else {
+            return;
+        };
+        let local = reference(start, bucket, sfu)
+            .assumed(now)
+            .to_local(start.start_at);
+        let stands = self.stored + TIME_GRAIN + STANDS_FOR;
+        let stands = bucket.assumed(now).latest_local(stands);
+        self.prepared = true;
+        self.unconfirmed.push_back(Item::Start);
+        let vantage = self.claim.vantage();
+        let named = start
+            .roster
+            .get(&vantage)
+            .is_some_and(|entry| entry.claim.is_some());
+        if !named {
+            self.unconfirmed
+                .push_back(Item::Slot(vantage, self.claim.k()));
+        }
+        self.confirm = Errand::at(stands.max(local - CHECK_AHEAD));
+        self.check.again(now);
+        out.push_back(Action::Tell(ProberProgress::Started {
+            local,
+            tiers: u32::try_from(start.tiers.len()).unwrap_or(u32::MAX),
+        }));
+    }
+
     fn cancellation(&self) -> Result<Request, RendezvousError> {
         let by = self.job.times.start_by;
         let document = StartDocument {
@@ -205,18 +262,30 @@ impl Wait {
         &mut self,
         now: Timestamp,
         reply: Reply,
+        bucket: &Estimate,
         out: &mut VecDeque<Action>,
     ) -> Heard {
         match reply {
+            Reply::Read(key, answer)
+                if self.confirm.under_way() && self.unconfirmed.front() == Some(&key.item) =>
+            {
+                self.confirm.answered();
+                match answer {
+                    Ok(object) => return self.confirmed(now, &key, &object),
+                    Err(e) => {
+                        self.trouble(e, out);
+                        self.confirm.again(now + RETRY_AFTER);
+                    }
+                }
+            }
             Reply::Read(key, answer) if key.item == Item::Start => {
                 self.look.answered();
-                let spread = chance::byte(self.settings.seed, self.asked);
-                let pause = start_poll(now.saturating_since(self.ready_at), spread);
                 match answer {
                     Ok(object) => return self.decided(now, &key, &object),
                     Err(e) => {
+                        let next = self.next_look(now, &e, bucket);
+                        self.look.again(next);
                         self.trouble(e, out);
-                        self.look.again(now + pause);
                     }
                 }
             }
@@ -253,10 +322,10 @@ impl Wait {
             Reply::Read(key, answer) if key.item == Item::Abort => {
                 let asked = self.check.answered();
                 let old = asked.is_none_or(|t| now.saturating_since(t) > CHECK_VALID);
-                let may_begin = self.may_begin.unwrap_or(now);
                 match answer {
-                    Err(e) if e.is_absent() && asked.is_none_or(|t| t < may_begin) => {
-                        self.check.again((now + ABORT_EVERY).min(may_begin));
+                    // What it would act on is not confirmed yet, and then this is asked again.
+                    Err(e) if e.is_absent() && !self.unconfirmed.is_empty() => {
+                        self.check.again(now + ABORT_EVERY);
                     }
                     // After a gap the right to act is checked again.
                     Err(e) if e.is_absent() && old => self.check.again(now),
@@ -284,6 +353,52 @@ impl Wait {
         Heard::Nothing
     }
 
+    /// When to look for the start again: less and less often, and more often once it is due.
+    fn next_look(&mut self, now: Timestamp, e: &StoreError, bucket: &Estimate) -> Timestamp {
+        let spread = chance::byte(self.settings.seed, self.asked);
+        let pause = start_poll(now.saturating_since(self.ready_at), spread);
+        if !e.is_absent() {
+            self.failed = self.failed.saturating_add(1);
+            let soon = RETRY_AFTER * 2u32.saturating_pow(self.failed.min(5));
+            return now + soon.min(pause);
+        }
+        self.failed = 0;
+        let shut = bucket.assumed(now).to_local(self.job.times.accept_until);
+        if now >= shut {
+            return now + pause.min(LATE_POLL);
+        }
+        (now + pause).min(shut + LATE_POLL / 255 * u32::from(spread))
+    }
+
+    /// It reads again what it is about to act on.
+    fn confirmed(&mut self, now: Timestamp, key: &RunKey, object: &Object) -> Heard {
+        if key.item == Item::Start {
+            let same = document::read::<StartDocument>(key, &object.body)
+                .is_ok_and(|d| matches!(d.decision, Decision::Start(s) if Some(&s) == self.start.as_ref()));
+            if !same || object.last_modified != self.stored {
+                // Another was written over it: that is the one that stands.
+                self.seat = None;
+                self.prepared = false;
+                self.unconfirmed.clear();
+                self.check.done();
+                return self.decided(now, key, object);
+            }
+        } else {
+            match document::read::<Slot>(key, &object.body) {
+                Ok(slot) if slot.claim == self.claim => {}
+                Ok(_) => return self.seated(Admission::Replaced),
+                Err(e) => return Heard::Failed(e),
+            }
+        }
+        self.unconfirmed.pop_front();
+        if self.unconfirmed.is_empty() {
+            self.check.again(now);
+        } else {
+            self.confirm.again(now);
+        }
+        Heard::Nothing
+    }
+
     fn decided(&mut self, now: Timestamp, key: &RunKey, object: &Object) -> Heard {
         let document = match document::read::<StartDocument>(key, &object.body) {
             Ok(document) => document,
@@ -295,6 +410,7 @@ impl Wait {
             Verdict::Start(start) => {
                 let admission = admission(&start, &self.job, &self.claim);
                 self.start = Some(*start);
+                self.stored = object.last_modified;
                 if admission == Admission::ByArrival {
                     self.slots = Errand::at(now);
                     return Heard::Nothing;
@@ -367,36 +483,18 @@ pub(super) fn reference<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{JobSpec, Origin, WriteId};
+    use crate::job::{JobSpec, WriteId};
     use crate::load::schedule;
     use crate::rendezvous::roster::entries;
+    use crate::rendezvous::sample::{T0, absent, job, object};
     use crate::signature::SigningKey;
-    use crate::store::{At, Location};
-
-    const T0: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
-
-    fn object(body: bytes::Bytes) -> Object {
-        Object {
-            body,
-            etag: None,
-            last_modified: T0,
-        }
-    }
 
     /// Waits for a start in ten minutes, as the start says.
     fn seated() -> Wait {
-        let spec = JobSpec {
-            url: Some("ws://sfu".into()),
-            vantages: Some(vec!["iad".parse().unwrap()]),
+        let job = job(JobSpec {
             start_at: Some(T0 + Duration::from_secs(600)),
             ..JobSpec::default()
-        };
-        let origin = Origin {
-            run: "r1".parse().unwrap(),
-            write_id: WriteId::from_u64(1),
-            now: T0,
-        };
-        let job = document::digested(Job::resolve(spec, origin).unwrap()).unwrap();
+        });
         let settings = Settings {
             run: None,
             vantage: "iad".parse().unwrap(),
@@ -426,9 +524,13 @@ mod tests {
         let mut wait = Wait::new(job, claim, &settings, T0, T0);
         let body = document::write(&document).unwrap();
         let reply = Reply::Read(key, Ok(object(body)));
-        wait.replied(T0, reply, &mut VecDeque::new());
+        hear(&mut wait, T0, reply);
         assert!(wait.seat.is_some());
         wait
+    }
+
+    fn hear(wait: &mut Wait, now: Timestamp, reply: Reply) -> Heard {
+        wait.replied(now, reply, &Estimate::unknown(), &mut VecDeque::new())
     }
 
     /// Whether it asks for an abort.
@@ -444,23 +546,16 @@ mod tests {
     fn an_abort_ends_the_wait_for_a_fixed_start() {
         let mut wait = seated();
         let key = || RunKey::new(&"r1".parse().unwrap(), Item::Abort);
-        let absent = At::store(&Location {
-            bucket: "b".into(),
-            prefix: String::new(),
-            endpoint: "memory".into(),
-        });
         let (mut now, mut asked) = (T0, 0);
         while now < T0 + Duration::from_secs(300) {
             if asks(&mut wait, now) {
                 asked += 1;
-                let at = absent.clone();
-                let reply = Reply::Read(key(), Err(StoreError::Absent { at }));
-                let heard = wait.replied(now, reply, &mut VecDeque::new());
+                let heard = hear(&mut wait, now, Reply::Read(key(), absent()));
                 assert!(matches!(heard, Heard::Nothing), "{heard:?}");
             }
             now = now + Duration::from_secs(1);
         }
-        assert!((10..=30).contains(&asked), "{asked} questions");
+        assert!((8..=12).contains(&asked), "{asked} questions");
         while !asks(&mut wait, now) {
             now = now + Duration::from_secs(1);
         }
@@ -472,7 +567,7 @@ mod tests {
             reason: "enough".into(),
         };
         let reply = Reply::Read(key(), Ok(object(document::write(&abort).unwrap())));
-        match wait.replied(now, reply, &mut VecDeque::new()) {
+        match hear(&mut wait, now, reply) {
             Heard::Load(begin) => assert_eq!(begin.aborted.as_deref(), Some("enough")),
             heard => panic!("{heard:?}"),
         }

@@ -141,7 +141,7 @@ impl Properties {
             if let Some(at) = world.aborted_at {
                 let calm = world.scenario.faults.busy == 0;
                 // A poll, a heartbeat and their ways; else the lease.
-                let within = if calm { Duration::from_secs(6) } else { LEASE };
+                let within = if calm { Duration::from_secs(11) } else { LEASE };
                 // Who was stopped meanwhile asks only then, and has the lease at most.
                 let woke = world.processes[p].casting.stopped;
                 let woke = woke.map_or(at, |(from, length)| BEGIN + from + length);
