@@ -243,8 +243,7 @@ impl Find {
         self.candidates.clear();
         self.look.answered();
         let waited = now.saturating_since(self.begun);
-        self.look
-            .again(now + pause(waited, LOOK_LAST, self.spread));
+        self.look.again(now + pause(waited, LOOK_LAST, self.spread));
         Step::Wait
     }
 }

@@ -373,8 +373,9 @@ impl Wait {
     /// It reads again what it is about to act on.
     fn confirmed(&mut self, now: Timestamp, key: &RunKey, object: &Object) -> Heard {
         if key.item == Item::Start {
-            let same = document::read::<StartDocument>(key, &object.body)
-                .is_ok_and(|d| matches!(d.decision, Decision::Start(s) if Some(&s) == self.start.as_ref()));
+            let same = document::read::<StartDocument>(key, &object.body).is_ok_and(
+                |d| matches!(d.decision, Decision::Start(s) if Some(&s) == self.start.as_ref()),
+            );
             if !same || object.last_modified != self.stored {
                 // Another was written over it: that is the one that stands.
                 self.seat = None;
