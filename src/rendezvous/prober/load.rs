@@ -489,18 +489,10 @@ mod tests {
     /// The first tier that a prober joins when it comes `late_ms` after the start of a run whose
     /// tiers settle for 5 s and last for 20.
     fn first_joined(ramp: &str, late_ms: u64) -> Option<u32> {
-        let spec = JobSpec {
-            url: Some("ws://sfu".into()),
-            expect: Some(1),
+        let job = job(JobSpec {
             ramp: Some(ramp.parse().unwrap()),
             ..JobSpec::default()
-        };
-        let origin = Origin {
-            run: "r1".parse().unwrap(),
-            write_id: WriteId::from_u64(1),
-            now: T0,
-        };
-        let job = Job::resolve(spec, origin).unwrap();
+        });
         let tiers = schedule(&job, T0);
         let clock = Estimate::unknown();
         let seat = Seat {
