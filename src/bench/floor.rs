@@ -60,21 +60,23 @@ pub fn receive(
     let mut ports = Vec::new();
     for i in 0..count {
         let socket = Socket::bind(ip, config.recv_buffer_bytes).map_err(failed("bind"))?;
-        let number = u64::try_from(i).unwrap_or(u64::MAX);
-        epoll.add(&socket, number).map_err(failed("epoll"))?;
+        epoll.add(&socket, i).map_err(failed("epoll"))?;
         ports.push(socket.port().map_err(failed("port"))?);
         seats.push((socket, key(i)?));
     }
     tell(&Told::Ready { ports })?;
+    let mut ready = Vec::new();
     let mut batch = Batch::new();
     let mut sum = Sample::default();
     let mut next = Instant::now();
     let mut next_sample = next;
     loop {
         next = wait(next + config.tick);
-        for slot in epoll.ready() {
-            let seat = usize::try_from(slot).ok().and_then(|i| seats.get(i));
-            let Some((socket, key)) = seat else { continue };
+        epoll.ready(&mut ready);
+        for slot in ready.drain(..) {
+            let Some((socket, key)) = seats.get(slot) else {
+                continue;
+            };
             loop {
                 let more = batch.receive(socket);
                 for datagram in batch.datagrams() {

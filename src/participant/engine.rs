@@ -1,7 +1,7 @@
-//! The media threads: each tick they drain their sockets and let their peers do what is due.
+//! The media threads: whenever they wake they drain sockets and let their peers do what is due.
 #![expect(
     clippy::disallowed_methods,
-    reason = "the edge: reads all clocks, and waits for the next tick"
+    reason = "the edge: reads all clocks"
 )]
 
 use std::io;
@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc::UnboundedSender;
@@ -23,6 +23,7 @@ use super::peer::{Command, Peer, PeerConfig, PeerEvent, Role};
 use super::rtp;
 use super::shared::Shared;
 use super::udp::{Batch, Epoll, Socket};
+use super::wake::{Due, Wakeups};
 use super::{EngineConfig, EngineHealth, Faults};
 
 /// A kernel's timestamp that lies further back than this is of another clock.
@@ -67,7 +68,7 @@ pub struct PeerHandle {
 }
 
 impl PeerHandle {
-    /// Tells the peer what to do, at its thread's next tick.
+    /// Tells the peer what to do, and wakes its thread for that.
     pub fn send(&self, command: Command) {
         // A thread that is gone has no peers.
         let _ = self.mail.send(Mail::Command(self.id, command));
@@ -114,8 +115,11 @@ impl Threads {
             let mut thread = Thread {
                 config: config.clone(),
                 inbox,
-                epoll: Epoll::new()?,
+                all: Epoll::new()?,
+                connecting: Epoll::new()?,
+                ready: Vec::new(),
                 seats: Vec::new(),
+                due: Vec::new(),
                 batch: Batch::new(),
                 outbox: Outbox::default(),
                 health: Arc::clone(&health),
@@ -173,7 +177,6 @@ struct Seat {
     role: Role,
     shared: Arc<Shared>,
     events: UnboundedSender<(Role, PeerEvent)>,
-    deadline: Instant,
     /// The kernel's counter, extended.
     drops: u64,
 }
@@ -181,9 +184,16 @@ struct Seat {
 struct Thread {
     config: EngineConfig,
     inbox: Receiver<Mail>,
-    epoll: Epoll,
+    /// All sockets.
+    all: Epoll,
+    /// Of these, once more: those of peers on their way up.
+    connecting: Epoll,
+    /// What epoll told, kept for its room.
+    ready: Vec<usize>,
     /// By slot, which epoll tells; a free slot is used again.
     seats: Vec<Option<Box<Seat>>>,
+    /// When each seat wants to be looked at, by slot: side by side, as every wakeup reads them.
+    due: Vec<Due>,
     batch: Batch,
     outbox: Outbox,
     health: Arc<Health>,
@@ -193,7 +203,7 @@ struct Thread {
 
 impl Thread {
     fn run(&mut self) {
-        let mut tick = Instant::now();
+        let mut wakeups = Wakeups::new(self.config.tick, Instant::now());
         loop {
             if self.seats.iter().all(Option::is_none) {
                 // Nothing to do until someone joins.
@@ -201,46 +211,57 @@ impl Thread {
                     Ok(mail) => self.read(mail),
                     Err(mpsc::RecvError) => return,
                 }
-                tick = Instant::now();
+                wakeups = Wakeups::new(self.config.tick, Instant::now());
             }
-            tick = self.wait(tick + self.config.tick);
-            while let Ok(mail) = self.inbox.try_recv() {
-                self.read(mail);
-            }
-            let ready: Vec<u64> = self.epoll.ready().collect();
-            for slot in ready {
-                self.drain(usize::try_from(slot).unwrap_or(usize::MAX));
-            }
-            let due = Instant::now();
-            for slot in 0..self.seats.len() {
-                if self
-                    .seats
-                    .get(slot)
-                    .is_some_and(|seat| seat.as_ref().is_some_and(|seat| seat.deadline <= due))
-                {
-                    self.with(slot, |_, _, _, _| {});
+            let next = wakeups.next(&self.due);
+            if let Some(early) = next.checked_duration_since(Instant::now()) {
+                match self.inbox.recv_timeout(early) {
+                    Ok(mail) => {
+                        self.read(mail);
+                        continue;
+                    }
+                    Err(RecvTimeoutError::Timeout) => {}
+                    // Who is gone has closed its peers before.
+                    Err(RecvTimeoutError::Disconnected) => return,
                 }
+            }
+            self.wake(&mut wakeups);
+        }
+    }
+
+    fn wake(&mut self, wakeups: &mut Wakeups) {
+        let woken = wakeups.woke(Instant::now());
+        while let Ok(mail) = self.inbox.try_recv() {
+            self.read(mail);
+        }
+        let mut ready = std::mem::take(&mut self.ready);
+        ready.clear();
+        if let Some(lag) = woken.tick {
+            self.count_tick(lag);
+            self.all.ready(&mut ready);
+        } else if self.due.iter().any(|due| due.connecting) {
+            self.connecting.ready(&mut ready);
+        }
+        for slot in ready.drain(..) {
+            self.drain(slot);
+        }
+        self.ready = ready;
+        let now = Instant::now();
+        for slot in 0..self.due.len() {
+            if self.due.get(slot).is_some_and(|due| due.is_over(now, woken)) {
+                self.with(slot, |_, _, _, _| {});
             }
         }
     }
 
-    /// Waits until `next` and returns when to count the following tick from: a thread that is
-    /// late by more than a tick doesn't hurry after.
-    fn wait(&self, next: Instant) -> Instant {
-        let now = Instant::now();
-        if let Some(early) = next.checked_duration_since(now) {
-            std::thread::sleep(early);
-        }
-        let lag = Instant::now().saturating_duration_since(next);
+    fn count_tick(&self, lag: Duration) {
         let health = &self.health;
         health.ticks.fetch_add(1, Ordering::Relaxed);
         let micros = u64::try_from(lag.as_micros()).unwrap_or(u64::MAX);
         health.tick_lag_max_us.fetch_max(micros, Ordering::Relaxed);
         if lag > self.config.tick {
             health.late_ticks.fetch_add(1, Ordering::Relaxed);
-            return next + lag;
         }
-        next
     }
 
     fn now(&self) -> Moment {
@@ -289,11 +310,13 @@ impl Thread {
         let free = self.seats.iter().position(Option::is_none);
         let slot = free.unwrap_or_else(|| {
             self.seats.push(None);
+            self.due.push(Due::NEVER);
             self.seats.len() - 1
         });
-        let number = u64::try_from(slot).unwrap_or(u64::MAX);
-        self.epoll.add(&socket, number).map_err(local)?;
-        if let Some(seat) = self.seats.get_mut(slot) {
+        self.all.add(&socket, slot).map_err(local)?;
+        self.connecting.add(&socket, slot).map_err(local)?;
+        if let (Some(seat), Some(due)) = (self.seats.get_mut(slot), self.due.get_mut(slot)) {
+            *due = peer.due();
             *seat = Some(Box::new(Seat {
                 id,
                 peer,
@@ -301,7 +324,6 @@ impl Thread {
                 role: new.role,
                 shared: new.shared,
                 events: new.events,
-                deadline: now.at,
                 drops: 0,
             }));
         }
@@ -342,7 +364,7 @@ impl Thread {
     /// Lets a seat's peer do something, then what is due, and carries out what came of it.
     fn with(&mut self, slot: usize, act: impl FnOnce(&mut Seat, Moment, &mut Outbox, &mut Chance)) {
         let now = self.now();
-        let Some(place) = self.seats.get_mut(slot) else {
+        let (Some(place), Some(due)) = (self.seats.get_mut(slot), self.due.get_mut(slot)) else {
             return;
         };
         let Some(seat) = place else { return };
@@ -358,6 +380,7 @@ impl Thread {
             let _ = seat.events.send((seat.role, PeerEvent::Failed(failure)));
             self.outbox.clear();
             *place = None;
+            *due = Due::NEVER;
             self.health.sockets.fetch_sub(1, Ordering::Relaxed);
             return;
         }
@@ -369,22 +392,28 @@ impl Thread {
         );
         seat.peer.count_send_failures(failures);
         let health = &self.health;
-        health
-            .own_buffer_drops
-            .fetch_add(seat.drops - before, Ordering::Relaxed);
-        let lag = seat.peer.take_pacing_lag().as_micros();
-        health
-            .pacing_lag_max_us
-            .fetch_max(u64::try_from(lag).unwrap_or(u64::MAX), Ordering::Relaxed);
+        if seat.drops > before {
+            let drops = &health.own_buffer_drops;
+            drops.fetch_add(seat.drops - before, Ordering::Relaxed);
+        }
+        if let Some(lag) = seat.peer.take_pacing_lag() {
+            let lag = u64::try_from(lag.as_micros()).unwrap_or(u64::MAX);
+            health.pacing_lag_max_us.fetch_max(lag, Ordering::Relaxed);
+        }
         seat.peer
             .publish_counts(now.at, seat.drops, &mut seat.shared.lock());
         while let Some(event) = seat.peer.next_event() {
             // The participant may have gone meanwhile.
             let _ = seat.events.send((seat.role, event));
         }
-        seat.deadline = seat.peer.deadline();
+        let was_connecting = due.connecting;
+        *due = seat.peer.due();
+        if was_connecting && !due.connecting {
+            self.connecting.remove(&seat.socket);
+        }
         if seat.peer.is_closed() {
             *place = None;
+            *due = Due::NEVER;
             health.sockets.fetch_sub(1, Ordering::Relaxed);
         }
     }

@@ -29,6 +29,7 @@ mod srtp;
 pub mod stamp;
 mod stun;
 pub(crate) mod udp;
+mod wake;
 
 use std::io;
 use std::sync::Arc;
@@ -48,8 +49,9 @@ pub struct EngineConfig {
     /// Media threads. Participants are spread over them in turn. Default 1: a thread carries
     /// some 100,000 packets a second.
     pub threads: usize,
-    /// How often a thread wakes to drain its sockets. Default 5 ms; arrival times are the
-    /// kernel's, so a longer tick costs no exactness, only promptness of NACKs and sends.
+    /// How often a thread drains its sockets. Default 10 ms; arrival times are the kernel's, so
+    /// a longer tick costs no exactness, only promptness of NACKs. Media go out when they are
+    /// due, and a peer that connects is looked at more often, whatever the tick.
     pub tick: Duration,
     /// Each UDP socket's receive buffer, in bytes (`SO_RCVBUF`). Default 512 KiB. The kernel
     /// caps it at `net.core.rmem_max`.
@@ -62,7 +64,7 @@ impl Default for EngineConfig {
     fn default() -> Self {
         Self {
             threads: 1,
-            tick: Duration::from_millis(5),
+            tick: Duration::from_millis(10),
             recv_buffer_bytes: 512 * 1024,
             faults: Faults::default(),
         }

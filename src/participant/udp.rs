@@ -8,12 +8,17 @@ use std::io;
 use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::outbox::Outbox;
+use super::outbox::{Outbox, Run};
 
-/// Datagrams per system call.
+/// Datagrams received per system call.
 const BATCH: usize = 32;
+/// Runs of datagrams sent per system call.
+const RUNS: usize = 16;
+/// Datagrams that the kernel takes as one (`UDP_MAX_SEGMENTS`, 64 before Linux 6.9).
+const SEGMENTS: usize = 64;
 /// Larger ones are cut: a WebRTC datagram stays below an Ethernet frame.
 const DATAGRAM: usize = 2_048;
 /// Room for `SCM_TIMESTAMPNS` and `SO_RXQ_OVFL`, of which each takes 32 bytes at most.
@@ -21,7 +26,11 @@ const CONTROL: usize = 64;
 
 /// A UDP socket that tells when datagrams came and how many the kernel dropped.
 #[derive(Debug)]
-pub struct Socket(UdpSocket);
+pub struct Socket {
+    udp: UdpSocket,
+    /// Runs of datagrams leave as one; until the kernel or the network card refuses.
+    segments: AtomicBool,
+}
 
 impl Socket {
     /// Binds any free port of `ip`'s family.
@@ -41,7 +50,10 @@ impl Socket {
         set_option(&socket, libc::SO_RCVBUF, size)?;
         set_option(&socket, libc::SO_TIMESTAMPNS, 1)?;
         set_option(&socket, libc::SO_RXQ_OVFL, 1)?;
-        Ok(Self(socket))
+        Ok(Self {
+            udp: socket,
+            segments: AtomicBool::new(true),
+        })
     }
 
     /// The port.
@@ -49,62 +61,101 @@ impl Socket {
     /// # Errors
     /// When the socket is gone.
     pub fn port(&self) -> io::Result<u16> {
-        Ok(self.0.local_addr()?.port())
+        Ok(self.udp.local_addr()?.port())
     }
 
     /// Sends all of the outbox. Returns how many datagrams the kernel did not take.
     pub fn send(&self, outbox: &Outbox) -> u64 {
-        let mut datagrams = outbox.iter().peekable();
-        let mut failures = 0;
-        while datagrams.peek().is_some() {
-            let mut batch = Vec::with_capacity(outbox.len().min(BATCH));
-            batch.extend(datagrams.by_ref().take(BATCH));
-            failures += self.send_batch(&batch);
+        let (mut done, mut failures) = (0, 0);
+        while done < outbox.len() {
+            let segments = self.segments.load(Ordering::Relaxed);
+            let most = if segments { SEGMENTS } else { 1 };
+            match self.send_some(outbox.runs(done, most)) {
+                Ok(sent) => done += sent,
+                Err((datagrams, e)) if datagrams > 1 && refuses_segments(&e) => {
+                    self.segments.store(false, Ordering::Relaxed);
+                }
+                // The error is about the first run alone.
+                Err((datagrams, _)) => {
+                    done += datagrams;
+                    failures += u64::try_from(datagrams).unwrap_or(u64::MAX);
+                }
+            }
         }
         failures
     }
 
-    fn send_batch(&self, batch: &[(&[u8], SocketAddr)]) -> u64 {
-        let mut addresses: Vec<_> = batch.iter().map(|(_, to)| Address::from(*to)).collect();
-        let mut parts: Vec<_> = batch
-            .iter()
-            .map(|(bytes, _)| libc::iovec {
-                iov_base: bytes.as_ptr().cast_mut().cast(),
-                iov_len: bytes.len(),
-            })
-            .collect();
-        let mut headers: Vec<libc::mmsghdr> = parts
-            .iter_mut()
-            .zip(&mut addresses)
-            .map(|(part, address)| {
-                // SAFETY: all zeros is a valid header without parts.
-                let mut header: libc::mmsghdr = unsafe { mem::zeroed() };
-                header.msg_hdr.msg_iov = part;
-                header.msg_hdr.msg_iovlen = 1;
-                header.msg_hdr.msg_name = (&raw mut address.storage).cast();
-                header.msg_hdr.msg_namelen = address.length;
-                header
-            })
-            .collect();
-        let (mut rest, mut failures) = (&mut headers[..], 0);
-        while !rest.is_empty() {
-            let count = libc::c_uint::try_from(rest.len()).unwrap_or(0);
-            // SAFETY: `count` headers are there, and what they point at outlives the call.
-            let sent = unsafe {
-                libc::sendmmsg(
-                    self.0.as_raw_fd(),
-                    rest.as_mut_ptr(),
-                    count,
-                    libc::MSG_DONTWAIT,
-                )
-            };
-            // An error is about the first datagram alone.
-            let done = usize::try_from(sent).ok().filter(|sent| *sent > 0);
-            failures += u64::from(done.is_none());
-            rest = rest.get_mut(done.unwrap_or(1)..).unwrap_or_default();
+    /// Sends some of the runs, from the first on. Returns how many datagrams went, or why the
+    /// first run didn't, with its number of datagrams.
+    fn send_some<'a>(
+        &self,
+        runs: impl Iterator<Item = Run<'a>>,
+    ) -> Result<usize, (usize, io::Error)> {
+        // SAFETY: all zeros is a valid header without parts.
+        let mut headers: [libc::mmsghdr; RUNS] = unsafe { mem::zeroed() };
+        // SAFETY: all zeros is a valid part of no length.
+        let mut parts: [libc::iovec; RUNS] = unsafe { mem::zeroed() };
+        let mut addresses = [const { Address::NONE }; RUNS];
+        let mut controls = [SegmentSize::NONE; RUNS];
+        let mut datagrams = [0; RUNS];
+        let mut count = 0;
+        let rooms = headers.iter_mut().zip(&mut parts).zip(&mut addresses);
+        let rooms = rooms.zip(&mut controls).zip(&mut datagrams);
+        for (((((header, part), address), control), datagrams), run) in rooms.zip(runs) {
+            part.iov_base = run.bytes.as_ptr().cast_mut().cast();
+            part.iov_len = run.bytes.len();
+            header.msg_hdr.msg_iov = part;
+            header.msg_hdr.msg_iovlen = 1;
+            *address = run.to.into();
+            header.msg_hdr.msg_name = (&raw mut address.storage).cast();
+            header.msg_hdr.msg_namelen = address.length;
+            if run.datagrams > 1 {
+                control.size = u16::try_from(run.segment).unwrap_or(u16::MAX);
+                header.msg_hdr.msg_control = (&raw mut *control).cast();
+                header.msg_hdr.msg_controllen = size_of::<SegmentSize>();
+            }
+            *datagrams = run.datagrams;
+            count += 1;
         }
-        failures
+        let (socket, headers) = (self.udp.as_raw_fd(), headers.as_mut_ptr());
+        // SAFETY: `count` headers are there, and what they point at outlives the call.
+        let sent = unsafe { libc::sendmmsg(socket, headers, count, libc::MSG_DONTWAIT) };
+        let error = io::Error::last_os_error();
+        match usize::try_from(sent) {
+            Ok(sent @ 1..) => Ok(datagrams.iter().take(sent).sum()),
+            _ => Err((datagrams.first().copied().unwrap_or(0).max(1), error)),
+        }
     }
+}
+
+/// Whether the error may be about several datagrams in one: no checksum offload (`EIO`), a kernel
+/// older than 4.18 (`EINVAL`), a path with a small MTU.
+fn refuses_segments(e: &io::Error) -> bool {
+    let refusals = [libc::EIO, libc::EINVAL, libc::EMSGSIZE, libc::EOPNOTSUPP];
+    e.raw_os_error().is_some_and(|e| refusals.contains(&e))
+}
+
+/// A control message (cmsg(3)): at which length to cut what is sent (udp(7), `UDP_SEGMENT`).
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct SegmentSize {
+    length: libc::size_t,
+    level: libc::c_int,
+    kind: libc::c_int,
+    size: u16,
+    /// A control message takes whole words.
+    rest: [u16; 3],
+}
+
+impl SegmentSize {
+    const NONE: Self = Self {
+        // Without the rest.
+        length: size_of::<Self>() - size_of::<[u16; 3]>(),
+        level: libc::SOL_UDP,
+        kind: libc::UDP_SEGMENT,
+        size: 0,
+        rest: [0; 3],
+    };
 }
 
 fn set_option(socket: &UdpSocket, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
@@ -132,10 +183,17 @@ struct Address {
     length: libc::socklen_t,
 }
 
+impl Address {
+    const NONE: Self = Self {
+        // SAFETY: all zeros is a valid storage of no family.
+        storage: unsafe { mem::zeroed() },
+        length: 0,
+    };
+}
+
 impl From<SocketAddr> for Address {
     fn from(address: SocketAddr) -> Self {
-        // SAFETY: all zeros is a valid storage of no family.
-        let mut storage: libc::sockaddr_storage = unsafe { mem::zeroed() };
+        let mut storage = Self::NONE.storage;
         let length = match address {
             SocketAddr::V4(v4) => {
                 let raw = libc::sockaddr_in {
@@ -270,7 +328,7 @@ impl Batch {
         // SAFETY: `count` headers are there, and what they point at outlives the call.
         let received = unsafe {
             libc::recvmmsg(
-                socket.0.as_raw_fd(),
+                socket.udp.as_raw_fd(),
                 headers.as_mut_ptr(),
                 count,
                 libc::MSG_DONTWAIT,
@@ -370,20 +428,24 @@ impl Epoll {
     ///
     /// # Errors
     /// When the kernel's limit of watches is reached.
-    pub fn add(&self, socket: &Socket, number: u64) -> io::Result<()> {
+    pub fn add(&self, socket: &Socket, number: usize) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_ADD, socket, number)
+    }
+
+    /// Watches a socket no longer, if it did.
+    pub fn remove(&self, socket: &Socket) {
+        // Not watched is as good.
+        let _ = self.control(libc::EPOLL_CTL_DEL, socket, 0);
+    }
+
+    fn control(&self, what: libc::c_int, socket: &Socket, number: usize) -> io::Result<()> {
         let mut event = libc::epoll_event {
             events: libc::EPOLLIN.cast_unsigned(),
-            u64: number,
+            u64: u64::try_from(number).unwrap_or(u64::MAX),
         };
+        let (epoll, socket) = (self.descriptor.as_raw_fd(), socket.udp.as_raw_fd());
         // SAFETY: `event` outlives the call.
-        let result = unsafe {
-            libc::epoll_ctl(
-                self.descriptor.as_raw_fd(),
-                libc::EPOLL_CTL_ADD,
-                socket.0.as_raw_fd(),
-                &raw mut event,
-            )
-        };
+        let result = unsafe { libc::epoll_ctl(epoll, what, socket, &raw mut event) };
         if result == 0 {
             Ok(())
         } else {
@@ -391,8 +453,8 @@ impl Epoll {
         }
     }
 
-    /// The numbers of sockets that have something now; does not wait.
-    pub fn ready(&mut self) -> impl Iterator<Item = u64> + '_ {
+    /// Appends the numbers of sockets that have something now; does not wait.
+    pub fn ready(&mut self, numbers: &mut Vec<usize>) {
         let room = libc::c_int::try_from(self.ready.len()).unwrap_or(0);
         // SAFETY: `room` events are there.
         let count = unsafe {
@@ -404,7 +466,8 @@ impl Epoll {
             )
         };
         let count = usize::try_from(count).unwrap_or(0);
-        self.ready.iter().take(count).map(|event| event.u64)
+        let ready = self.ready.iter().take(count);
+        numbers.extend(ready.filter_map(|event| usize::try_from(event.u64).ok()));
     }
 }
 
@@ -432,7 +495,9 @@ mod tests {
         let mut batch = Batch::new();
         let mut epoll = Epoll::new().unwrap();
         epoll.add(&to, 7).unwrap();
-        assert_eq!(epoll.ready().collect::<Vec<_>>(), [7]);
+        let mut ready = Vec::new();
+        epoll.ready(&mut ready);
+        assert_eq!(ready, [7]);
         let mut received = Vec::new();
         loop {
             let more = batch.receive(&to);

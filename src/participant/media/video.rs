@@ -160,10 +160,12 @@ impl Flight {
     }
 
     /// The next packet's share of the frame: all have the same size but for a byte, so that a
-    /// trailer of `trailer` bytes fits into the last one whole.
+    /// trailer of `trailer` bytes fits into the last one whole. The longer ones come first: so
+    /// they leave in few runs.
     fn chunk(&self, trailer: usize) -> &'static [u8] {
         let total = self.data.len() + trailer;
-        let at = |packet: usize| (total * packet / self.packets.max(1)).min(self.data.len());
+        let (size, longer) = (total / self.packets.max(1), total % self.packets.max(1));
+        let at = |packet: usize| (size * packet + longer.min(packet)).min(self.data.len());
         self.data
             .get(at(self.next)..at(self.next + 1))
             .unwrap_or_default()

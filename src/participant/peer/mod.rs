@@ -25,6 +25,7 @@ use super::shared::{Inner, RttSource};
 use super::snapshot::MediaPath;
 use super::srtp::Srtp;
 use super::stun::StunClock;
+use super::wake::Due;
 
 mod publish;
 mod random;
@@ -289,10 +290,15 @@ impl Peer {
     }
 
     /// When [`Peer::timeout`] has something to do.
-    pub fn deadline(&self) -> Instant {
+    pub fn due(&self) -> Due {
+        let media = self.sender.deadline();
         let receiver = (!self.receiver.is_idle()).then(|| self.receiver.deadline());
-        let due = receiver.into_iter().chain(self.sender.deadline());
-        due.fold(self.rtc_deadline, Instant::min)
+        let any = [receiver, media].into_iter().flatten();
+        Due {
+            any: Some(any.fold(self.rtc_deadline, Instant::min)),
+            media,
+            connecting: !self.connected,
+        }
     }
 
     /// What there is to tell.
@@ -306,7 +312,7 @@ impl Peer {
     }
 
     /// The most that a packet went out behind its due time, since the last call.
-    pub const fn take_pacing_lag(&mut self) -> Duration {
+    pub const fn take_pacing_lag(&mut self) -> Option<Duration> {
         self.sender.take_pacing_lag()
     }
 

@@ -133,7 +133,8 @@ impl World {
         let mut to = to;
         while self.outbox.len() > 0 {
             let now = self.now();
-            let datagrams: Vec<Vec<u8>> = self.outbox.iter().map(|(d, _)| d.to_vec()).collect();
+            let datagrams = self.outbox.runs(0, 1);
+            let datagrams: Vec<Vec<u8>> = datagrams.map(|run| run.bytes.to_vec()).collect();
             self.outbox.clear();
             for mut datagram in datagrams {
                 let is_rtp = rtp::Datagram::of(&datagram) == rtp::Datagram::Rtp;

@@ -44,7 +44,7 @@ pub struct Sender {
     transport_sequence: u16,
     totals: TxTotals,
     next_report: Option<Instant>,
-    pacing_lag: Duration,
+    pacing_lag: Option<Duration>,
 }
 
 impl Sender {
@@ -56,7 +56,7 @@ impl Sender {
             transport_sequence: 0,
             totals: TxTotals::default(),
             next_report: None,
-            pacing_lag: Duration::ZERO,
+            pacing_lag: None,
         }
     }
 
@@ -79,8 +79,8 @@ impl Sender {
     }
 
     /// The most that a packet went out behind its due time, since the last call.
-    pub const fn take_pacing_lag(&mut self) -> Duration {
-        std::mem::replace(&mut self.pacing_lag, Duration::ZERO)
+    pub const fn take_pacing_lag(&mut self) -> Option<Duration> {
+        self.pacing_lag.take()
     }
 
     /// When [`Sender::poll`] has something to do.
@@ -122,7 +122,7 @@ impl Sender {
             };
             self.totals.frames += sent.frames;
             self.totals.frames_skipped += sent.skipped_frames;
-            self.pacing_lag = self.pacing_lag.max(sent.lag.unwrap_or_default());
+            self.pacing_lag = self.pacing_lag.max(sent.lag);
         }
         if self.next_report.is_some_and(|due| due <= now.at) {
             self.next_report = Some(now.at + REPORT_INTERVAL);

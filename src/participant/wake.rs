@@ -1,0 +1,154 @@
+//! When a media thread wakes: as seldom as exactness allows.
+
+use std::time::{Duration, Instant};
+
+/// Between two looks at peers on their way up, so that the phases of connecting take what the
+/// server takes.
+const CONNECTING: Duration = Duration::from_millis(1);
+
+/// Between two wakeups for media: a packet goes out at most this late, and packets of many
+/// publishers go out together.
+const SENDING: Duration = Duration::from_millis(2);
+
+/// When a peer wants to be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// For anything.
+    pub any: Option<Instant>,
+    /// For media to send, which don't wait for a tick.
+    pub media: Option<Instant>,
+    /// It is on its way up, and nothing of it waits for a tick.
+    pub connecting: bool,
+}
+
+impl Due {
+    /// Nobody is there.
+    pub const NEVER: Self = Self {
+        any: None,
+        media: None,
+        connecting: false,
+    };
+
+    /// Whether to look at the peer in a wakeup at `now`.
+    pub fn is_over(&self, now: Instant, woken: Woken) -> bool {
+        let at = if woken.tick.is_some() || self.connecting {
+            self.any
+        } else {
+            self.media
+        };
+        at.is_some_and(|at| at <= now)
+    }
+}
+
+/// What a wakeup is for, media aside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Woken {
+    /// A tick: all sockets and deadlines are looked at. Says how late it came.
+    pub tick: Option<Duration>,
+}
+
+/// Plans one thread's wakeups.
+#[derive(Clone, Copy, Debug)]
+pub struct Wakeups {
+    tick: Duration,
+    next_tick: Instant,
+    last: Instant,
+}
+
+impl Wakeups {
+    /// The first tick comes one `tick` from `now`.
+    pub fn new(tick: Duration, now: Instant) -> Self {
+        Self {
+            tick,
+            next_tick: now + tick,
+            last: now,
+        }
+    }
+
+    /// When to wake next for these peers.
+    pub fn next<'a>(&self, peers: impl IntoIterator<Item = &'a Due>) -> Instant {
+        let mut next = self.next_tick;
+        for peer in peers {
+            if peer.connecting {
+                next = next.min(self.last + CONNECTING);
+            }
+            if let Some(due) = peer.media {
+                next = next.min(due.max(self.last + SENDING));
+            }
+        }
+        next
+    }
+
+    /// The thread woke at `now`. Who is late by more than a tick doesn't hurry after.
+    pub fn woke(&mut self, now: Instant) -> Woken {
+        self.last = now;
+        let tick = now.checked_duration_since(self.next_tick);
+        if let Some(lag) = tick {
+            let late = if lag > self.tick { lag } else { Duration::ZERO };
+            self.next_tick += late + self.tick;
+        }
+        Woken { tick }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test needs some instant to start from"
+    )]
+    fn wakeups() -> (Wakeups, Instant) {
+        let start = Instant::now();
+        (Wakeups::new(10 * MS, start), start)
+    }
+
+    fn media(at: Instant) -> [Due; 1] {
+        [Due {
+            any: Some(at),
+            media: Some(at),
+            connecting: false,
+        }]
+    }
+
+    #[test]
+    fn ticks_keep_their_beat_unless_one_is_missed() {
+        let (mut wakeups, start) = wakeups();
+        assert_eq!(wakeups.next(&[Due::NEVER]), start + 10 * MS);
+        assert_eq!(wakeups.woke(start + 13 * MS).tick, Some(3 * MS));
+        assert_eq!(wakeups.next(&[]), start + 20 * MS);
+        assert_eq!(wakeups.woke(start + 35 * MS).tick, Some(15 * MS));
+        assert_eq!(wakeups.next(&[]), start + 45 * MS);
+    }
+
+    #[test]
+    fn media_wake_when_due_but_not_too_often() {
+        let (mut wakeups, start) = wakeups();
+        assert_eq!(wakeups.next(&media(start + 7 * MS)), start + 7 * MS);
+        assert_eq!(wakeups.next(&media(start)), start + SENDING);
+        assert_eq!(wakeups.next(&media(start + 70 * MS)), start + 10 * MS);
+        assert_eq!(wakeups.woke(start + 7 * MS).tick, None);
+        assert_eq!(wakeups.next(&media(start + 8 * MS)), start + 9 * MS);
+        assert_eq!(wakeups.next(&[]), start + 10 * MS, "the tick stays");
+    }
+
+    #[test]
+    fn what_is_no_media_waits_for_a_tick_once_a_peer_is_up() {
+        let (mut wakeups, start) = wakeups();
+        let mut due = Due {
+            any: Some(start),
+            media: None,
+            connecting: true,
+        };
+        assert_eq!(wakeups.next(&[due]), start + CONNECTING);
+        let woken = wakeups.woke(start + MS);
+        assert!(due.is_over(start + MS, woken));
+        due.connecting = false;
+        assert_eq!(wakeups.next(&[due]), start + 10 * MS);
+        assert!(!due.is_over(start + MS, woken));
+        assert!(due.is_over(start + 10 * MS, wakeups.woke(start + 10 * MS)));
+    }
+}
