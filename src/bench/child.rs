@@ -92,6 +92,8 @@ pub struct Sample {
     /// The latest that a frame went out behind its due time since the last sample, in
     /// microseconds.
     pub pacing_lag_us: u64,
+    /// How late all packets sent went out behind their due times, added up, in microseconds.
+    pub late_us: u64,
 }
 
 /// What a process counted, and what that has cost it.
@@ -101,6 +103,8 @@ pub struct Reading {
     pub sample: Sample,
     /// The kernel's.
     pub usage: Usage,
+    /// The greatest [`Sample::pacing_lag_us`] since the reading before.
+    pub pacing_lag_us: u64,
 }
 
 /// A started contender.
@@ -165,7 +169,11 @@ impl Child {
     /// When it has ended, or writes something else.
     pub async fn told(&mut self) -> Result<Told, String> {
         let line = self.line().await?;
-        serde_json::from_str(&line).map_err(|e| format!("{}: {e}: {line}", self.process.name()))
+        self.parse(&line)
+    }
+
+    fn parse(&self, line: &str) -> Result<Told, String> {
+        serde_json::from_str(line).map_err(|e| format!("{}: {e}: {line}", self.process.name()))
     }
 
     /// Its next sample from now on, with what the kernel says at that moment.
@@ -173,11 +181,19 @@ impl Child {
     /// # Errors
     /// When it has ended, or writes something else.
     pub async fn reading(&mut self) -> Result<Reading, String> {
-        while self.lines.try_recv().is_ok() {}
+        let mut pacing_lag_us = 0;
+        while let Ok(line) = self.lines.try_recv() {
+            if let Told::Sample(sample) = self.parse(&line)? {
+                pacing_lag_us = sample.pacing_lag_us.max(pacing_lag_us);
+            }
+        }
         loop {
             if let Told::Sample(sample) = self.told().await? {
-                let usage = self.usage()?;
-                return Ok(Reading { sample, usage });
+                return Ok(Reading {
+                    sample,
+                    usage: self.usage()?,
+                    pacing_lag_us: sample.pacing_lag_us.max(pacing_lag_us),
+                });
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! [`receive`] wakes at the participant's tick, takes what waits with its `recvmmsg`, and opens
 //! each packet with AES-256-GCM under its socket's key. [`send`] sends each socket what a
-//! subscriber to the layout `speaker` gets of two publishers: the same clips, paced alike.
+//! subscriber to the layout `speaker` gets of some publishers: the same clips, paced alike.
 
 #![expect(
     clippy::disallowed_methods,
@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::exit::Exit;
 use crate::participant::EngineConfig;
 use crate::participant::media::{
-    AudioOptions, AudioTrack, MediaPacket, Quality, VideoOptions, VideoTrack, clips,
+    AudioOptions, AudioTrack, Clips, MediaPacket, Quality, VideoOptions, VideoTrack, clips,
 };
 use crate::participant::outbox::Outbox;
 use crate::participant::stamp;
@@ -38,6 +38,12 @@ fn key(socket: usize) -> Result<LessSafeKey, Error> {
         .map_err(|e| Error::new(Exit::Internal, format!("AES-256-GCM: {e}")))
 }
 
+/// Between the starts of two publishers: their frames don't come together.
+const STAGGER: Duration = Duration::from_millis(7);
+
+/// Between two wakeups of the sender, as of a publishing participant.
+const SEND_INTERVAL: Duration = Duration::from_millis(2);
+
 fn failed(what: &str) -> impl Fn(io::Error) -> Error {
     move |e| Error::new(Exit::Internal, format!("{what}: {e}"))
 }
@@ -52,8 +58,6 @@ pub fn receive(
 ) -> Result<(), Error> {
     let config = EngineConfig::default();
     let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    tell(&Told::Ready { ports: Vec::new() })?;
-    std::thread::sleep(SAMPLE_INTERVAL);
     let start = Instant::now();
     let mut epoll = Epoll::new().map_err(failed("epoll"))?;
     let mut seats = Vec::new();
@@ -117,11 +121,11 @@ fn open(key: &LessSafeKey, packet: &mut [u8]) -> bool {
         .is_ok()
 }
 
-/// Sends to `ports` until it is killed.
+/// Sends to `ports` what subscribers of so many publishers get, until it is killed.
 ///
 /// # Errors
 /// When there is no socket, or the clips are damaged.
-pub fn send(ports: &[u16]) -> Result<(), Error> {
+pub fn send(ports: &[u16], publishers: usize) -> Result<(), Error> {
     let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let config = EngineConfig::default();
     let socket = Socket::bind(ip, config.recv_buffer_bytes).map_err(failed("bind"))?;
@@ -132,37 +136,73 @@ pub fn send(ports: &[u16]) -> Result<(), Error> {
         .collect::<Result<_, Error>>()?;
     let clips = clips().map_err(|e| Error::new(Exit::Internal, e.to_string()))?;
     let mut next = Instant::now();
-    let video = |top| {
-        let options = VideoOptions {
-            top,
-            simulcast: false,
-            ..VideoOptions::default()
-        };
-        VideoTrack::new(clips, options, next)
-    };
-    let mut videos = [video(Quality::High), video(Quality::Low)];
-    // Half a packet's time apart.
-    let later = next + Duration::from_millis(10);
-    let mut audios = [next, later].map(|at| AudioTrack::new(clips, AudioOptions::default(), at));
-    let mut streams = [0, 1, 2, 3].map(|ssrc| Stream { ssrc, sequence: 0 });
-    let [high, low, first, second] = &mut streams;
+    let mut start = next;
+    let mut publishers: Vec<Publisher> = (0..publishers)
+        .map(|i| {
+            start += STAGGER;
+            let top = if i == 0 { Quality::High } else { Quality::Low };
+            Publisher::new(clips, top, i, start)
+        })
+        .collect();
     let mut outbox = Outbox::default();
     loop {
-        next = wait(next + config.tick);
+        let due = publishers.iter().filter_map(Publisher::next_due).min();
+        next = wait(due.unwrap_or(next).max(next + SEND_INTERVAL));
         let mut skipped = 0;
-        for (track, stream) in videos.iter_mut().zip([&mut *high, &mut *low]) {
-            let each = |packet: MediaPacket<'_>| stream.send(&packet, &receivers, &mut outbox);
-            skipped += track.poll(next, |_| [0; stamp::LEN], each).skipped_frames;
-        }
-        for (track, stream) in audios.iter_mut().zip([&mut *first, &mut *second]) {
-            let each = |packet: MediaPacket<'_>| stream.send(&packet, &receivers, &mut outbox);
-            skipped += track.poll(next, |_| [0; stamp::LEN], each).skipped_frames;
+        for publisher in &mut publishers {
+            skipped += publisher.send(next, &receivers, &mut outbox);
         }
         let refused = socket.send(&outbox);
         if skipped > 0 || refused > 0 {
             tracing::warn!("{skipped} frames came too late, {refused} packets were refused");
         }
         outbox.clear();
+    }
+}
+
+/// What a subscriber gets of one publisher.
+struct Publisher {
+    video: (VideoTrack, Stream),
+    audio: (AudioTrack, Stream),
+}
+
+impl Publisher {
+    fn new(clips: &'static Clips, top: Quality, number: usize, start: Instant) -> Self {
+        let options = VideoOptions {
+            top,
+            simulcast: false,
+            ..VideoOptions::default()
+        };
+        let ssrc = u32::try_from(number).unwrap_or_default() * 2;
+        let stream = |ssrc| Stream { ssrc, sequence: 0 };
+        Self {
+            video: (VideoTrack::new(clips, options, start), stream(ssrc)),
+            audio: (
+                AudioTrack::new(clips, AudioOptions::default(), start),
+                stream(ssrc + 1),
+            ),
+        }
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        let due = self.video.0.next_due().into_iter();
+        due.chain([self.audio.0.next_due()]).min()
+    }
+
+    /// Returns how many frames were skipped.
+    fn send(
+        &mut self,
+        now: Instant,
+        receivers: &[(SocketAddr, LessSafeKey)],
+        out: &mut Outbox,
+    ) -> u64 {
+        let (track, stream) = &mut self.video;
+        let each = |packet: MediaPacket<'_>| stream.send(&packet, receivers, out);
+        let video = track.poll(now, |_| [0; stamp::LEN], each);
+        let (track, stream) = &mut self.audio;
+        let each = |packet: MediaPacket<'_>| stream.send(&packet, receivers, out);
+        let audio = track.poll(now, |_| [0; stamp::LEN], each);
+        video.skipped_frames + audio.skipped_frames
     }
 }
 

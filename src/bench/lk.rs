@@ -44,8 +44,13 @@ pub enum Line {
     Joined,
     /// A subscriber that did not come.
     Failed,
-    /// Loss over all subscribers, in percent, as it counts it.
-    Lost(f64),
+    /// Loss over all subscribers, as it counts it.
+    Lost {
+        /// Packets.
+        packets: u64,
+        /// Of those that were to come, in percent.
+        percent: f64,
+    },
 }
 
 impl Line {
@@ -63,8 +68,10 @@ impl Line {
         // The last row of its summary: tester, tracks, bitrate, loss, errors.
         if line.contains("Total") && line.contains(" avg)") {
             let (head, _) = line.split_once("%)")?;
-            let (_, percent) = head.rsplit_once('(')?;
-            return percent.trim().parse().ok().map(Line::Lost);
+            let (head, percent) = head.rsplit_once('(')?;
+            let packets = head.split_whitespace().next_back()?.parse().ok()?;
+            let percent = percent.trim().parse().ok()?;
+            return Some(Line::Lost { packets, percent });
         }
         None
     }
@@ -88,7 +95,10 @@ mod tests {
             ("could not connect Sub 3: timeout", Some(Line::Failed)),
             (
                 "│ Total  │ 160/0  │ 75.6mbps (1.9mbps avg) │ 46 (0.02%) │ 0 │",
-                Some(Line::Lost(0.02)),
+                Some(Line::Lost {
+                    packets: 46,
+                    percent: 0.02,
+                }),
             ),
             (
                 "│ Tester │ Tracks │ Bitrate │ Total Pkt. Loss │ Error │",

@@ -5,7 +5,9 @@
 //!
 //! | module | what it is |
 //! | --- | --- |
-//! | [`density`] | the comparison: who runs when, and what is read off |
+//! | [`density`] | the comparison: what a packet and a participant cost |
+//! | [`contest`] | how each contender is run, and what is read off it |
+//! | [`window`] | what lies between two readings of a process |
 //! | [`joins`] | many joins in a short time |
 //! | [`capacity`] | many participants for long |
 //! | [`flat`] | whether a series of readings is flat |
@@ -20,6 +22,7 @@
 
 pub mod capacity;
 pub mod child;
+pub mod contest;
 pub mod density;
 pub mod flat;
 pub mod floor;
@@ -30,3 +33,4 @@ pub mod sfu;
 pub mod stage;
 pub mod table;
 pub mod usage;
+pub mod window;

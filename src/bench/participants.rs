@@ -196,6 +196,7 @@ fn sample(engine: &Engine, all: &[Member], start: Instant) -> Sample {
         sum.failed += u64::from(matches!(snapshot.state, State::Failed(_)));
         // One publishes, or it takes: never both.
         sum.packets += snapshot.rx.packets + snapshot.tx.packets;
+        sum.late_us += snapshot.tx.late_us;
         sum.bytes += snapshot.rx.bytes + snapshot.tx.bytes;
         sum.expected += snapshot.rx.expected;
         sum.lost += snapshot.rx.lost;

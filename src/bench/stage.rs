@@ -5,6 +5,7 @@
     reason = "the edge: nothing is waited for without a limit"
 )]
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -89,6 +90,21 @@ impl Stage {
         Child::own(name, &[&base[..], arguments].concat(), &self.keys)
     }
 
+    /// The server's URL for clients.
+    pub fn url(&self) -> &str {
+        self.server.url()
+    }
+
+    /// Where the server tells its metrics.
+    pub fn metrics(&self) -> SocketAddr {
+        self.server.metrics()
+    }
+
+    /// The server's keys.
+    pub const fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
     /// The conditions now.
     pub async fn conditions(&self, binary: &Path) -> Conditions {
         Conditions {
@@ -113,7 +129,7 @@ fn load_average() -> Option<f64> {
 }
 
 /// The first line that a program prints about its version.
-async fn version(program: &Path) -> Option<String> {
+pub async fn version(program: &Path) -> Option<String> {
     let output = Command::new(program).arg("--version").output().await.ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     text.lines().next().map(str::to_owned)

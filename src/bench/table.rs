@@ -1,114 +1,134 @@
 //! The comparison as text.
 
-use super::density::{Conditions, Density, Figures};
-use crate::render::table::{paragraph, table};
+use super::density::{Conditions, Contender, Density, Figures, Row};
+use crate::render::table::table;
 
-/// A table, how muster stands to the others, and the conditions.
+/// The tables, and how muster stands to the others.
 pub fn text(density: &Density) -> String {
     let heads = [
         "",
+        "publishers",
         "packets/s",
         "CPU us/packet",
-        "kB/participant",
+        "of lk's",
+        "of floor's",
         "joins/s",
         "loss %",
-        "own drops",
+        "whose loss",
     ];
     let mut rows = vec![heads.map(str::to_owned).to_vec()];
     let mut notes = Vec::new();
-    for contender in &density.contenders {
-        match (&contender.figures, &contender.not_run) {
-            (Some(figures), _) => rows.push(row(contender.name, figures)),
-            (None, why) => notes.push(format!(
-                "{} was not measured: {}\n",
-                contender.name,
-                why.as_deref().unwrap_or("for no known reason")
-            )),
+    for row in &density.rows {
+        let at = format!("with {} publishers", row.publishers);
+        for contender in &row.contenders {
+            match contender.figures {
+                Some(figures) => rows.push(cells(row, contender.name, &figures)),
+                None => notes.push(not_run(contender, &at)),
+            }
         }
-    }
-    if let Some(publishing) = &density.publishers {
-        rows.push(vec![
-            "publishers (sent)".to_owned(),
-            number(publishing.packets_per_second, 0),
-            number(publishing.cpu_us_per_packet, 1),
-        ]);
     }
     let mut out = table(&rows);
     out.push('\n');
-    for other in ["lk", "floor"] {
-        if let Some(ratio) = ratio(density, other) {
-            out.push_str(&format!(
-                "muster's CPU per received packet is {ratio:.2} of {other}'s\n"
-            ));
+    for contender in &density.memory {
+        match contender.figures {
+            Some(memory) => out.push_str(&format!(
+                "{}: {} kB resident per subscriber with two tracks\n",
+                contender.name,
+                number(memory.bytes_per_subscriber / 1e3, 0)
+            )),
+            None => notes.push(not_run(contender, "for its memory")),
         }
     }
+    match density.publishing.figures {
+        Some(sent) => out.push_str(&format!(
+            "muster: {} publishers send {} packets/s at {} us of CPU each{}; a packet leaves {} ms \
+             after it is due on average, {} ms at the latest\n",
+            sent.publishers,
+            number(sent.packets_per_second, 0),
+            number(sent.cpu_us_per_packet, 1),
+            density.sending_ratio().map_or_else(String::new, |ratio| {
+                format!(", {} times a received one's", number(ratio, 2))
+            }),
+            number(sent.pacing_lag_mean_us / 1e3, 2),
+            number(sent.pacing_lag_max_us as f64 / 1e3, 1),
+        )),
+        None => notes.push(not_run(&density.publishing, "publishing")),
+    }
     notes.iter().for_each(|note| out.push_str(note));
-    out.push('\n');
-    out.push_str(&paragraph(
-        "Conditions: ",
-        12,
-        &conditions(&density.conditions),
-    ));
     out
 }
 
-/// muster's CPU per packet, divided by another's.
-fn ratio(density: &Density, other: &str) -> Option<f64> {
-    let of = |name| {
-        let contender = density.contenders.iter().find(|c| c.name == name)?;
-        contender.figures.map(|figures| figures.cpu_us_per_packet)
-    };
-    Some(of("muster")? / of(other).filter(|cost| *cost > 0.0)?)
+fn not_run<T>(contender: &Contender<T>, at: &str) -> String {
+    let why = contender
+        .not_run
+        .as_deref()
+        .unwrap_or("for no known reason");
+    format!("{} was not measured {at}: {why}\n", contender.name)
 }
 
-fn row(name: &str, figures: &Figures) -> Vec<String> {
+fn cells(row: &Row, name: &str, figures: &Figures) -> Vec<String> {
     let or_dash = |value: Option<f64>, digits| {
         value.map_or_else(|| "-".to_owned(), |value| number(value, digits))
     };
+    let ratio = |other| or_dash((name == "muster").then(|| row.ratio(other)).flatten(), 2);
     vec![
         name.to_owned(),
+        row.publishers.to_string(),
         number(figures.packets_per_second, 0),
         number(figures.cpu_us_per_packet, 1),
-        or_dash(figures.bytes_per_participant.map(|bytes| bytes / 1e3), 0),
+        ratio("lk"),
+        ratio("floor"),
         or_dash(figures.joins_per_second, 1),
         or_dash(figures.lost_percent, 3),
-        figures.own_drops.to_string(),
+        whose(figures),
     ]
+}
+
+/// Whose the loss was that a contender reports: what died in its own receive buffers is its own.
+fn whose(figures: &Figures) -> String {
+    let own = figures.own_drops;
+    match figures.lost {
+        None if own == 0 => "-".to_owned(),
+        None => format!("{own} its own"),
+        Some(0) if own == 0 => "none".to_owned(),
+        Some(lost) if own == 0 => format!("{lost} on the way"),
+        Some(lost) => format!("{own} its own, {} on the way", lost.saturating_sub(own)),
+    }
 }
 
 fn number(value: f64, digits: usize) -> String {
     format!("{value:.digits$}")
 }
 
-fn conditions(c: &Conditions) -> String {
-    let named = |name: &str, version: &Option<String>| match version {
-        Some(version) => format!(", {version}"),
-        None => format!(", {name} of unknown version"),
-    };
-    let lk = c.lk.as_ref().map_or_else(String::new, |v| format!(", {v}"));
+/// Under which conditions the figures were had.
+pub fn conditions(density: &Density) -> String {
+    let Conditions {
+        machine,
+        lk,
+        subscribers,
+        memory_subscribers,
+        warm_up_seconds,
+        seconds,
+        join_rate,
+    } = &density.conditions;
+    let lk = lk.as_ref().map_or_else(String::new, |v| format!(" {v}."));
     format!(
-        "muster {}{}{lk}; {} processors for server, publishers and contender together, on loopback; \
-         {} publishers of Opus and VP8 in three layers; {} subscribers each with the layout \
-         `speaker`, asked to join at {} a second; {} s of steady state, from {} s after the last join. CPU and memory are of the \
-         contender's process, by /proc. lk's packets are those that the server counts as sent, \
-         others count their own. Own drops are the kernel's count of datagrams that found the \
-         contender's receive buffer full. The floor has muster's sockets, tick and recvmmsg, and \
-         only decrypts.",
-        c.muster,
-        named("livekit-server", &c.livekit_server),
-        c.processors,
-        c.publishers,
-        c.subscribers,
-        c.join_rate,
-        c.seconds,
-        c.warm_up_seconds
+        "{}{lk} Publishers send Opus and VP8 in three layers; {subscribers} subscribers take the \
+         layout `speaker`, asked to join at {join_rate} a second; {seconds} s of steady state, \
+         from {warm_up_seconds} s after the last join. Memory is of {memory_subscribers} \
+         subscribers of one publisher, less that of none. CPU and memory are of the contender's \
+         process, by /proc. lk's packets are those that the server counts as sent, others count \
+         their own. A loss is a contender's own as far as the kernel's count of datagrams goes \
+         that found its receive buffers full. The floor has muster's sockets, tick and recvmmsg, \
+         and only decrypts.",
+        machine.text(),
     )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::density::{Contender, Publishing};
+    use crate::bench::density::{Memory, Publishing};
 
     fn density() -> Density {
         let contender = |name, cost: Option<f64>| Contender {
@@ -116,6 +136,7 @@ mod tests {
             figures: cost.map(|cpu_us_per_packet| Figures {
                 packets_per_second: 10_000.0,
                 cpu_us_per_packet,
+                lost: Some(0),
                 lost_percent: Some(0.0),
                 ..Figures::default()
             }),
@@ -124,27 +145,32 @@ mod tests {
                 .then(|| "there is no `lk` on PATH".to_owned()),
         };
         Density {
-            conditions: Conditions {
-                muster: "0.1.0".into(),
-                livekit_server: None,
-                lk: None,
-                processors: 2.0,
+            conditions: Conditions::default(),
+            rows: vec![Row {
                 publishers: 2,
-                subscribers: 40,
-                warm_up_seconds: 7,
-                seconds: 20.0,
-                join_rate: 50,
-            },
-            contenders: vec![
-                contender("muster", Some(5.0)),
-                contender("lk", None),
-                contender("floor", Some(4.0)),
-            ],
-            publishers: Some(Publishing {
-                packets_per_second: 1_000.0,
-                cpu_us_per_packet: 9.0,
-                pacing_lag_us: 5_000,
-            }),
+                contenders: vec![
+                    contender("muster", Some(5.0)),
+                    contender("lk", None),
+                    contender("floor", Some(4.0)),
+                ],
+            }],
+            memory: vec![Contender::new(
+                "muster",
+                Ok(Memory {
+                    bytes_per_subscriber: 199_600.0,
+                }),
+            )],
+            publishing: Contender::new(
+                "muster",
+                Ok(Publishing {
+                    publishers: 30,
+                    packets_per_second: 9_750.0,
+                    cpu_us_per_packet: 9.0,
+                    pacing_lag_mean_us: 700.0,
+                    pacing_lag_max_us: 2_100,
+                }),
+            ),
+            findings: Vec::new(),
         }
     }
 
@@ -152,18 +178,37 @@ mod tests {
     fn who_could_not_run_says_so_and_has_no_figures() {
         let text = text(&density());
         assert!(
-            text.contains("lk was not measured: there is no `lk` on PATH"),
+            text.contains("lk was not measured with 2 publishers: there is no `lk` on PATH"),
             "{text}"
         );
         assert!(!text.lines().any(|line| line.starts_with("lk  ")), "{text}");
-        assert!(text.contains("is 1.25 of floor's"), "{text}");
-        assert!(!text.contains("of lk's\n"), "{text}");
+        assert!(text.contains("9.0 us of CPU each, 1.80 times"), "{text}");
+        assert!(text.contains("200 kB resident per subscriber"), "{text}");
     }
 
     #[test]
-    fn what_a_contender_does_not_have_is_a_dash() {
+    fn muster_alone_is_held_against_the_others() {
         let text = text(&density());
-        let floor = text.lines().find(|line| line.starts_with("floor")).unwrap();
-        assert_eq!(floor.matches('-').count(), 2, "{floor}");
+        let line = |name| text.lines().find(|line| line.starts_with(name)).unwrap();
+        assert!(line("muster").contains("1.25"), "{text}");
+        assert_eq!(line("floor").matches(" -").count(), 3, "{text}");
+    }
+
+    #[test]
+    fn a_loss_is_ones_own_as_far_as_the_kernel_counted_it() {
+        for (lost, own_drops, expected) in [
+            (None, 0, "-"),
+            (Some(0), 0, "none"),
+            (Some(5), 0, "5 on the way"),
+            (Some(5), 3, "3 its own, 2 on the way"),
+            (Some(5), 7, "7 its own, 0 on the way"),
+        ] {
+            let figures = Figures {
+                lost,
+                own_drops,
+                ..Figures::default()
+            };
+            assert_eq!(whose(&figures), expected);
+        }
     }
 }

@@ -1,18 +1,17 @@
 //! `muster bench`: what participants cost.
 
 mod capacity;
+mod density;
 mod joins;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use super::args::KeysArgs;
 use super::output;
 use super::signals::Signals;
 use crate::bench::child::Told;
-use crate::bench::density::{self, Setup};
+use crate::bench::floor;
 use crate::bench::participants::{Load, Participants};
-use crate::bench::{floor, table};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::local::cache::cache_dir;
@@ -28,7 +27,7 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum What {
     /// CPU per packet and memory per participant, beside `lk` (if on PATH) and a bare loop
-    Density(DensityArgs),
+    Density(density::Args),
     /// Many joins in a short time, and whether all came when they were due
     Joins(joins::Args),
     /// Many participants in one process for minutes, and whether it stays flat
@@ -49,35 +48,10 @@ enum What {
         /// Where to
         #[arg(long, value_delimiter = ',')]
         ports: Vec<u16>,
+        /// Publishers that a subscriber takes
+        #[arg(long)]
+        publishers: usize,
     },
-}
-
-#[derive(clap::Args, Debug)]
-struct DensityArgs {
-    /// Subscribers of each contender
-    #[arg(long, value_name = "N", default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    subscribers: u32,
-
-    /// Publishers, each of audio and of video in three layers
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=100))]
-    publishers: u32,
-
-    /// How long each contender is measured
-    #[arg(long, value_name = "SPAN", default_value = "20s", value_parser = humantime::parse_duration)]
-    duration: Duration,
-
-    /// Joins per second that each contender is asked for
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    join_rate: u32,
-
-    /// The livekit-server to start [default: the one on PATH, else one that is built into the
-    /// cache]
-    #[arg(long, value_name = "PATH")]
-    livekit_server: Option<PathBuf>,
-
-    /// Write the result to this file as JSON as well
-    #[arg(long, value_name = "PATH")]
-    json: Option<PathBuf>,
 }
 
 #[derive(clap::Args, Debug)]
@@ -101,14 +75,16 @@ struct ParticipantsArgs {
 /// Measures, or is what is measured.
 pub async fn run(args: Args) -> Result<Exit, Error> {
     match args.what {
-        What::Density(args) => return density(args).await,
+        What::Density(args) => return density::run(args).await,
         What::Joins(args) => return joins::run(args).await,
         What::Capacity(args) => return capacity::run(args).await,
         What::Participants(args) => participants(args).await?,
         What::Floor { sockets } => {
             blocking(move || floor::receive(sockets, |told| output::print(&line(told)?))).await?;
         }
-        What::FloorSender { ports } => blocking(move || floor::send(&ports)).await?,
+        What::FloorSender { ports, publishers } => {
+            blocking(move || floor::send(&ports, publishers)).await?;
+        }
     }
     Ok(Exit::Passed)
 }
@@ -160,31 +136,6 @@ fn verdict(findings: &[String], good: &str, out: &mut String) {
         out.push_str(&format!("FAILED: {finding}\n"));
     }
     out.push('\n');
-}
-
-async fn density(args: DensityArgs) -> Result<Exit, Error> {
-    let setup = Setup {
-        livekit_server: server(args.livekit_server.as_deref()).await?,
-        publishers: args.publishers,
-        subscribers: args.subscribers,
-        duration: args.duration,
-        join_rate: args.join_rate,
-    };
-    let say = |step: &str| tracing::info!("measuring: {step}");
-    let measured = measured(density::measure(&setup, say)).await?;
-    output::print(&table::text(&measured))?;
-    if let Some(path) = &args.json {
-        output::keep(path, &line(&measured)?)?;
-    }
-    // Without lk there is less to compare, and nothing wrong.
-    let own = |name| name != "lk";
-    let mut needed = measured.contenders.iter().filter(|c| own(c.name));
-    let complete = needed.all(|c| c.figures.is_some());
-    Ok(if complete {
-        Exit::Passed
-    } else {
-        Exit::Incomplete
-    })
 }
 
 async fn participants(args: ParticipantsArgs) -> Result<(), Error> {

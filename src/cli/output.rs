@@ -33,7 +33,12 @@ pub fn print(text: &str) -> Result<(), Error> {
 
 /// Fails if `--json` names what can't be written: to be called before anything starts.
 pub fn check_writable(args: &OutputArgs) -> Result<(), Error> {
-    let Some(path) = &args.json else {
+    check_path(args.json.as_deref())
+}
+
+/// As [`check_writable`], for a command that has no other format.
+pub fn check_path(json: Option<&Path>) -> Result<(), Error> {
+    let Some(path) = json else {
         return Ok(());
     };
     let tried = if path.is_dir() {

@@ -1,8 +1,5 @@
 //! The media threads: whenever they wake they drain sockets and let their peers do what is due.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "the edge: reads all clocks"
-)]
+#![expect(clippy::disallowed_methods, reason = "the edge: reads all clocks")]
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -248,7 +245,11 @@ impl Thread {
         self.ready = ready;
         let now = Instant::now();
         for slot in 0..self.due.len() {
-            if self.due.get(slot).is_some_and(|due| due.is_over(now, woken)) {
+            if self
+                .due
+                .get(slot)
+                .is_some_and(|due| due.is_over(now, woken))
+            {
                 self.with(slot, |_, _, _, _| {});
             }
         }

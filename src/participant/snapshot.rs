@@ -166,6 +166,8 @@ pub struct TxTotals {
     pub frames: u64,
     /// Frames that were not sent because this prober was late.
     pub frames_skipped: u64,
+    /// How late packets went out behind their due times, added up, in microseconds.
+    pub late_us: u64,
     /// Packets sent again on request.
     pub retransmitted: u64,
     /// Sequence numbers that the server asked for again.

@@ -56,6 +56,8 @@ pub struct Sent {
     pub skipped_frames: u64,
     /// How long after its due time the latest packet came; `None` without a packet.
     pub lag: Option<Duration>,
+    /// How long after their due times all packets came, added up.
+    pub lag_sum: Duration,
 }
 
 impl Sent {
@@ -64,5 +66,6 @@ impl Sent {
         self.payload_bytes += u64::try_from(payload).unwrap_or(u64::MAX);
         self.frames += u64::from(ends_frame);
         self.lag = self.lag.max(Some(lag));
+        self.lag_sum += lag;
     }
 }

@@ -122,6 +122,7 @@ impl Sender {
             };
             self.totals.frames += sent.frames;
             self.totals.frames_skipped += sent.skipped_frames;
+            self.totals.late_us += u64::try_from(sent.lag_sum.as_micros()).unwrap_or(u64::MAX);
             self.pacing_lag = self.pacing_lag.max(sent.lag);
         }
         if self.next_report.is_some_and(|due| due <= now.at) {

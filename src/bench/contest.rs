@@ -1,0 +1,323 @@
+//! How each contender of a comparison is run, and what is read off it.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the edge: lets contenders warm up and run by the clock"
+)]
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::child::{Child, SAMPLE_INTERVAL, Told};
+use super::density::{Contender, Figures, Memory, Publishing, Setup};
+use super::lk::{self, Line};
+use super::sfu::packets_sent;
+use super::stage::{Stage, within};
+use super::window::{Window, difference};
+
+/// From the last join to the measurement: keyframes and estimates have settled by then, and the
+/// server's own counters, which lag by five seconds.
+pub const WARM_UP: Duration = Duration::from_secs(7);
+
+/// Subscribers whose memory is measured, with two tracks each. What a process loads once, its
+/// code above all, is divided among them as among a prober's participants.
+pub const MEMORY_SUBSCRIBERS: u32 = 100;
+
+/// From the last join to where memory is read.
+const MEMORY_WARM_UP: Duration = Duration::from_secs(4);
+
+/// Publishers whose cost is measured: together they send about as many packets as forty
+/// subscribers receive.
+pub const SENDERS: u32 = 30;
+
+/// How long a step may take beyond what it waits for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One server, and who meets there.
+pub struct Contest<'a> {
+    /// What is compared.
+    pub setup: &'a Setup,
+    /// Where.
+    pub stage: &'a Stage,
+    /// LiveKit's load tester.
+    pub lk: Option<&'a Path>,
+}
+
+impl Contest<'_> {
+    /// All contenders, one after the other, with the same publishers.
+    pub async fn row(&self, publishers: u32, say: impl Fn(&str)) -> Vec<Contender<Figures>> {
+        let room = format!("density-{publishers}");
+        let subscribers = self.setup.subscribers;
+        let sources = match self.publish(&room, publishers).await {
+            Ok(sources) => sources,
+            Err(why) => {
+                let all = ["muster", "lk", "floor"];
+                return all
+                    .map(|name| Contender::new(name, Err(why.clone())))
+                    .into();
+            }
+        };
+        say("muster");
+        let muster = self.in_time(subscribers, self.muster(&room)).await;
+        say("lk");
+        let lk = match self.lk {
+            Some(lk) => self.in_time(subscribers, self.lk(lk, &room)).await,
+            None => Err(no_lk()),
+        };
+        say("floor");
+        let floor = self.in_time(subscribers, self.floor(publishers)).await;
+        sources.stop().await;
+        vec![
+            Contender::new("muster", muster),
+            Contender::new("lk", lk),
+            Contender::new("floor", floor),
+        ]
+    }
+
+    /// What subscribers hold in a room with one publisher: a track of audio, one of video.
+    pub async fn memory(&self, say: impl Fn(&str)) -> Vec<Contender<Memory>> {
+        let room = "memory";
+        let sources = match self.publish(room, 1).await {
+            Ok(sources) => sources,
+            Err(why) => {
+                return ["muster", "lk"]
+                    .map(|name| Contender::new(name, Err(why.clone())))
+                    .into();
+            }
+        };
+        say("muster");
+        let muster = async {
+            let mut child = self.participants("muster", room, MEMORY_SUBSCRIBERS, "subscribers")?;
+            child.told().await?;
+            let empty = child.usage()?.resident_bytes;
+            all_joined(&mut child).await?;
+            tokio::time::sleep(MEMORY_WARM_UP).await;
+            let reading = child.reading().await?;
+            child.stop().await;
+            if reading.sample.connected < u64::from(MEMORY_SUBSCRIBERS) {
+                return Err(format!("only {} were connected", reading.sample.connected));
+            }
+            Ok(memory(empty, reading.usage.resident_bytes))
+        };
+        let muster = self.in_time(MEMORY_SUBSCRIBERS, muster).await;
+        say("lk");
+        let lk = async {
+            let lk = self.lk.ok_or_else(no_lk)?;
+            let (child, joined) = self
+                .lk_joined(lk, room, MEMORY_SUBSCRIBERS, MEMORY_WARM_UP)
+                .await?;
+            tokio::time::sleep(MEMORY_WARM_UP).await;
+            let full = child.usage()?.resident_bytes;
+            child.stop().await;
+            Ok(memory(joined.empty_bytes, full))
+        };
+        let lk = self.in_time(MEMORY_SUBSCRIBERS, lk).await;
+        sources.stop().await;
+        vec![Contender::new("muster", muster), Contender::new("lk", lk)]
+    }
+
+    /// What publishers cost in a room of their own.
+    pub async fn sending(&self) -> Result<Publishing, String> {
+        self.in_time(SENDERS, async {
+            let mut child = self.publish("sending", SENDERS).await?;
+            tokio::time::sleep(WARM_UP).await;
+            let first = child.reading().await?;
+            tokio::time::sleep(self.setup.duration.saturating_sub(SAMPLE_INTERVAL / 2)).await;
+            let last = child.reading().await?;
+            child.stop().await;
+            let window = Window { first, last };
+            let late_us = difference(last.sample.late_us, first.sample.late_us);
+            Ok(Publishing {
+                publishers: SENDERS,
+                packets_per_second: window.packets_per_second()?,
+                cpu_us_per_packet: window.cpu_us_per_packet()?,
+                pacing_lag_mean_us: late_us / window.packets()?,
+                pacing_lag_max_us: last.pacing_lag_us,
+            })
+        })
+        .await
+    }
+
+    async fn in_time<T>(
+        &self,
+        joins: u32,
+        work: impl Future<Output = Result<T, String>>,
+    ) -> Result<T, String> {
+        let joins = Duration::from_secs(u64::from(joins));
+        within(joins + WARM_UP + self.setup.duration + PATIENCE, work).await
+    }
+
+    fn participants(
+        &self,
+        name: &str,
+        room: &str,
+        count: u32,
+        load: &str,
+    ) -> Result<Child, String> {
+        let (count, rate) = (count.to_string(), self.setup.join_rate.to_string());
+        let who = ["--room", room, "--load", load];
+        let how = ["--count", &count, "--join-rate", &rate];
+        self.stage.participants(name, &[&who[..], &how].concat())
+    }
+
+    /// Publishers that have all joined.
+    async fn publish(&self, room: &str, count: u32) -> Result<Child, String> {
+        let mut child = self.participants("publishers", room, count, "cameras")?;
+        all_joined(&mut child).await?;
+        Ok(child)
+    }
+
+    async fn muster(&self, room: &str) -> Result<Figures, String> {
+        let count = self.setup.subscribers;
+        let mut child = self.participants("muster", room, count, "subscribers")?;
+        let joined_ms = all_joined(&mut child).await?;
+        tokio::time::sleep(WARM_UP).await;
+        let first = child.reading().await?;
+        let sent_first = packets_sent(self.stage.metrics()).await;
+        tokio::time::sleep(self.setup.duration.saturating_sub(SAMPLE_INTERVAL / 2)).await;
+        let last = child.reading().await?;
+        let sent_last = packets_sent(self.stage.metrics()).await;
+        child.stop().await;
+        if last.sample.connected < u64::from(count) {
+            return Err(format!("only {} were connected", last.sample.connected));
+        }
+        let window = Window { first, last };
+        Ok(Figures {
+            packets_per_second: window.packets_per_second()?,
+            cpu_us_per_packet: window.cpu_us_per_packet()?,
+            joins_per_second: Some(f64::from(count) * 1_000.0 / joined_ms.max(1) as f64),
+            lost: Some(last.sample.lost),
+            lost_percent: (last.sample.expected > 0)
+                .then(|| last.sample.lost as f64 * 100.0 / last.sample.expected as f64),
+            own_drops: last.usage.drops,
+            server_packets_per_second: sent_first
+                .zip(sent_last)
+                .map(|(first, last)| difference(last, first) / window.seconds()),
+        })
+    }
+
+    /// lk with all its subscribers, which stay for `stay` and some seconds.
+    async fn lk_joined(
+        &self,
+        lk: &Path,
+        room: &str,
+        count: u32,
+        stay: Duration,
+    ) -> Result<(Child, LkJoined), String> {
+        let stay = stay + Duration::from_secs(3);
+        let (url, keys) = (self.stage.url(), self.stage.keys());
+        let command = lk::subscribers(lk, url, keys, room, count, self.setup.join_rate, stay);
+        let mut child = Child::start("lk", command).map_err(|e| e.to_string())?;
+        let (mut empty, mut start) = (None, Instant::now());
+        loop {
+            match Line::parse(&child.line().await?) {
+                Some(Line::Starting) => (empty, start) = (Some(child.usage()?), Instant::now()),
+                Some(Line::Failed) => return Err("a subscriber of lk could not connect".into()),
+                Some(Line::Joined) => break,
+                _ => {}
+            }
+        }
+        let joined = LkJoined {
+            empty_bytes: empty.unwrap_or_default().resident_bytes,
+            after: start.elapsed(),
+        };
+        Ok((child, joined))
+    }
+
+    async fn lk(&self, lk: &Path, room: &str) -> Result<Figures, String> {
+        let (setup, metrics) = (self.setup, self.stage.metrics());
+        let stay = WARM_UP + setup.duration;
+        let (mut child, joined) = self.lk_joined(lk, room, setup.subscribers, stay).await?;
+        tokio::time::sleep(WARM_UP).await;
+        let unknown = || "the server does not tell how much it sent".to_owned();
+        let from = Instant::now();
+        let (first, sent_first) = (child.usage()?, packets_sent(metrics).await);
+        tokio::time::sleep(setup.duration).await;
+        let (last, sent_last) = (child.usage()?, packets_sent(metrics).await);
+        let seconds = from.elapsed().as_secs_f64();
+        let packets = difference(
+            sent_last.ok_or_else(unknown)?,
+            sent_first.ok_or_else(unknown)?,
+        );
+        if packets <= 0.0 {
+            return Err("the server sent lk nothing".to_owned());
+        }
+        let lost = loop {
+            match child.line().await {
+                Ok(line) => {
+                    if let Some(Line::Lost { packets, percent }) = Line::parse(&line) {
+                        break Some((packets, percent));
+                    }
+                }
+                // It ended without a summary.
+                Err(_) => break None,
+            }
+        };
+        child.stop().await;
+        let used = difference(last.cpu_ms, first.cpu_ms);
+        Ok(Figures {
+            packets_per_second: packets / seconds,
+            cpu_us_per_packet: used * 1_000.0 / packets,
+            joins_per_second: Some(f64::from(setup.subscribers) / joined.after.as_secs_f64()),
+            lost: lost.map(|(packets, _)| packets),
+            lost_percent: lost.map(|(_, percent)| percent),
+            own_drops: last.drops,
+            server_packets_per_second: Some(packets / seconds),
+        })
+    }
+
+    async fn floor(&self, publishers: u32) -> Result<Figures, String> {
+        let sockets = self.setup.subscribers.to_string();
+        let keys = self.stage.keys();
+        let mut receiver = Child::own("floor", &["floor", "--sockets", &sockets], keys)?;
+        let Told::Ready { ports } = receiver.told().await? else {
+            return Err("the floor told no ports".to_owned());
+        };
+        let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
+        let (ports, publishers) = (ports.join(","), publishers.to_string());
+        let what = ["floor-sender", "--publishers", &publishers];
+        let to = ["--ports", &ports];
+        let sender = Child::own("floor-sender", &[&what[..], &to].concat(), keys)?;
+        tokio::time::sleep(WARM_UP).await;
+        let first = receiver.reading().await?;
+        tokio::time::sleep(self.setup.duration.saturating_sub(SAMPLE_INTERVAL / 2)).await;
+        let last = receiver.reading().await?;
+        sender.stop().await;
+        receiver.stop().await;
+        if last.sample.forged > 0 {
+            return Err(format!("{} packets did not decrypt", last.sample.forged));
+        }
+        let window = Window { first, last };
+        Ok(Figures {
+            packets_per_second: window.packets_per_second()?,
+            cpu_us_per_packet: window.cpu_us_per_packet()?,
+            own_drops: last.usage.drops,
+            ..Figures::default()
+        })
+    }
+}
+
+/// How lk's joins went.
+struct LkJoined {
+    empty_bytes: u64,
+    after: Duration,
+}
+
+/// Waits until all have joined. Returns the milliseconds that it took.
+async fn all_joined(child: &mut Child) -> Result<u64, String> {
+    let joined = child.joined().await?;
+    match joined.causes() {
+        causes if causes.is_empty() => Ok(joined.after_ms),
+        causes => Err(format!("joins failed: {causes:?}")),
+    }
+}
+
+fn memory(empty: u64, full: u64) -> Memory {
+    Memory {
+        bytes_per_subscriber: difference(full, empty) / f64::from(MEMORY_SUBSCRIBERS),
+    }
+}
+
+fn no_lk() -> String {
+    "there is no `lk` on PATH".to_owned()
+}

@@ -1,0 +1,74 @@
+//! `muster bench density`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{SERVER_HELP, finding, line, measured, server, verdict};
+use crate::bench::density::{self, Setup};
+use crate::bench::table;
+use crate::cli::output;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::render::table::paragraph;
+
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Subscribers of each contender
+    #[arg(long, value_name = "N", default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    subscribers: u32,
+
+    /// Publishers, each of audio and of video in three layers; each number makes a comparison of
+    /// its own
+    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "2,5", value_parser = clap::value_parser!(u32).range(1..=100))]
+    publishers: Vec<u32>,
+
+    /// How long each contender is measured
+    #[arg(long, value_name = "SPAN", default_value = "15s", value_parser = span)]
+    duration: Duration,
+
+    /// Joins per second that each contender is asked for
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    join_rate: u32,
+
+    #[arg(long, value_name = "PATH", help = SERVER_HELP)]
+    livekit_server: Option<PathBuf>,
+
+    /// Write the result to this file as JSON as well
+    #[arg(long, value_name = "PATH")]
+    json: Option<PathBuf>,
+}
+
+fn span(text: &str) -> Result<Duration, String> {
+    let span = humantime::parse_duration(text).map_err(|e| e.to_string())?;
+    if span < Duration::from_secs(2) {
+        return Err("it is at least 2s".to_owned());
+    }
+    Ok(span)
+}
+
+/// Measures all contenders, and says which bounds were kept.
+pub async fn run(args: Args) -> Result<Exit, Error> {
+    output::check_path(args.json.as_deref())?;
+    let setup = Setup {
+        livekit_server: server(args.livekit_server.as_deref()).await?,
+        publishers: args.publishers,
+        subscribers: args.subscribers,
+        duration: args.duration,
+        join_rate: args.join_rate,
+    };
+    let say = |step: &str| tracing::info!("measuring: {step}");
+    let density = measured(density::measure(&setup, say)).await?;
+    let mut text = table::text(&density);
+    text.push('\n');
+    verdict(&density.findings, "all bounds were kept", &mut text);
+    text.push_str(&paragraph("Conditions: ", 12, &table::conditions(&density)));
+    output::print(&text)?;
+    if let Some(path) = &args.json {
+        output::keep(path, &line(&density)?)?;
+    }
+    Ok(if density.is_complete() {
+        finding(&density.findings)
+    } else {
+        Exit::Incomplete
+    })
+}
