@@ -80,6 +80,7 @@ exits! {
         | RendezvousError::NotAccepting { .. }
         | RendezvousError::NotInFleet { .. }
         | RendezvousError::NeedsTicket { .. }
+        | RendezvousError::JobChanged { .. }
         | RendezvousError::FleetFull { .. }
         | RendezvousError::TooNew { .. } => Exit::BadConfiguration,
         RendezvousError::NoOpenRun { .. }

@@ -11,6 +11,7 @@
 //! | [`clock`] | the true offset lies inside the stated interval |
 //! | [`store`] | only a definite answer is an answer; the rest is unknown |
 //! | [`rendezvous`] | only a claim that the roster names may put on load |
+//! | [`ticket`] | a ticket opens its own vantage's objects, and nothing else |
 //! | [`rooms`] | a run deletes no room but its own |
 //! | [`participant`] | every packet that arrived is accounted for |
 //! | [`prober`] | load ends by the hard deadline, whatever the bucket says |
@@ -47,3 +48,4 @@ pub mod rooms;
 pub mod secret;
 pub mod signature;
 pub mod store;
+pub mod ticket;

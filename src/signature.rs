@@ -90,6 +90,12 @@ impl SigningKey {
 }
 
 impl PublicKey {
+    /// What tells its owner's claims from others': the first 48 bits.
+    pub fn nonce(&self) -> u64 {
+        let [a, b, c, d, e, f, ..] = self.0;
+        u64::from_be_bytes([0, 0, a, b, c, d, e, f])
+    }
+
     /// Whether `body` was signed by this key for this place and claim.
     ///
     /// # Errors

@@ -233,7 +233,7 @@ async fn try_path(
     let vantage: Vantage = "check".parse().map_err(|e| local(&e))?;
     let context = LoadContext {
         engine,
-        keys,
+        tokens: keys.into(),
         ca_file: None,
     };
     self_test(

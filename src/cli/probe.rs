@@ -60,7 +60,7 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
     })?;
     let context = LoadContext {
         engine,
-        keys,
+        tokens: keys.into(),
         ca_file: None,
     };
     let (tell, mut told) = mpsc::unbounded_channel();
@@ -73,6 +73,7 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
         function: None,
         build: env!("CARGO_PKG_VERSION").to_owned(),
         key: edge::signing_key()?,
+        job_sha256: None,
         seed: edge::random(),
         progress: tell,
         stop: stopped,

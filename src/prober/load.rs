@@ -15,10 +15,9 @@ use tokio::time::sleep_until;
 use super::LoadContext;
 use super::cohort::{self, Alive};
 use super::host::{HostSample, processors};
-use super::identity::{Role, identity, source};
+use super::identity::{Role, source};
 use super::plan::{LoadPlan, LocalTier};
 use super::tally::{Heading, Seen, Tally};
-use super::tokens::join_token;
 use crate::clock;
 use crate::job::{Timestamp, WriteId};
 use crate::load::{Window, join_after};
@@ -214,10 +213,11 @@ impl Load {
         let id = (role, *n);
         *n += 1;
         let plan = &self.plan;
-        let identity = identity(&plan.job.run, &plan.vantage, role, id.1);
         let ttl = plan.token_ttl(Instant::now());
-        let token = match join_token(&self.context.keys, plan.room(), &identity, role, ttl) {
-            Ok(token) => token,
+        let whose = (&plan.job.run, &plan.vantage);
+        let token = self.context.tokens.token(plan.room(), whose, id, ttl);
+        let (identity, token) = match token {
+            Ok(joins) => joins,
             Err(error) => {
                 tracing::error!(%error, "no join token");
                 self.failures += 1;

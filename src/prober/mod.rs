@@ -19,21 +19,21 @@ pub(crate) use identity::Role;
 pub use load::{LiveFigures, RunningLoad, start_load};
 pub use plan::{LoadPlan, LocalTier, headcount};
 pub use self_test::{SelfTest, SelfTestError, self_test};
-pub(crate) use tokens::join_token;
+pub use tokens::{JoinTokens, MintedTokens, TokenError};
+pub(crate) use tokens::{TESTER, join_token};
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::participant::Engine;
-use crate::rooms::Keys;
 
 /// What every join of a prober needs.
 #[derive(Clone, Debug)]
 pub struct LoadContext {
     /// The media threads.
     pub engine: Engine,
-    /// Signs join tokens.
-    pub keys: Keys,
+    /// Where its join tokens come from.
+    pub tokens: JoinTokens,
     /// A CA to trust for `wss://` beside the system's, as a PEM file.
     pub ca_file: Option<Arc<PathBuf>>,
 }

@@ -8,8 +8,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::LoadContext;
-use super::identity::{Role, identity};
-use super::tokens::join_token;
+use super::identity::Role;
 use crate::job::{RunId, Vantage};
 use crate::participant::snapshot::{ClockSample, MediaPath, Phases};
 use crate::participant::{Cause, Failure, ParticipantSpec, State};
@@ -91,9 +90,10 @@ pub async fn self_test(
     nonce: u32,
     within: Duration,
 ) -> Result<SelfTest, SelfTestError> {
-    let name = identity(run, vantage, Role::Tester, nonce);
     let ttl = Duration::from_secs(120);
-    let token = join_token(&context.keys, room, &name, Role::Tester, ttl)
+    let (name, token) = context
+        .tokens
+        .token(room, (run, vantage), (Role::Tester, nonce), ttl)
         .map_err(|e| Failure::new(Cause::Unauthorized, e.to_string()))?;
     let mut spec = ParticipantSpec::new(url, token, name);
     spec.ca_file.clone_from(&context.ca_file);

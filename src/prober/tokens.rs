@@ -1,22 +1,134 @@
 //! Join tokens: room-scoped, short-lived, with only the grants that the role needs.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use livekit_api::access_token::{AccessToken, VideoGrants};
 
-use super::identity::Role;
+use super::identity::{Role, identity};
+use crate::job::{Job, RunId, Vantage, Workload};
 use crate::rooms::Keys;
 use crate::secret::Secret;
 
-/// A token that could not be signed.
+/// Why there is no token.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "can't sign a join token for `{identity}`: {reason}; check LIVEKIT_API_KEY and LIVEKIT_API_SECRET"
-)]
-pub struct TokenError {
-    identity: String,
-    reason: String,
+pub enum TokenError {
+    /// It could not be signed.
+    #[error(
+        "can't sign a join token for `{identity}`: {reason}; check LIVEKIT_API_KEY and LIVEKIT_API_SECRET"
+    )]
+    Unsigned {
+        /// For whom.
+        identity: String,
+        /// The library's words.
+        reason: String,
+    },
+    /// All that the ticket had are used.
+    #[error("the ticket has no join token for `{identity}`: more failed than it provides for")]
+    Spent {
+        /// For whom.
+        identity: String,
+    },
 }
+
+/// Where a prober's join tokens come from.
+#[derive(Clone, Debug)]
+pub enum JoinTokens {
+    /// It signs them itself.
+    Signed(Keys),
+    /// From its ticket.
+    Minted(Arc<MintedTokens>),
+}
+
+/// The join tokens of one vantage in one run, by role and number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MintedTokens {
+    /// Of the hidden participant that tries the path.
+    pub tester: Secret,
+    /// Of its publishers.
+    pub publishers: Vec<Secret>,
+    /// Of its subscribers.
+    pub subscribers: Vec<Secret>,
+}
+
+impl From<Keys> for JoinTokens {
+    fn from(keys: Keys) -> Self {
+        JoinTokens::Signed(keys)
+    }
+}
+
+impl JoinTokens {
+    /// The identity and the token of a vantage's `n`-th participant of a role. One that is signed
+    /// here and now is good for `ttl`.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(super) fn token(
+        &self,
+        room: &str,
+        (run, vantage): (&RunId, &Vantage),
+        (role, n): (Role, u32),
+        ttl: Duration,
+    ) -> Result<(String, Secret), TokenError> {
+        let identity = identity(run, vantage, role, n);
+        let token = match self {
+            JoinTokens::Signed(keys) => join_token(keys, room, &identity, role, ttl)?,
+            JoinTokens::Minted(minted) => match minted.get(role, n) {
+                Some(token) => token.clone(),
+                None => return Err(TokenError::Spent { identity }),
+            },
+        };
+        Ok((identity, token))
+    }
+}
+
+impl MintedTokens {
+    /// Enough tokens for `vantage` to join every tier anew, as it would if all failed in each.
+    ///
+    /// # Errors
+    /// When key or secret are unusable.
+    pub fn mint(
+        keys: &Keys,
+        job: &Job,
+        vantage: &Vantage,
+        ttl: Duration,
+    ) -> Result<Self, TokenError> {
+        let Workload::SharedRoom { room, ramp, .. } = &job.workload;
+        let tiers = ramp.tiers();
+        // The baseline has one. Of a total, one vantage alone has all.
+        let subscribers = tiers.iter().fold(1u32, |sum, n| sum.saturating_add(*n));
+        let times = u32::try_from(tiers.len()).unwrap_or(u32::MAX);
+        let publishers = job
+            .media
+            .publishers()
+            .saturating_mul(times.saturating_add(1));
+        let mint = |role, n| {
+            let identity = identity(&job.run, vantage, role, n);
+            join_token(keys, room, &identity, role, ttl)
+        };
+        let mint_all = |role, count: u32| {
+            let tokens = (0..count).map(|n| mint(role, n));
+            tokens.collect::<Result<Vec<_>, _>>()
+        };
+        Ok(MintedTokens {
+            tester: mint(Role::Tester, TESTER)?,
+            publishers: mint_all(Role::Publisher, publishers)?,
+            subscribers: mint_all(Role::Subscriber, subscribers)?,
+        })
+    }
+
+    fn get(&self, role: Role, n: u32) -> Option<&Secret> {
+        let of = match role {
+            Role::Tester => return Some(&self.tester).filter(|_| n == TESTER),
+            Role::Publisher => &self.publishers,
+            Role::Subscriber => &self.subscribers,
+        };
+        of.get(usize::try_from(n).ok()?)
+    }
+}
+
+/// The number of the tester that a run's probers join.
+pub(crate) const TESTER: u32 = 0;
 
 /// A token for one participant in one room.
 ///
@@ -46,7 +158,7 @@ pub fn join_token(
         .with_ttl(ttl)
         .to_jwt()
         .map(Secret::new)
-        .map_err(|e| TokenError {
+        .map_err(|e| TokenError::Unsigned {
             identity: identity.to_owned(),
             reason: e.to_string(),
         })

@@ -78,6 +78,15 @@ pub enum RendezvousError {
         vantage: Vantage,
     },
 
+    /// The job is not the one that the ticket was made for.
+    #[error(
+        "job.json of run `{run}` is not the one that this ticket was made for: it was changed, or the ticket is another run's; ask for a new one"
+    )]
+    JobChanged {
+        /// The run.
+        run: RunId,
+    },
+
     /// The job takes so many vantages, and has them.
     #[error(
         "run `{run}` has its {expect} vantages, and `{vantage}` is none of them; raise --expect next time"

@@ -65,6 +65,9 @@ impl Revision {
 /// Below this all runs are.
 pub const RUNS: &str = "runs/";
 
+/// A ticket has a few hundred bytes for each participant and each object.
+pub const TICKET_MAX: ByteLimit = ByteLimit::mib(8);
+
 impl RunKey {
     /// An object of a run.
     pub fn new(run: &RunId, item: Item) -> Self {
@@ -82,7 +85,8 @@ impl RunKey {
     /// The most bytes that a reader of this object takes: far above what muster writes.
     pub const fn limit(&self) -> ByteLimit {
         match self.item {
-            Item::Job | Item::Ticket(_) => ByteLimit::mib(1),
+            Item::Job => ByteLimit::mib(1),
+            Item::Ticket(_) => TICKET_MAX,
             Item::Slot(..) | Item::Ready(_) | Item::Live(_) | Item::Abort => ByteLimit::kib(64),
             // About 150 bytes for each of 10,000 vantages.
             Item::Start => ByteLimit::mib(8),

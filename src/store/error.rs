@@ -153,6 +153,17 @@ pub enum StoreError {
         why: String,
     },
 
+    /// A ticket allows something else, or no more.
+    #[error(
+        "{at}: the ticket does not allow this ({why}); ask whoever started the run for a new one"
+    )]
+    NoTicketFor {
+        /// The key or prefix.
+        at: At,
+        /// The store's own words, or that there is no URL.
+        why: String,
+    },
+
     /// There are no credentials, or the store doesn't accept them.
     #[error(
         "{at}: credentials {why}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, to credentials of this store"
@@ -241,6 +252,7 @@ impl StoreError {
             | StoreError::Conflict { at }
             | StoreError::NoBucket { at }
             | StoreError::Denied { at, .. }
+            | StoreError::NoTicketFor { at, .. }
             | StoreError::BadCredentials { at, .. }
             | StoreError::TooLarge { at, .. }
             | StoreError::Unreachable { at, .. }

@@ -29,8 +29,8 @@ pub use memory::{MemoryStore, Now};
 pub use probe::{Capabilities, Finding, clear_probe, probe};
 pub(crate) use s3::tls;
 pub use s3::{
-    Addressing, DateSamples, Endpoint, EndpointError, Patience, S3Settings, S3Store, SettingsError,
-    StaticCredentials,
+    Addressing, DateSamples, Endpoint, EndpointError, PRESIGNED_MAX, Patience, PresignedUrls,
+    S3Settings, S3Store, Session, SettingsError, StaticCredentials, UrlSigner,
 };
 pub use settle::{Next, Settled, Settling, create_settled};
 

@@ -7,9 +7,9 @@ use tokio::task::JoinSet;
 
 use super::Bucket;
 use crate::clock::{self, Sample};
-use crate::job::{Digested, Job, RunId, Timestamp, Vantage, Workload};
+use crate::job::{Digest, Digested, Job, RunId, Timestamp, Vantage, Workload};
 use crate::prober::descriptors;
-use crate::prober::{LoadContext, LoadPlan, LocalTier, RunningLoad, self_test, start_load};
+use crate::prober::{LoadContext, LoadPlan, LocalTier, RunningLoad, TESTER, self_test, start_load};
 use crate::rendezvous::RendezvousError;
 use crate::rendezvous::exchange::Reply;
 use crate::rendezvous::prober::{Action, Ended, Event, Function, Orders, Prober, Settings, Tested};
@@ -36,6 +36,8 @@ pub struct ProberOptions {
     pub build: String,
     /// Signs its parts: the ticket's, or one of 32 random bytes of its own.
     pub key: SigningKey,
+    /// The job that its ticket is for, if it has one.
+    pub job_sha256: Option<Digest>,
     /// A random number, drawn for this process.
     pub seed: u64,
     /// Hears what happens.
@@ -62,6 +64,7 @@ pub async fn run_prober(
         function: options.function,
         build: options.build,
         key: options.key,
+        job_sha256: options.job_sha256,
         place: bucket.place(),
         seed: options.seed,
     };
@@ -201,7 +204,7 @@ async fn test(
         room,
         &job.run,
         &vantage,
-        0,
+        TESTER,
         CONNECT_WITHIN,
     )
     .await;

@@ -22,7 +22,6 @@ pub(super) struct Claim {
     vantage: Vantage,
     public_key: PublicKey,
     build: String,
-    nonce: u64,
     write_id: WriteId,
     step: Errand,
     want: Want,
@@ -62,7 +61,6 @@ impl Claim {
         vantage: Vantage,
         public_key: PublicKey,
         build: String,
-        nonce: u64,
         write_id: WriteId,
         now: Timestamp,
     ) -> Self {
@@ -71,7 +69,6 @@ impl Claim {
             vantage,
             public_key,
             build,
-            nonce,
             write_id,
             step: Errand::at(now),
             want: Want::Claims,
@@ -106,7 +103,7 @@ impl Claim {
                     write_id: self.write_id.clone(),
                     run: self.run.clone(),
                     vantage: self.vantage.clone(),
-                    claim: ClaimId::new(&self.vantage, k, self.nonce),
+                    claim: self.claim(k),
                     public_key: self.public_key,
                     build: self.build.clone(),
                 };
@@ -124,7 +121,7 @@ impl Claim {
         match reply {
             Reply::Listed(_, Ok(listing)) => self.listed(now, &listing, bucket),
             Reply::Created(key, Ok(Settled::Mine)) => match key.item {
-                Item::Slot(vantage, k) => done(Ok(ClaimId::new(&vantage, k, self.nonce))),
+                Item::Slot(_, k) => done(Ok(self.claim(k))),
                 _ => Step::Wait,
             },
             Reply::Created(_, Ok(Settled::Theirs(_))) => self.taken(),
@@ -184,6 +181,12 @@ impl Claim {
             }
             Want::Create(_) => Step::Wait,
         }
+    }
+
+    /// The key makes it unique: each prober has its own, and of those that share a ticket one
+    /// alone can create the slot.
+    fn claim(&self, k: u32) -> ClaimId {
+        ClaimId::new(&self.vantage, k, self.public_key.nonce())
     }
 
     fn holder(&self) -> u32 {

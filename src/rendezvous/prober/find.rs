@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::clock::Estimate;
-use crate::job::{Digested, Fleet, Job, RunId, Timestamp, Vantage};
+use crate::job::{Digest, Digested, Fleet, Job, RunId, Timestamp, Vantage};
 use crate::rendezvous::admission::{Verdict, verdict};
 use crate::rendezvous::exchange::{Errand, Reply, Request, pause};
 use crate::rendezvous::keys::{Item, RunKey, list_runs, run_of_folder};
@@ -26,6 +26,7 @@ pub(super) struct Find {
     named: Option<RunId>,
     vantage: Vantage,
     key: PublicKey,
+    job_sha256: Option<Digest>,
     place: String,
     begun: Timestamp,
     timeout: Duration,
@@ -58,6 +59,7 @@ impl Find {
         named: Option<RunId>,
         vantage: Vantage,
         key: PublicKey,
+        job_sha256: Option<Digest>,
         place: String,
         now: Timestamp,
         timeout: Duration,
@@ -67,6 +69,7 @@ impl Find {
             named,
             vantage,
             key,
+            job_sha256,
             place,
             begun: now,
             timeout,
@@ -158,6 +161,10 @@ impl Find {
             Ok(job) => job,
             Err(e) => return self.refuse(now, key.run.clone(), e),
         };
+        if self.job_sha256.is_some_and(|ticket| ticket != job.digest) {
+            let run = job.run.clone();
+            return self.refuse(now, key.run.clone(), RendezvousError::JobChanged { run });
+        }
         if let Fleet::Vantages(fleet) = &job.fleet
             && !fleet.contains(&self.vantage)
         {
@@ -268,7 +275,7 @@ mod tests {
         let timeout = Duration::from_secs(timeout_s);
         let key = SigningKey::from_seed([1; 32]).unwrap().public();
         let vantage = "iad".parse().unwrap();
-        Find::new(named, vantage, key, "here".into(), T0, timeout, 0)
+        Find::new(named, vantage, key, None, "here".into(), T0, timeout, 0)
     }
 
     /// Looks until it ends, finding nothing; after how long, and with what.

@@ -463,6 +463,7 @@ mod tests {
             function: None,
             build: "test".into(),
             key: SigningKey::from_seed([1; 32]).unwrap(),
+            job_sha256: None,
             place: "here".into(),
             seed: 1,
         };

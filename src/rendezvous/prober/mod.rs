@@ -23,9 +23,11 @@ use super::exchange::{Errand, Reply, Request};
 use super::keys::{Item, RunKey};
 use super::objects::{FunctionStart, Live, Ready};
 use super::progress::ProberProgress;
-use super::{RendezvousError, chance, document};
+use super::{RendezvousError, document};
 use crate::clock::{Estimate, Sample};
-use crate::job::{ClaimId, Digested, Job, RunId, SCHEMA_MAJOR, Timestamp, Vantage, WriteId};
+use crate::job::{
+    ClaimId, Digest, Digested, Job, RunId, SCHEMA_MAJOR, Timestamp, Vantage, WriteId,
+};
 use crate::load::TierPlan;
 use crate::prober::LiveFigures;
 use crate::report::part::{Outcome, TierPart};
@@ -142,9 +144,11 @@ pub struct Settings {
     pub build: String,
     /// Signs its parts: the ticket's, or one of its own.
     pub key: SigningKey,
+    /// The job that its ticket is for, if it has one.
+    pub job_sha256: Option<Digest>,
     /// The bucket, for messages.
     pub place: String,
-    /// Makes the claim's nonce, write ids and pauses, different for each process.
+    /// Makes write ids and pauses, different for each process.
     pub seed: u64,
 }
 
@@ -202,6 +206,7 @@ impl Prober {
             settings.run.clone(),
             settings.vantage.clone(),
             settings.key.public(),
+            settings.job_sha256,
             settings.place.clone(),
             now,
             settings.timeout,
@@ -355,7 +360,6 @@ impl Prober {
                         self.settings.vantage.clone(),
                         self.settings.key.public(),
                         self.settings.build.clone(),
-                        chance::mix(self.settings.seed),
                         self.write_id(),
                         now,
                     );

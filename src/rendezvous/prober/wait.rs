@@ -293,13 +293,9 @@ impl Wait {
                 self.cancel.answered();
                 match answer {
                     Ok(Settled::Theirs(object)) => return self.decided(now, &key, &object),
-                    Ok(Settled::Mine) => {
-                        let by = self.job.times.start_by;
-                        return Heard::Failed(RendezvousError::Cancelled {
-                            run: self.job.run.clone(),
-                            reason: format!("no start was decided by {by}"),
-                        });
-                    }
+                    Ok(Settled::Mine) => return self.never_decided(),
+                    // Who may not decide may still leave: a start that comes now is none.
+                    Err(e) if !e.retryable() => return self.never_decided(),
                     Err(e) => {
                         self.trouble(e, out);
                         self.cancel.again(now + RETRY_AFTER);
@@ -400,25 +396,12 @@ impl Wait {
         Heard::Nothing
     }
 
-    fn decided(&mut self, now: Timestamp, key: &RunKey, object: &Object) -> Heard {
-        let document = match document::read::<StartDocument>(key, &object.body) {
-            Ok(document) => document,
-            Err(e) => return Heard::Failed(e),
-        };
-        let run = self.job.run.clone();
-        match verdict(&document, object.last_modified, &self.job) {
-            Verdict::Cancelled(reason) => Heard::Failed(RendezvousError::Cancelled { run, reason }),
-            Verdict::Start(start) => {
-                let admission = admission(&start, &self.job, &self.claim);
-                self.start = Some(*start);
-                self.stored = object.last_modified;
-                if admission == Admission::ByArrival {
-                    self.slots = Errand::at(now);
-                    return Heard::Nothing;
-                }
-                self.seated(admission)
-            }
-        }
+    fn never_decided(&self) -> Heard {
+        let by = self.job.times.start_by;
+        Heard::Failed(RendezvousError::Cancelled {
+            run: self.job.run.clone(),
+            reason: format!("no start was decided by {by}"),
+        })
     }
 
     fn seated(&mut self, admission: Admission) -> Heard {
@@ -504,6 +487,7 @@ mod tests {
             function: None,
             build: "test".into(),
             key: SigningKey::from_seed([1; 32]).unwrap(),
+            job_sha256: None,
             place: "here".into(),
             seed: 1,
         };

@@ -73,7 +73,8 @@ impl Process {
                     must_end_by: None,
                     function: None,
                     build: "sim".into(),
-                    key: SigningKey::from_seed([n as u8; 32]).unwrap(),
+                    key: signing_key(seed),
+                    job_sha256: None,
                     place: "sim".into(),
                     seed,
                 },
@@ -166,6 +167,13 @@ impl Process {
             }),
         }
     }
+}
+
+/// A key of a process' own.
+fn signing_key(seed: u64) -> SigningKey {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_be_bytes());
+    SigningKey::from_seed(bytes).unwrap()
 }
 
 /// What a process' clock shows at a true time.

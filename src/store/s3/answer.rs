@@ -52,7 +52,7 @@ where
     }
 }
 
-fn bad_credentials(error: &CredentialsError, at: At) -> StoreError {
+pub(super) fn bad_credentials(error: &CredentialsError, at: At) -> StoreError {
     let why = match error {
         CredentialsError::CredentialsNotLoaded(_) => "were found nowhere".to_owned(),
         CredentialsError::InvalidConfiguration(_) => {

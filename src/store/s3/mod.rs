@@ -4,18 +4,24 @@ mod answer;
 mod dates;
 mod endpoint;
 mod lifecycle;
+mod presigned;
 mod settings;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::operation::get_object::builders::GetObjectFluentBuilder;
+use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use bytes::{Bytes, BytesMut};
 
 pub use dates::DateSamples;
 pub use endpoint::{Endpoint, EndpointError};
 pub(crate) use settings::tls;
+pub use presigned::{PRESIGNED_MAX, PresignedUrls, Session, UrlSigner};
 pub use settings::{Addressing, Patience, S3Settings, SettingsError, StaticCredentials};
 
 use super::{
@@ -30,6 +36,10 @@ pub struct S3Store {
     location: Location,
     body_timeout: Duration,
     dates: DateSamples,
+    /// Signs URLs for others; `None` when there is nothing to sign with.
+    credentials: Option<SharedCredentialsProvider>,
+    /// All that it may do, when it has no credentials.
+    urls: Option<Arc<PresignedUrls>>,
 }
 
 impl S3Store {
@@ -43,12 +53,14 @@ impl S3Store {
     pub async fn connect(settings: S3Settings, now: Now) -> Result<Self, SettingsError> {
         let body_timeout = settings.patience.operation;
         let dates = DateSamples::new(now);
-        let (client, location) = settings.client(dates.clone()).await?;
+        let (client, location, credentials) = settings.client(dates.clone()).await?;
         Ok(S3Store {
             client,
             location,
             body_timeout,
             dates,
+            credentials,
+            urls: None,
         })
     }
 
@@ -67,19 +79,36 @@ impl S3Store {
 
     async fn write(&self, key: &Key, body: Bytes, create: bool) -> Result<Put, StoreError> {
         let op = if create { Op::Create } else { Op::Put };
+        let mut request = self
+            .put_request(key, create)
+            .body(ByteStream::from(body))
+            .customize();
+        if let Some(url) = self.by_url(op, key)? {
+            request = request.interceptor(url);
+        }
+        request
+            .send()
+            .await
+            .map(|answer| Put {
+                etag: answer.e_tag.map(unquoted),
+            })
+            .map_err(|e| self.refused(answer::error(e, At::key(&self.location, key), op)))
+    }
+
+    fn put_request(&self, key: &Key, create: bool) -> PutObjectFluentBuilder {
         self.client
             .put_object()
             .bucket(&self.location.bucket)
             .key(self.name(key.as_str()))
             .content_type(key.content_type())
             .set_if_none_match(create.then(|| "*".to_owned()))
-            .body(ByteStream::from(body))
-            .send()
-            .await
-            .map(|answer| Put {
-                etag: answer.e_tag.map(unquoted),
-            })
-            .map_err(|e| answer::error(e, At::key(&self.location, key), op))
+    }
+
+    fn get_request(&self, key: &Key) -> GetObjectFluentBuilder {
+        self.client
+            .get_object()
+            .bucket(&self.location.bucket)
+            .key(self.name(key.as_str()))
     }
 }
 
@@ -99,14 +128,14 @@ impl Store for S3Store {
 
     async fn get(&self, key: &Key, limit: ByteLimit) -> Result<Object, StoreError> {
         let at = At::key(&self.location, key);
-        let answer = self
-            .client
-            .get_object()
-            .bucket(&self.location.bucket)
-            .key(self.name(key.as_str()))
+        let mut request = self.get_request(key).customize();
+        if let Some(url) = self.by_url(Op::Get, key)? {
+            request = request.interceptor(url);
+        }
+        let answer = request
             .send()
             .await
-            .map_err(|e| answer::error(e, at.clone(), Op::Get))?;
+            .map_err(|e| self.refused(answer::error(e, at.clone(), Op::Get)))?;
         let size = answer.content_length.and_then(|n| u64::try_from(n).ok());
         if let Some(size) = size.filter(|size| *size > limit.0) {
             return Err(StoreError::TooLarge { at, size, limit });
@@ -131,6 +160,9 @@ impl Store for S3Store {
     }
 
     async fn list(&self, request: &List) -> Result<Listing, StoreError> {
+        if let Some(listing) = self.list_by_urls(request).await {
+            return listing;
+        }
         let at = At::prefix(&self.location, &request.prefix);
         let own = self.name("");
         let mut listing = Listing::default();
@@ -180,6 +212,7 @@ impl Store for S3Store {
     }
 
     async fn delete(&self, key: &Key) -> Result<(), StoreError> {
+        self.by_url(Op::Delete, key)?;
         self.client
             .delete_object()
             .bucket(&self.location.bucket)

@@ -6,12 +6,13 @@ use std::time::Duration;
 use aws_config::environment::EnvironmentVariableRegionProvider;
 use aws_config::meta::region::RegionProviderChain;
 use aws_config::profile::ProfileFileRegionProvider;
+use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
-    BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
-    SharedHttpClient,
+    BehaviorVersion, Builder, Credentials, Region, RequestChecksumCalculation,
+    ResponseChecksumValidation, SharedHttpClient,
 };
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
@@ -129,16 +130,18 @@ impl S3Settings {
     pub(super) async fn client(
         self,
         dates: DateSamples,
-    ) -> Result<(Client, Location), SettingsError> {
-        let http = self.http_client()?;
+    ) -> Result<(Client, Location, Option<SharedCredentialsProvider>), SettingsError> {
+        let http = http_client(self.ca_file.as_deref())?;
         let given = self.endpoint.as_ref().map(Endpoint::to_string);
-        let (base, endpoint, region) = match &self.credentials {
+        let (base, endpoint, region, credentials) = match &self.credentials {
             // Nothing to look for: the environment stays unread.
             Some(credentials) => {
+                let provider = SharedCredentialsProvider::new(credentials.provider());
                 let base = aws_sdk_s3::Config::builder()
                     .behavior_version(BehaviorVersion::v2026_01_12())
-                    .credentials_provider(credentials.provider());
-                (base, given, self.region.clone().map(Region::new))
+                    .credentials_provider(provider.clone());
+                let region = self.region.clone().map(Region::new);
+                (base, given, region, Some(provider))
             }
             None => {
                 let found = aws_config::defaults(BehaviorVersion::v2026_01_12())
@@ -154,7 +157,9 @@ impl S3Settings {
                     base.set_endpoint_url(endpoint.clone());
                 }
                 let named = |region: &&Region| !region.as_ref().is_empty();
-                (base, endpoint, found.region().filter(named).cloned())
+                let credentials = found.credentials_provider();
+                let region = found.region().filter(named).cloned();
+                (base, endpoint, region, credentials)
             }
         };
         let region = match (region, &endpoint) {
@@ -175,16 +180,12 @@ impl S3Settings {
             Some(endpoint) => base.endpoint_url(endpoint),
             None => base,
         };
-        let config = base
+        let config = self
+            .patience
+            .over(base)
             .http_client(http)
             .region(region.clone())
             .force_path_style(path_style)
-            .timeout_config(self.patience.timeouts())
-            .retry_config(self.patience.retries())
-            // The signature covers the body's SHA-256 already. The CRC32 that the SDK adds by
-            // default is refused by older stores.
-            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
-            .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             .interceptor(dates)
             .build();
         let endpoint = endpoint.unwrap_or_else(|| format!("AWS S3 in {region}"));
@@ -193,7 +194,26 @@ impl S3Settings {
             prefix: self.url.prefix().to_owned(),
             endpoint,
         };
-        Ok((Client::from_conf(config), location))
+        Ok((Client::from_conf(config), location, credentials))
+    }
+
+    /// A client without credentials. Where each request goes is for the caller to say.
+    pub(super) fn anonymous_client(
+        ca_file: Option<PathBuf>,
+        patience: Patience,
+        dates: DateSamples,
+    ) -> Result<Client, SettingsError> {
+        let base = aws_sdk_s3::Config::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new(DEFAULT_REGION))
+            .allow_no_auth();
+        let config = patience
+            .over(base)
+            .http_client(http_client(ca_file.as_deref())?)
+            .force_path_style(true)
+            .interceptor(dates)
+            .build();
+        Ok(Client::from_conf(config))
     }
 
     fn regions(&self) -> RegionProviderChain {
@@ -208,14 +228,14 @@ impl S3Settings {
             given.or_default_provider()
         }
     }
+}
 
-    fn http_client(&self) -> Result<SharedHttpClient, SettingsError> {
-        let tls = tls(self.ca_file.as_deref())?;
-        Ok(aws_smithy_http_client::Builder::new()
-            .tls_provider(Provider::rustls(CryptoMode::AwsLc))
-            .tls_context(tls)
-            .build_https())
-    }
+/// A client that trusts the system's CAs and those of a file.
+fn http_client(ca_file: Option<&Path>) -> Result<SharedHttpClient, SettingsError> {
+    Ok(aws_smithy_http_client::Builder::new()
+        .tls_provider(Provider::rustls(CryptoMode::AwsLc))
+        .tls_context(tls(ca_file)?)
+        .build_https())
 }
 
 /// TLS that trusts the system's CAs, and those of a PEM file.
@@ -283,6 +303,16 @@ impl StaticCredentials {
 }
 
 impl Patience {
+    /// `base` with this patience, and with checksums as all stores take them: the signature covers
+    /// the body's SHA-256 already, and the CRC32 that the SDK adds by default is refused by older
+    /// stores and no part of a URL's signature.
+    fn over(&self, base: Builder) -> Builder {
+        base.timeout_config(self.timeouts())
+            .retry_config(self.retries())
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+    }
+
     fn timeouts(&self) -> TimeoutConfig {
         TimeoutConfig::builder()
             .connect_timeout(self.connect)
