@@ -14,6 +14,7 @@ use crate::rendezvous::RendezvousError;
 use crate::rooms::{KeysError, RoomError};
 use crate::store::SettingsError;
 use crate::store::StoreError;
+use crate::ticket::TicketError;
 
 /// Why a command ended without a result: what to tell the user, and how to exit.
 #[derive(Debug)]
@@ -96,6 +97,11 @@ exits! {
         | RendezvousError::NotStarted { .. }
         | RendezvousError::NoReport { .. } => Exit::Incomplete,
         RendezvousError::Internal(_) => Exit::Internal,
+    };
+    TicketError => |e| match e {
+        TicketError::Unread { .. } => Exit::Unreachable,
+        TicketError::Store(e) => store(e),
+        _ => Exit::BadConfiguration,
     };
     RoomError => |e| match e {
         RoomError::Exists { .. } | RoomError::Absent { .. } => Exit::BadConfiguration,

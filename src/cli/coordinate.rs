@@ -1,11 +1,14 @@
 //! A run from its job to its result: what `run` and `local` share.
 
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
 use super::edge;
 use crate::clock;
 use crate::error::Error;
-use crate::job::{Job, RunId, Workload};
+use crate::job::{Job, RunId, Vantage, Workload};
 use crate::rendezvous::Progress;
 use crate::rendezvous::coordinator::{Cleanup, End};
 use crate::rendezvous::document;
@@ -18,6 +21,8 @@ use crate::store::probe;
 pub struct Coordination {
     /// What to do.
     pub job: Job,
+    /// What admits its vantages, if they take part by tickets.
+    pub tickets: BTreeMap<Vantage, Bytes>,
     /// Where the run meets.
     pub bucket: Bucket,
     /// The SFU's rooms.
@@ -43,6 +48,7 @@ pub async fn coordinate(
 ) -> Result<Outcome, Error> {
     let Coordination {
         job,
+        tickets,
         bucket,
         rooms,
         detach,
@@ -55,6 +61,7 @@ pub async fn coordinate(
         &bucket,
         CoordinatorOptions {
             job: document::digested(job)?,
+            tickets,
             detach,
             seed: edge::random(),
             progress,

@@ -25,6 +25,11 @@ pub fn random() -> u64 {
     rand::random()
 }
 
+/// What the ticket of one vantage is made of: a key's 32 bytes, and a number for a write id.
+pub fn ticket_seed() -> ([u8; 32], u64) {
+    (rand::random(), rand::random())
+}
+
 /// A key to sign parts with.
 pub fn signing_key() -> Result<SigningKey, Error> {
     SigningKey::from_seed(rand::random()).map_err(|e| Error::new(Exit::Internal, e.to_string()))

@@ -1,5 +1,6 @@
 //! `muster local`: a whole run on this machine.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -220,6 +221,7 @@ impl Local {
         let (abort, aborted) = watch::channel(false);
         let coordination = Coordination {
             job,
+            tickets: BTreeMap::new(),
             bucket: store.into(),
             rooms,
             detach: false,
@@ -234,7 +236,7 @@ impl Local {
                 Some(progress) = told.recv() => {
                     shown.show(&progress);
                     match &progress {
-                        Progress::JobWritten { run } => {
+                        Progress::JobWritten { run, .. } => {
                             if let Some(link) = &self.link {
                                 viewer::show(link);
                             }

@@ -24,8 +24,10 @@ mod report;
 mod run;
 mod runs;
 mod signals;
+mod tickets;
 mod viewer;
 mod watch;
+mod whoami;
 
 use std::ffi::OsString;
 

@@ -41,6 +41,11 @@ pub fn check_path(json: Option<&Path>) -> Result<(), Error> {
     let Some(path) = json else {
         return Ok(());
     };
+    check_file("--json", path)
+}
+
+/// Fails if the file that a flag names can't be written.
+pub fn check_file(flag: &str, path: &Path) -> Result<(), Error> {
     let tried = if path.is_dir() {
         Err(io::ErrorKind::IsADirectory.into())
     } else {
@@ -48,7 +53,7 @@ pub fn check_path(json: Option<&Path>) -> Result<(), Error> {
     };
     tried.map_err(|e| {
         let text = format!(
-            "cannot write --json {}: {e}; name a file in a folder that exists and can be written",
+            "cannot write {flag} {}: {e}; name a file in a folder that exists and can be written",
             path.display()
         );
         Error::new(Exit::BadConfiguration, text)
@@ -82,8 +87,9 @@ pub fn keep(path: &Path, text: &str) -> Result<(), Error> {
     })
 }
 
-/// Writes `text` to `path`: whoever reads it sees all of it or what was there before.
-fn write_file(path: &Path, text: &str) -> io::Result<()> {
+/// Writes `text` to `path`: whoever reads it sees all of it or what was there before. It is its
+/// owner's alone.
+pub fn write_file(path: &Path, text: &str) -> io::Result<()> {
     let mut file = tempfile::NamedTempFile::new_in(folder(path))?;
     file.write_all(text.as_bytes())?;
     file.as_file().sync_all()?;

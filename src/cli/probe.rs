@@ -1,11 +1,14 @@
 //! `muster probe`: take part in a run from here.
 
+use std::sync::Arc;
+
 use tokio::sync::{mpsc, watch};
 
-use super::args::{BucketArgs, KeysArgs};
+use super::args::{BucketArgs, KeysArgs, TicketArgs};
 use super::progress::show_prober;
 use super::signals::Signals;
-use super::{edge, output};
+use super::{edge, output, whoami};
+use crate::clock;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::job::{RunId, Span, Vantage};
@@ -13,9 +16,7 @@ use crate::participant::{Engine, EngineConfig};
 use crate::prober::LoadContext;
 use crate::rendezvous::drive::{ProberOptions, run_prober};
 use crate::report::part::Outcome;
-
-/// Where a prober's label comes from, the first that is set.
-const LABELS: [&str; 3] = ["MUSTER_VANTAGE", "FLY_REGION", "AWS_REGION"];
+use crate::ticket::{Admission, admit};
 
 /// `muster probe`
 #[derive(clap::Args, Debug)]
@@ -39,6 +40,8 @@ pub struct Args {
     timeout: Span,
 
     #[command(flatten)]
+    ticket: TicketArgs,
+    #[command(flatten)]
     keys: KeysArgs,
     #[command(flatten)]
     bucket: BucketArgs,
@@ -46,12 +49,14 @@ pub struct Args {
 
 /// Takes part in a run.
 pub async fn run(args: Args) -> Result<Exit, Error> {
-    let vantage = match args.vantage.clone() {
-        Some(vantage) => vantage,
-        None => label(|name| std::env::var(name).ok())?,
-    };
-    let keys = args.keys.keys()?;
-    let bucket = args.bucket.open().await?.into();
+    let Admission {
+        bucket,
+        tokens,
+        run,
+        vantage,
+        job_sha256,
+        key,
+    } = admission(&args).await?;
     let engine = Engine::start(EngineConfig::default()).map_err(|e| {
         Error::new(
             Exit::Internal,
@@ -60,20 +65,20 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
     })?;
     let context = LoadContext {
         engine,
-        tokens: keys.into(),
+        tokens,
         ca_file: None,
     };
     let (tell, mut told) = mpsc::unbounded_channel();
     let (stop, stopped) = watch::channel(false);
     let options = ProberOptions {
-        run: args.run,
+        run,
         vantage: vantage.clone(),
         timeout: args.timeout.0,
         must_end_by: None,
         function: None,
         build: env!("CARGO_PKG_VERSION").to_owned(),
-        key: edge::signing_key()?,
-        job_sha256: None,
+        key,
+        job_sha256,
         seed: edge::random(),
         progress: tell,
         stop: stopped,
@@ -104,57 +109,36 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
     Ok(exit)
 }
 
-/// The label that the environment gives. `env` reads a variable, `None` when it is unset.
-fn label(env: impl Fn(&str) -> Option<String>) -> Result<Vantage, Error> {
-    let bad = |text: String| Error::new(Exit::BadConfiguration, text);
-    LABELS
-        .iter()
-        .find_map(|name| {
-            let value = env(name).filter(|v| !v.is_empty())?;
-            Some(value.parse().map_err(|e| bad(format!("{name}: {e}"))))
-        })
-        .unwrap_or_else(|| {
-            Err(bad(format!(
-                "no vantage label; give --vantage LABEL or set {}",
-                LABELS.join(", ")
-            )))
-        })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn labelled(vars: &[(&str, &str)]) -> Result<String, String> {
-        label(|name| {
-            let (_, value) = vars.iter().find(|(n, _)| *n == name)?;
-            Some((*value).to_owned())
-        })
-        .map(|v| v.to_string())
-        .map_err(|e| e.to_string())
-    }
-
-    #[test]
-    fn the_label_has_an_order_of_sources() {
-        let all = [
-            ("AWS_REGION", "eu-west-1"),
-            ("FLY_REGION", "iad"),
-            ("MUSTER_VANTAGE", "home"),
-        ];
-        assert_eq!(labelled(&all), Ok("home".into()));
-        assert_eq!(labelled(&all[..2]), Ok("iad".into()));
-        assert_eq!(labelled(&all[..1]), Ok("eu-west-1".into()));
-        assert_eq!(
-            labelled(&[("MUSTER_VANTAGE", ""), ("FLY_REGION", "iad")]),
-            Ok("iad".into())
-        );
-    }
-
-    #[test]
-    fn a_wrong_or_missing_label_says_where_it_belongs() {
-        let missing = labelled(&[]).unwrap_err();
-        assert!(missing.contains("--vantage") && missing.contains("MUSTER_VANTAGE"));
-        let wrong = labelled(&[("FLY_REGION", "New York")]).unwrap_err();
-        assert!(wrong.starts_with("FLY_REGION: `New York`"), "{wrong}");
+/// What it takes part with: its ticket if it was handed one, else its own credentials.
+async fn admission(args: &Args) -> Result<Admission, Error> {
+    let env = |name: &str| std::env::var(name).ok();
+    let flag = args.vantage.as_ref();
+    let Some(handed) = args.ticket.handed()? else {
+        return Ok(Admission {
+            vantage: whoami::label(flag, env)?,
+            tokens: args.keys.keys()?.into(),
+            bucket: args.bucket.open().await?.into(),
+            run: args.run.clone(),
+            job_sha256: None,
+            key: edge::signing_key()?,
+        });
+    };
+    let holder = whoami::holder(flag, env)?;
+    let ca_file = args.bucket.bucket_ca_file.clone();
+    let now = Arc::new(clock::now);
+    let admission = admit(handed.expose().as_bytes(), &holder, ca_file, now).await?;
+    let contradicts = |what: String, of: String| {
+        let text = format!("the ticket is for {of}, and this prober was told to take part {what}");
+        Err(Error::new(Exit::BadConfiguration, text))
+    };
+    match (whoami::chosen(flag, env)?, &args.run, &admission.run) {
+        (Some(label), ..) if label != admission.vantage => contradicts(
+            format!("as `{label}`"),
+            format!("vantage `{}`", admission.vantage),
+        ),
+        (_, Some(run), Some(of)) if run != of => {
+            contradicts(format!("in run `{run}`"), format!("run `{of}`"))
+        }
+        _ => Ok(admission),
     }
 }

@@ -16,7 +16,7 @@ impl Shown {
     /// Logs one event.
     pub fn show(&mut self, progress: &Progress) {
         match progress {
-            Progress::JobWritten { run } => {
+            Progress::JobWritten { run, .. } => {
                 tracing::info!("run {run} is open; its probers: `muster probe --run {run}`");
             }
             Progress::Claimed { vantage, .. } => tracing::info!("{vantage}: took its slot"),

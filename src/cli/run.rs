@@ -1,12 +1,14 @@
 //! `muster run`: coordinate a run on several machines.
 
+use std::collections::BTreeMap;
+
 use tokio::sync::{mpsc, watch};
 
 use super::args::{BucketArgs, FleetArgs, JobArgs, KeysArgs, OutputArgs, StartArgs};
 use super::coordinate::{Coordination, Outcome, coordinate};
 use super::progress::Shown;
 use super::signals::Signals;
-use super::{bucket_clock, edge, output, plan, viewer};
+use super::{bucket_clock, edge, output, plan, tickets, viewer};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::job::RunId;
@@ -34,6 +36,8 @@ pub struct Args {
     keys: KeysArgs,
     #[command(flatten)]
     bucket: BucketArgs,
+    #[command(flatten)]
+    tickets: tickets::Args,
 
     /// Print a link that shows the room in a browser; whoever has it may watch
     #[arg(long, help_heading = "Output")]
@@ -55,6 +59,7 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
         ));
     }
     output::check_writable(&args.output)?;
+    args.tickets.check_writable()?;
     let keys = args.keys.keys()?;
     let store = args.bucket.open().await?;
     let job = match bucket_clock::by_bucket(&store, origin).await? {
@@ -68,8 +73,15 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
         .transpose()?;
     let (tell, mut told) = mpsc::unbounded_channel();
     let (abort, aborted) = watch::channel(false);
+    let (job, tickets, book) = if args.tickets.wanted() {
+        let issued = args.tickets.issue(job, &store, &keys).await?;
+        (issued.job.document, issued.tickets, Some(issued.book))
+    } else {
+        (job, BTreeMap::new(), None)
+    };
     let coordination = Coordination {
         job,
+        tickets,
         bucket: store.into(),
         rooms,
         detach: args.detach,
@@ -82,8 +94,17 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
             biased;
             Some(progress) = told.recv() => {
                 shown.show(&progress);
-                if let (Progress::JobWritten { .. }, Some(link)) = (&progress, &link) {
-                    viewer::show(link);
+                if let Progress::JobWritten { tickets, .. } = &progress {
+                    if let Some(link) = &link {
+                        viewer::show(link);
+                    }
+                    match &book {
+                        Some(book) if *tickets => {
+                            args.tickets.hand_out(book, args.output.format)?;
+                        }
+                        Some(_) => tracing::warn!("the run was begun without tickets, and has none"),
+                        None => {}
+                    }
                 }
             }
             outcome = &mut ended => break outcome?,

@@ -1,6 +1,7 @@
 //! The coordinator function: one event, one run. It schedules the run's end before it writes the
 //! run's begin, and calls the probers last.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -71,6 +72,7 @@ async fn begin(event: CoordinatorEvent, to: Deployment, keys: Keys) -> Result<Va
     let coordination = Coordination {
         rooms: Rooms::new(&job.url, &keys),
         job: job.clone(),
+        tickets: BTreeMap::new(),
         bucket: store.into(),
         detach: true,
     };

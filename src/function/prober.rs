@@ -39,7 +39,7 @@ pub async fn probe(event: Value, invocation: &Invocation) -> Result<Value, Error
     })?;
     let context = LoadContext {
         engine,
-        keys,
+        tokens: keys.into(),
         ca_file: None,
     };
     let (tell, mut told) = mpsc::unbounded_channel();
@@ -56,6 +56,7 @@ pub async fn probe(event: Value, invocation: &Invocation) -> Result<Value, Error
         }),
         build: env!("CARGO_PKG_VERSION").to_owned(),
         key: edge::signing_key()?,
+        job_sha256: None,
         seed: edge::random(),
         progress: tell,
         stop: stopped,

@@ -12,6 +12,8 @@ pub enum Progress {
     JobWritten {
         /// The run.
         run: RunId,
+        /// Its vantages have tickets.
+        tickets: bool,
     },
     /// Somebody took a slot.
     Claimed {

@@ -18,18 +18,18 @@ use crate::store::{Key, Location, Now, Patience, PresignedUrls, S3Store, Store a
 /// The longest way to a ticket: a URL to a book, and from there a URL to the ticket.
 const STEPS_MAX: usize = 4;
 
-/// What a prober takes part with.
+/// What a prober takes part with: its ticket's, or what its own credentials make up for it.
 pub struct Admission {
-    /// The bucket, as far as the ticket opens it.
+    /// The bucket; by a ticket, as far as that opens it.
     pub bucket: Bucket,
     /// How its participants join.
     pub tokens: JoinTokens,
-    /// The run.
-    pub run: RunId,
+    /// The run, if it is known.
+    pub run: Option<RunId>,
     /// The label.
     pub vantage: Vantage,
     /// The job that the ticket was made for.
-    pub job_sha256: Digest,
+    pub job_sha256: Option<Digest>,
     /// Signs its parts.
     pub key: SigningKey,
 }
@@ -102,9 +102,9 @@ fn admission(ticket: Ticket, ca_file: Option<PathBuf>, now: Now) -> Result<Admis
     Ok(Admission {
         bucket: store.into(),
         tokens: JoinTokens::Minted(Arc::new(ticket.tokens)),
-        run: ticket.run,
+        run: Some(ticket.run),
         vantage: ticket.vantage,
-        job_sha256: ticket.job_sha256,
+        job_sha256: Some(ticket.job_sha256),
         key: ticket.signing_key,
     })
 }

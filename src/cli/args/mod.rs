@@ -5,11 +5,13 @@ mod command;
 mod job;
 mod keys;
 mod output;
+mod ticket;
 
 pub use bucket::{BucketArgs, open};
 pub use job::{FleetArgs, JobArgs, StartArgs};
 pub use keys::KeysArgs;
 pub use output::{Format, OutputArgs};
+pub use ticket::TicketArgs;
 
 use clap::{Parser, Subcommand, ValueEnum};
 

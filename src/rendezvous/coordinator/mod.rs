@@ -2,13 +2,15 @@
 //! all is in that will be waited for.
 
 mod decide;
+mod hand_out;
 #[cfg(test)]
 mod tests;
 mod watch;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use self::hand_out::HandOut;
 use self::watch::Watch;
 pub(super) use self::watch::claims;
 use super::RendezvousError;
@@ -90,6 +92,7 @@ pub struct Settings {
 pub struct Coordinator {
     job: Digested<Job>,
     settings: Settings,
+    tickets: BTreeMap<Vantage, bytes::Bytes>,
     bucket: Estimate,
     phase: Phase,
     abort: Option<String>,
@@ -107,6 +110,7 @@ pub struct Coordinator {
 #[derive(Debug)]
 enum Phase {
     Writing,
+    HandingOut(HandOut),
     Gathering,
     Deciding,
     Watching(Box<Watch>),
@@ -119,6 +123,7 @@ impl Coordinator {
         Coordinator {
             job,
             settings,
+            tickets: BTreeMap::new(),
             bucket: Estimate::unknown(),
             phase: Phase::Writing,
             abort: None,
@@ -131,6 +136,13 @@ impl Coordinator {
             writes: 0,
             out: VecDeque::new(),
         }
+    }
+
+    /// Has it write these tickets, which the job names the keys of.
+    #[must_use]
+    pub fn with_tickets(mut self, tickets: BTreeMap<Vantage, bytes::Bytes>) -> Self {
+        self.tickets = tickets;
+        self
     }
 
     /// The job, which is the bucket's if the run had one already.
@@ -155,6 +167,7 @@ impl Coordinator {
         match &self.phase {
             Phase::Ended(_) => None,
             Phase::Writing => self.write_job.wake_at(),
+            Phase::HandingOut(tickets) => tickets.wake_at(),
             Phase::Gathering => self.look.wake_at(),
             Phase::Deciding => self.decide.wake_at(),
             Phase::Watching(watch) => watch.wake_at(),
@@ -199,6 +212,13 @@ impl Coordinator {
                 } else if self.write_job.start(now) {
                     let body = document::write(&self.job.document);
                     self.create(Item::Job, body);
+                }
+            }
+            Phase::HandingOut(tickets) => {
+                if tickets.done() || (self.abort.is_some() && !tickets.under_way()) {
+                    self.announce(now);
+                } else if self.abort.is_none() {
+                    self.out.extend(tickets.act(now));
                 }
             }
             Phase::Gathering => self.gather(now),
@@ -271,6 +291,13 @@ impl Coordinator {
             self.out.extend(told);
             return;
         }
+        if let Phase::HandingOut(tickets) = &mut self.phase {
+            match tickets.replied(now, reply) {
+                Ok(told) => self.out.extend(told),
+                Err(e) => self.end_with(End::Failed(e)),
+            }
+            return;
+        }
         match reply {
             Reply::Created(key, answer) if key.item == Item::Job => self.job_written(now, answer),
             Reply::Created(key, answer) if key.item == Item::Start => {
@@ -320,15 +347,27 @@ impl Coordinator {
                         Ok(job) => self.job = job,
                         Err(e) => return self.end_with(End::Failed(e)),
                     }
+                    // Who began it hands out its tickets.
+                    self.tickets.clear();
                 }
+                let tickets = std::mem::take(&mut self.tickets);
                 let run = self.job.run.clone();
-                self.out
-                    .push_back(Action::Tell(Progress::JobWritten { run }));
-                self.phase = Phase::Gathering;
-                self.look = Errand::at(now);
+                self.phase = Phase::HandingOut(HandOut::new(run, tickets, now));
             }
             Err(e) => self.end_with(End::Failed(e.into())),
         }
+    }
+
+    /// Probers can come.
+    fn announce(&mut self, now: Timestamp) {
+        let written = Progress::JobWritten {
+            run: self.job.run.clone(),
+            tickets: !self.job.ticket_keys.is_empty(),
+        };
+        self.out.push_back(Action::Tell(written));
+        self.phase = Phase::Gathering;
+        self.look = Errand::at(now);
+        self.act(now);
     }
 
     fn retry_decision(&mut self, now: Timestamp, e: &StoreError) {

@@ -1,11 +1,14 @@
 //! Drives a coordinator.
 
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::Bucket;
 use crate::clock;
-use crate::job::{Digested, Job, RunId};
+use crate::job::{Digested, Job, RunId, Vantage};
 use crate::rendezvous::RendezvousError;
 use crate::rendezvous::coordinator::{Action, Cleanup, Coordinator, End, Event, Settings};
 use crate::rendezvous::exchange::Reply;
@@ -16,6 +19,8 @@ use crate::rendezvous::progress::Progress;
 pub struct CoordinatorOptions {
     /// What to do.
     pub job: Digested<Job>,
+    /// What admits its vantages, if they take part by tickets.
+    pub tickets: BTreeMap<Vantage, Bytes>,
     /// End as soon as a fixed start is in the bucket.
     pub detach: bool,
     /// A random number, drawn for this process.
@@ -41,13 +46,14 @@ pub struct RunEnd {
 pub async fn run_coordinator(bucket: &Bucket, options: CoordinatorOptions) -> RunEnd {
     let CoordinatorOptions {
         job,
+        tickets,
         detach,
         seed,
         progress,
         mut abort,
     } = options;
     let settings = Settings { detach, seed };
-    let mut machine = Coordinator::new(job, settings, clock::now());
+    let mut machine = Coordinator::new(job, settings, clock::now()).with_tickets(tickets);
     let mut under_way: JoinSet<Reply> = JoinSet::new();
     let mut event = Event::Wake;
     let mut listening = true;

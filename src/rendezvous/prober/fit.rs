@@ -83,6 +83,7 @@ mod tests {
             build: "test".into(),
             place: "here".into(),
             key: crate::signature::SigningKey::from_seed([1; 32]).unwrap(),
+            job_sha256: None,
             seed: 1,
         };
         unfit(&job(), &settings, &Estimate::unknown(), T0)

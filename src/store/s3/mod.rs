@@ -20,8 +20,8 @@ use bytes::{Bytes, BytesMut};
 
 pub use dates::DateSamples;
 pub use endpoint::{Endpoint, EndpointError};
-pub(crate) use settings::tls;
 pub use presigned::{PRESIGNED_MAX, PresignedUrls, Session, UrlSigner};
+pub(crate) use settings::tls;
 pub use settings::{Addressing, Patience, S3Settings, SettingsError, StaticCredentials};
 
 use super::{

@@ -221,6 +221,15 @@ pub struct UrlSigner {
 }
 
 impl UrlSigner {
+    /// Tells it when its credentials' session ends, for when they don't say so themselves.
+    #[must_use]
+    pub fn session_until(mut self, ends: Option<Timestamp>) -> Self {
+        if let (Session::Unknown, Some(ends)) = (self.session, ends) {
+            self.session = Session::Ends(ends);
+        }
+        self
+    }
+
     /// How long its credentials are good for.
     pub fn session(&self) -> Session {
         self.session
