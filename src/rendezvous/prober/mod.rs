@@ -23,7 +23,7 @@ use super::exchange::{Errand, Reply, Request};
 use super::keys::{Item, RunKey};
 use super::objects::{FunctionStart, Live, Ready};
 use super::progress::ProberProgress;
-use super::{RendezvousError, document};
+use super::{RendezvousError, chance, document};
 use crate::clock::{Estimate, Sample};
 use crate::job::{
     ClaimId, Digest, Digested, Job, RunId, SCHEMA_MAJOR, Timestamp, Vantage, WriteId,

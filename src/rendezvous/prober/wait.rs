@@ -404,6 +404,27 @@ impl Wait {
         })
     }
 
+    fn decided(&mut self, now: Timestamp, key: &RunKey, object: &Object) -> Heard {
+        let document = match document::read::<StartDocument>(key, &object.body) {
+            Ok(document) => document,
+            Err(e) => return Heard::Failed(e),
+        };
+        let run = self.job.run.clone();
+        match verdict(&document, object.last_modified, &self.job) {
+            Verdict::Cancelled(reason) => Heard::Failed(RendezvousError::Cancelled { run, reason }),
+            Verdict::Start(start) => {
+                let admission = admission(&start, &self.job, &self.claim);
+                self.start = Some(*start);
+                self.stored = object.last_modified;
+                if admission == Admission::ByArrival {
+                    self.slots = Errand::at(now);
+                    return Heard::Nothing;
+                }
+                self.seated(admission)
+            }
+        }
+    }
+
     fn seated(&mut self, admission: Admission) -> Heard {
         let (run, vantage) = (self.job.run.clone(), self.claim.vantage());
         let open = self.start.as_ref().is_some_and(|s| s.roster.is_empty());
