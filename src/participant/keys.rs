@@ -1,13 +1,17 @@
 //! SRTP keys: taken from str0m's DTLS on their way, and expanded (RFC 3711, 4.3).
 //!
-//! str0m asks a [`DtlsProvider`] for each handshake. This one hands out str0m's own, wrapped so
-//! that the keying material is copied into a [`Slot`] when the handshake produces it.
+//! str0m asks a [`DtlsProvider`] for each handshake. This one makes the same handshakes as str0m's
+//! own, wrapped so that the keying material is copied into a [`Slot`] when the handshake produces
+//! it, and with one configuration for all of them: making one tests all of the cryptography anew,
+//! at a quarter of a join's cost.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
+use dimpl::{Config, Dtls};
 use str0m::crypto::dtls::{
     DtlsCert, DtlsImplError, DtlsInstance, DtlsOutput, DtlsProvider, DtlsVersion, ProtocolVersion,
     SrtpProfile,
@@ -81,22 +85,46 @@ impl DtlsProvider for Hook {
         version: DtlsVersion,
         mtu: Option<usize>,
     ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
-        let inner = self.0.new_dtls(cert, now, version, mtu)?;
-        Ok(match NEXT.with(RefCell::take) {
-            Some(slot) => Box::new(Hooked { inner, slot }),
-            None => inner,
-        })
+        let config = configuration(mtu)?;
+        let inner = match version {
+            DtlsVersion::Dtls12 => Dtls::new_12(config, cert.clone(), now),
+            DtlsVersion::Dtls13 => Dtls::new_13(config, cert.clone(), now),
+            _ => Dtls::new_auto(config, cert.clone(), now),
+        };
+        let slot = NEXT.with(RefCell::take).unwrap_or_default();
+        Ok(Box::new(Hooked { inner, slot }))
     }
 }
 
+/// The configuration of all handshakes of this process, by the MTU.
+fn configuration(mtu: Option<usize>) -> Result<Arc<Config>, CryptoError> {
+    static MADE: Mutex<BTreeMap<Option<usize>, Arc<Config>>> = Mutex::new(BTreeMap::new());
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(config) = made.get(&mtu) {
+        return Ok(Arc::clone(config));
+    }
+    // ICE has proven by then that the other end is where it says: no cookie is needed.
+    let builder = Config::builder().use_server_cookie(false);
+    let builder = match mtu {
+        Some(mtu) => builder.mtu(mtu),
+        None => builder,
+    };
+    let config = builder
+        .build()
+        .map_err(|e| CryptoError::Other(format!("DTLS can't be configured: {e}")))?;
+    let config = Arc::new(config);
+    made.insert(mtu, Arc::clone(&config));
+    Ok(config)
+}
+
 struct Hooked {
-    inner: Box<dyn DtlsInstance>,
+    inner: Dtls,
     slot: Slot,
 }
 
 impl fmt::Debug for Hooked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Hooked").field(&self.inner).finish()
+        f.debug_struct("Hooked").finish_non_exhaustive()
     }
 }
 
