@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -25,6 +25,10 @@ use super::{EngineConfig, EngineHealth, Faults};
 
 /// A kernel's timestamp that lies further back than this is of another clock.
 const MAX_WAIT: Duration = Duration::from_secs(10);
+
+/// Commands of one peer that may wait for its thread: a tick sees a few, at the start of a session
+/// with many candidates a dozen.
+const COMMANDS_MAX: usize = 512;
 
 /// Reads the clocks of this process alone.
 pub fn now() -> Moment {
@@ -54,7 +58,8 @@ pub struct NewPeer {
 
 enum Mail {
     Add(u64, Box<NewPeer>),
-    Command(u64, Command),
+    /// With the count of those that wait.
+    Command(u64, Command, Arc<AtomicUsize>),
 }
 
 /// A peer connection on a media thread. Dropping it closes the connection.
@@ -62,19 +67,31 @@ enum Mail {
 pub struct PeerHandle {
     mail: Sender<Mail>,
     id: u64,
+    /// Commands that the thread has not read yet.
+    waiting: Arc<AtomicUsize>,
 }
 
 impl PeerHandle {
-    /// Tells the peer what to do, and wakes its thread for that.
-    pub fn send(&self, command: Command) {
+    /// Tells the peer what to do, and wakes its thread for that. `false` when too much waits already.
+    pub fn send(&self, command: Command) -> bool {
+        let room = self.waiting.load(Ordering::Relaxed) < COMMANDS_MAX;
+        if room {
+            self.post(command);
+        }
+        room
+    }
+
+    fn post(&self, command: Command) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let waiting = Arc::clone(&self.waiting);
         // A thread that is gone has no peers.
-        let _ = self.mail.send(Mail::Command(self.id, command));
+        let _ = self.mail.send(Mail::Command(self.id, command, waiting));
     }
 }
 
 impl Drop for PeerHandle {
     fn drop(&mut self) {
-        self.send(Command::Close);
+        self.post(Command::Close);
     }
 }
 
@@ -143,7 +160,8 @@ impl Threads {
         let thread = usize::try_from(id.checked_rem(threads)?).ok()?;
         let mail = self.mail.get(thread)?.clone();
         mail.send(Mail::Add(id, Box::new(peer))).ok()?;
-        Some(PeerHandle { mail, id })
+        let waiting = Arc::default();
+        Some(PeerHandle { mail, id, waiting })
     }
 
     /// See [`super::Engine::set_shared_clock`].
@@ -277,7 +295,8 @@ impl Thread {
     fn read(&mut self, mail: Mail) {
         match mail {
             Mail::Add(id, new) => self.add(id, *new),
-            Mail::Command(id, command) => {
+            Mail::Command(id, command, waiting) => {
+                waiting.fetch_sub(1, Ordering::Relaxed);
                 let found = |seat: &Option<Box<Seat>>| seat.as_ref().is_some_and(|s| s.id == id);
                 if let Some(slot) = self.seats.iter().position(found) {
                     self.with(slot, |seat, now, out, _| {
@@ -290,7 +309,9 @@ impl Thread {
 
     fn add(&mut self, id: u64, new: NewPeer) {
         let (role, events) = (new.role, new.events.clone());
-        if let Err(failure) = self.try_add(id, new) {
+        let added = catch_unwind(AssertUnwindSafe(|| self.try_add(id, new)));
+        if let Err(failure) = added.unwrap_or_else(|_| Err(panicked())) {
+            self.outbox.clear();
             // Nobody to tell: the participant has gone meanwhile.
             let _ = events.send((role, PeerEvent::Failed(failure)));
         }
@@ -372,52 +393,49 @@ impl Thread {
         let before = seat.drops;
         let (outbox, chance) = (&mut self.outbox, &mut self.chance);
         // A peer that goes wrong takes none of its neighbours with it.
+        let (health, faults) = (&self.health, self.config.faults);
         let done = catch_unwind(AssertUnwindSafe(|| {
             act(seat, now, outbox, chance);
             seat.peer.timeout(now, outbox);
+            let failures = send(&seat.socket, outbox, faults, chance);
+            seat.peer.count_send_failures(failures);
+            if seat.drops > before {
+                let drops = &health.own_buffer_drops;
+                drops.fetch_add(seat.drops - before, Ordering::Relaxed);
+            }
+            if let Some(lag) = seat.peer.take_pacing_lag() {
+                let lag = u64::try_from(lag.as_micros()).unwrap_or(u64::MAX);
+                health.pacing_lag_max_us.fetch_max(lag, Ordering::Relaxed);
+            }
+            seat.peer
+                .publish_counts(now.at, seat.drops, &mut seat.shared.lock());
+            while let Some(event) = seat.peer.next_event() {
+                // The participant may have gone meanwhile.
+                let _ = seat.events.send((seat.role, event));
+            }
+            seat.peer.due()
         }));
-        if done.is_err() {
-            let failure = Failure::new(Cause::Internal, "a media thread's peer panicked");
-            let _ = seat.events.send((seat.role, PeerEvent::Failed(failure)));
+        let was_connecting = due.connecting;
+        if let Ok(next) = done {
+            *due = next;
+        } else {
+            let _ = seat.events.send((seat.role, PeerEvent::Failed(panicked())));
             self.outbox.clear();
-            *place = None;
+        }
+        if done.is_err() || seat.peer.is_closed() {
+            // What is left of a peer that panicked may panic once more.
+            let gone = place.take();
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(gone)));
             *due = Due::NEVER;
             self.health.sockets.fetch_sub(1, Ordering::Relaxed);
-            return;
-        }
-        let failures = send(
-            &seat.socket,
-            &mut self.outbox,
-            self.config.faults,
-            &mut self.chance,
-        );
-        seat.peer.count_send_failures(failures);
-        let health = &self.health;
-        if seat.drops > before {
-            let drops = &health.own_buffer_drops;
-            drops.fetch_add(seat.drops - before, Ordering::Relaxed);
-        }
-        if let Some(lag) = seat.peer.take_pacing_lag() {
-            let lag = u64::try_from(lag.as_micros()).unwrap_or(u64::MAX);
-            health.pacing_lag_max_us.fetch_max(lag, Ordering::Relaxed);
-        }
-        seat.peer
-            .publish_counts(now.at, seat.drops, &mut seat.shared.lock());
-        while let Some(event) = seat.peer.next_event() {
-            // The participant may have gone meanwhile.
-            let _ = seat.events.send((seat.role, event));
-        }
-        let was_connecting = due.connecting;
-        *due = seat.peer.due();
-        if was_connecting && !due.connecting {
+        } else if was_connecting && !due.connecting {
             self.connecting.remove(&seat.socket);
         }
-        if seat.peer.is_closed() {
-            *place = None;
-            *due = Due::NEVER;
-            health.sockets.fetch_sub(1, Ordering::Relaxed);
-        }
     }
+}
+
+fn panicked() -> Failure {
+    Failure::new(Cause::Internal, "a media thread's peer panicked")
 }
 
 fn send(socket: &Socket, outbox: &mut Outbox, faults: Faults, chance: &mut Chance) -> u64 {
@@ -477,3 +495,6 @@ impl Chance {
         self.0 % 1_000_000 < per_million as u64
     }
 }
+
+#[cfg(test)]
+mod tests;

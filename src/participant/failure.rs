@@ -108,6 +108,9 @@ impl fmt::Display for Cause {
     }
 }
 
+/// The longest account of what was seen, in characters.
+const DETAIL_MAX: usize = 400;
+
 /// A cause with what was seen.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{cause}: {detail}; {}", cause.remedy())]
@@ -119,11 +122,14 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure of this cause.
+    /// A failure of this cause. Of what was seen one line is kept, as much as one reads: it may be
+    /// another's words.
     pub fn new(cause: Cause, detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        let visible = |c: char| if c.is_control() { ' ' } else { c };
         Self {
             cause,
-            detail: detail.into(),
+            detail: detail.chars().map(visible).take(DETAIL_MAX).collect(),
         }
     }
 }
@@ -131,6 +137,13 @@ impl Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failure_keeps_one_line_of_what_it_was_told() {
+        let f = Failure::new(Cause::Protocol, "x\r\n\u{1b}[2J".repeat(100_000));
+        assert_eq!(f.detail.chars().count(), DETAIL_MAX);
+        assert!(!f.detail.contains(char::is_control));
+    }
 
     #[test]
     fn a_failure_reads_as_one_line_with_its_remedy() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::rtp::codec::Codec;
 use super::snapshot::TrackKind;
 
-/// Streams and payload types kept of one description; more is no room that anyone joins.
+/// Streams and sections kept of one description; more is no room that anyone joins.
 const MAX_STREAMS: usize = 1_024;
 
 /// What a description says about RTP, over all of its media sections: they are bundled.
@@ -139,7 +139,9 @@ impl Description {
                 }
             }
         }
-        self.sections.insert(mid.to_owned(), section);
+        if self.sections.len() < MAX_STREAMS || self.sections.contains_key(mid) {
+            self.sections.insert(mid.to_owned(), section);
+        }
     }
 
     fn read_rtpmap(&mut self, value: &str) {
@@ -251,22 +253,58 @@ fn sections(sdp: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+/// The longest description, in bytes: a room of 1,000 tracks comes to half of it.
+const SDP_LEN: usize = 4 * 1_024 * 1_024;
+/// Candidates that are tried per connection; LiveKit has a handful.
+pub const CANDIDATES_MAX: usize = 64;
+/// The longest candidate, in bytes.
+pub const CANDIDATE_LEN: usize = 1_024;
+
 /// An offer as str0m is to see it. The server offers `sendrecv`, for which str0m would build
 /// senders; and it would keep receivers, with timers, for streams that never reach it.
-pub fn narrow_offer(sdp: &str) -> String {
+///
+/// # Errors
+/// When it is too long to be one.
+pub fn narrow_offer(sdp: &str) -> Result<String, String> {
+    narrow(sdp, |line| match line {
+        line if line.starts_with("a=ssrc") => None,
+        "a=sendrecv" => Some("a=sendonly"),
+        line => Some(line),
+    })
+}
+
+/// An answer as str0m is to see it.
+///
+/// # Errors
+/// When it is too long to be one.
+pub fn narrow_answer(sdp: &str) -> Result<String, String> {
+    const fn all(line: &str) -> Option<&str> {
+        Some(line)
+    }
+    narrow(sdp, all)
+}
+
+/// The lines that `keep` keeps, with no more candidates than are tried.
+fn narrow(sdp: &str, keep: impl Fn(&str) -> Option<&str>) -> Result<String, String> {
+    if sdp.len() > SDP_LEN {
+        return Err(format!(
+            "its {} bytes are more than any room needs",
+            sdp.len()
+        ));
+    }
     let mut out = String::with_capacity(sdp.len());
-    for line in sdp.lines() {
-        if line.starts_with("a=ssrc") {
-            continue;
+    let mut candidates = 0;
+    for line in sdp.lines().filter_map(keep) {
+        if line.starts_with("a=candidate") {
+            candidates += 1;
+            if candidates > CANDIDATES_MAX || line.len() > CANDIDATE_LEN {
+                continue;
+            }
         }
-        out.push_str(if line == "a=sendrecv" {
-            "a=sendonly"
-        } else {
-            line
-        });
+        out.push_str(line);
         out.push_str("\r\n");
     }
-    out
+    Ok(out)
 }
 
 #[cfg(test)]
@@ -314,9 +352,32 @@ mod tests {
 
     #[test]
     fn narrowing_leaves_str0m_neither_senders_nor_streams() {
-        let narrow = narrow_offer(OFFER);
+        let narrow = narrow_offer(OFFER).unwrap();
         assert!(!narrow.contains("sendrecv") && !narrow.contains("a=ssrc"));
         assert!(narrow.contains("a=sendonly\r\n"));
+    }
+
+    #[test]
+    fn a_description_is_as_long_as_a_room_needs_and_has_a_few_candidates() {
+        let long = "a=x\r\n".repeat(SDP_LEN / 5 + 1);
+        assert!(narrow_offer(&long).is_err() && narrow_answer(&long).is_err());
+        let candidate = "a=candidate:1 1 udp 1 127.0.0.1 9 typ host\r\n";
+        let narrow = narrow_answer(&candidate.repeat(10_000)).unwrap();
+        assert_eq!(narrow.lines().count(), CANDIDATES_MAX);
+    }
+
+    #[test]
+    fn thousands_of_streams_and_sections_are_cut_off() {
+        let mut sdp = String::from("v=0\r\n");
+        for n in 0..20_000 {
+            sdp.push_str(&format!(
+                "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:{n}\r\na=rtpmap:111 opus/48000/2\r\n\
+                 a=ssrc:{n} msid:PA TR_{n}\r\n"
+            ));
+        }
+        let description = Description::parse(&sdp, &HashMap::new());
+        assert_eq!(description.streams.len(), MAX_STREAMS);
+        assert_eq!(description.sections.len(), MAX_STREAMS);
     }
 
     proptest! {

@@ -41,6 +41,10 @@ pub struct Snapshot {
     pub tcp_candidates: Vec<SocketAddr>,
     /// Signalling connections that were lost and resumed.
     pub reconnects: u32,
+    /// Signalling messages that could not be read.
+    pub signals_malformed: u64,
+    /// Tracks announced that are not followed: beyond thousands, or under a name that is none.
+    pub tracks_refused: u64,
     /// Events that were dropped because nobody drained them.
     pub events_dropped: u64,
     /// Samples that were dropped because nobody drained them.
@@ -133,6 +137,9 @@ pub struct RxTotals {
     pub auth_failures: u64,
     /// Datagrams that are no well-formed RTP, RTCP, STUN or DTLS.
     pub malformed: u64,
+    /// What came beyond what one peer connection follows: streams, tracks, senders of RTCP,
+    /// candidates.
+    pub over_limit: u64,
     /// Complete video frames, in order.
     pub frames: u64,
     /// Of these: keyframes.

@@ -77,6 +77,9 @@ pub enum Command {
     },
     /// Close the connection.
     Close,
+    /// Go wrong.
+    #[cfg(test)]
+    Panic,
 }
 
 /// What a peer tells signalling.
@@ -132,6 +135,8 @@ pub struct Peer {
     /// Tracks that start once the connection is up.
     planned: Vec<(PublishTrack, Vec<StreamPlan>)>,
     connected: bool,
+    /// Candidates that signalling has brought.
+    candidates: usize,
     rtcp_seen: HashMap<u32, u32>,
     compounds: Compounds,
     events: VecDeque<PeerEvent>,
@@ -176,6 +181,7 @@ impl Peer {
             publishing: None,
             planned: Vec::new(),
             connected: false,
+            candidates: 0,
             rtcp_seen: HashMap::new(),
             compounds: Compounds::default(),
             events: VecDeque::new(),
@@ -198,14 +204,7 @@ impl Peer {
             } => self.offer(&sdp, id, &mid_to_track),
             Command::Publish(tracks) => self.publish(tracks),
             Command::Answer(sdp) => self.answer(&sdp, now),
-            Command::Candidate(candidate) => {
-                // Others than UDP aren't tried here.
-                if let Ok(candidate) = Candidate::from_sdp_string(&candidate)
-                    && candidate.proto() == Protocol::Udp
-                {
-                    self.rtc.add_remote_candidate(candidate);
-                }
-            }
+            Command::Candidate(candidate) => self.candidate(&candidate),
             Command::Mute { sid, muted } => self.receiver.mute(&sid.into(), muted),
             Command::Close => {
                 // An error means that there was nothing to close.
@@ -214,8 +213,25 @@ impl Peer {
                 self.closed = true;
                 return;
             }
+            #[cfg(test)]
+            Command::Panic => panic!("asked to"),
         }
         self.step(now, out);
+    }
+
+    fn candidate(&mut self, candidate: &str) {
+        self.candidates += 1;
+        if self.candidates > sdp::CANDIDATES_MAX || candidate.len() > sdp::CANDIDATE_LEN {
+            return self.receiver.count_over_limit();
+        }
+        match Candidate::from_sdp_string(candidate) {
+            Ok(candidate) if candidate.proto() == Protocol::Udp => {
+                self.rtc.add_remote_candidate(candidate);
+            }
+            // Others aren't tried here.
+            Ok(_) => {}
+            Err(_) => self.receiver.count_malformed(),
+        }
     }
 
     /// A datagram came at `arrival`.
@@ -354,8 +370,8 @@ impl Peer {
     }
 
     fn offer(&mut self, sdp: &str, id: u32, mid_to_track: &HashMap<String, String>) {
-        let answer = SdpOffer::from_sdp_string(&sdp::narrow_offer(sdp))
-            .map_err(|e| e.to_string())
+        let answer = sdp::narrow_offer(sdp)
+            .and_then(|offer| SdpOffer::from_sdp_string(&offer).map_err(|e| e.to_string()))
             .and_then(|offer| {
                 let answer = self.rtc.sdp_api().accept_offer(offer);
                 answer.map_err(|e| e.to_string())
@@ -393,10 +409,11 @@ impl Peer {
         let sender = compound.get(4..8).and_then(|s| s.first_chunk().copied());
         let sender = sender.map_or(0, u32::from_be_bytes);
         let seen = self.rtcp_seen.get(&sender).copied();
+        if seen.is_none() && self.rtcp_seen.len() >= MAX_RTCP_SENDERS {
+            return self.receiver.count_over_limit();
+        }
         // Replayed, or overtaken: a report that is overtaken says nothing new.
-        if seen.is_some_and(|seen| index <= seen)
-            || seen.is_none() && self.rtcp_seen.len() >= MAX_RTCP_SENDERS
-        {
+        if seen.is_some_and(|seen| index <= seen) {
             return;
         }
         self.rtcp_seen.insert(sender, index);

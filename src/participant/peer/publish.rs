@@ -64,8 +64,8 @@ impl Peer {
         let Some((pending, mids)) = self.publishing.take() else {
             return;
         };
-        let accepted = SdpAnswer::from_sdp_string(sdp)
-            .map_err(|e| e.to_string())
+        let accepted = sdp::narrow_answer(sdp)
+            .and_then(|answer| SdpAnswer::from_sdp_string(&answer).map_err(|e| e.to_string()))
             .and_then(|answer| {
                 let accepted = self.rtc.sdp_api().accept_answer(pending, answer);
                 accepted.map_err(|e| e.to_string())

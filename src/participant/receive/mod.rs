@@ -6,7 +6,7 @@ mod freeze;
 mod jitter;
 mod stream;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,8 +23,10 @@ use bandwidth::Estimator;
 use freeze::Freezes;
 use stream::{Brought, Kind, Stream};
 
-/// SSRCs followed per peer connection; packets of further ones are counted as malformed.
+/// SSRCs followed per peer connection; packets of further ones are counted as over the limit.
 const MAX_STREAMS: usize = 512;
+/// Tracks followed per peer connection, over all of its life.
+const MAX_TRACKS: usize = 4_096;
 /// Between two receiver reports, as libwebrtc sends them for video.
 const REPORT_INTERVAL: Duration = Duration::from_millis(1_000);
 
@@ -78,7 +80,7 @@ pub struct Receiver {
     /// The streams' SSRCs once more, side by side: the lookup of every packet.
     ssrcs: Vec<u32>,
     tracks: Vec<TrackCount>,
-    muted: BTreeMap<Arc<str>, bool>,
+    muted: BTreeSet<Arc<str>>,
     estimator: Estimator,
     totals: RxTotals,
     next_report: Instant,
@@ -101,7 +103,7 @@ impl Receiver {
             streams: Vec::new(),
             ssrcs: Vec::new(),
             tracks: Vec::new(),
-            muted: BTreeMap::new(),
+            muted: BTreeSet::new(),
             estimator: Estimator::new(now),
             totals: RxTotals::default(),
             next_report: now + REPORT_INTERVAL / 2 + phase,
@@ -127,7 +129,13 @@ impl Receiver {
 
     /// A track's publisher muted it, or no longer: while muted no packets are expected.
     pub fn mute(&mut self, sid: &Arc<str>, muted: bool) {
-        self.muted.insert(Arc::clone(sid), muted);
+        if !muted {
+            self.muted.remove(sid);
+        } else if self.muted.len() < MAX_TRACKS {
+            self.muted.insert(Arc::clone(sid));
+        } else {
+            self.totals.over_limit += 1;
+        }
         self.assign_all();
     }
 
@@ -139,6 +147,11 @@ impl Receiver {
     /// Counts what is no well-formed datagram.
     pub const fn count_malformed(&mut self) {
         self.totals.malformed += 1;
+    }
+
+    /// Counts what goes beyond what one peer connection follows.
+    pub const fn count_over_limit(&mut self) {
+        self.totals.over_limit += 1;
     }
 
     /// Counts a datagram that isn't authentic.
@@ -185,11 +198,12 @@ impl Receiver {
             self.totals.auth_failures += 1;
             return;
         };
-        let (Some(payload), Some(at)) = (
-            header.unpadded(payload),
-            known.or_else(|| self.add_stream(&header, index, arrival.at)),
-        ) else {
+        let Some(payload) = header.unpadded(payload) else {
             self.totals.malformed += 1;
+            return;
+        };
+        let Some(at) = known.or_else(|| self.add_stream(&header, index, arrival.at)) else {
+            self.totals.over_limit += 1;
             return;
         };
         self.estimator.packet(arrival.at, length, send_time);
@@ -339,8 +353,12 @@ impl Receiver {
             return;
         };
         stream.repairs = announced.repairs;
-        stream.set_live(!self.muted.get(&announced.track).copied().unwrap_or(false));
+        stream.set_live(!self.muted.contains(&announced.track));
         let known = self.tracks.iter().position(|t| t.sid == announced.track);
+        if known.is_none() && self.tracks.len() >= MAX_TRACKS {
+            stream.track = None;
+            return self.count_over_limit();
+        }
         stream.track = Some(known.unwrap_or_else(|| {
             self.tracks.push(TrackCount {
                 sid: Arc::clone(&announced.track),

@@ -2,6 +2,7 @@
 
 mod candidate;
 mod dial;
+mod inbox;
 mod ping;
 mod request;
 mod session;
@@ -9,5 +10,6 @@ mod subscriptions;
 mod task;
 mod tls;
 mod url;
+mod weigh;
 
 pub use task::run;

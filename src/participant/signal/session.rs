@@ -21,10 +21,13 @@ use crate::secret::Secret;
 use super::candidate::{TCP_CANDIDATES_MAX, passive_tcp};
 use super::ping::Pinger;
 use super::request;
-use super::subscriptions::Subscriptions;
+use super::subscriptions::{NAME_MAX, Subscriptions};
 
 /// Before a lost connection is dialled again, doubled with each attempt.
 const RESUME_BACKOFF: Duration = Duration::from_millis(300);
+
+/// A resumed connection that lasts so long counts as one that works.
+const RESUME_HELD: Duration = Duration::from_secs(5);
 
 /// What the task is to do.
 #[derive(Debug)]
@@ -64,6 +67,7 @@ pub struct Session {
     answer: Option<proto::SessionDescription>,
     subscriptions: Subscriptions,
     lost: Option<Instant>,
+    resumed: Option<Instant>,
     attempts: u32,
     actions: VecDeque<Action>,
 }
@@ -91,6 +95,7 @@ impl Session {
             offer: None,
             answer: None,
             lost: None,
+            resumed: None,
             attempts: 0,
             actions: VecDeque::new(),
         }
@@ -162,7 +167,9 @@ impl Session {
                 self.lay_out();
             }
             Response::TrackPublished(published) => {
-                self.published.insert(published.cid.clone(), published);
+                if self.publishing.iter().any(|t| t.cid == published.cid) {
+                    self.published.insert(published.cid.clone(), published);
+                }
                 if self.published.len() == self.publishing.len() && self.offers == 0 {
                     self.offers = 1;
                     self.tell(Role::Publisher, Command::Publish(self.publishing.clone()));
@@ -218,7 +225,11 @@ impl Session {
     pub fn connection_lost(&mut self, why: &str, now: Instant) {
         let broke = self.lost.is_none();
         let lost = *self.lost.get_or_insert(now);
-        if broke {
+        // One that breaks as soon as it is there has not been resumed.
+        let held = self
+            .resumed
+            .is_none_or(|resumed| now.saturating_duration_since(resumed) >= RESUME_HELD);
+        if broke && held {
             self.attempts = 0;
         }
         if self.joined.is_none() || self.attempts >= self.spec.resume_attempts {
@@ -230,7 +241,11 @@ impl Session {
         let backoff = RESUME_BACKOFF * 2_u32.saturating_pow(self.attempts);
         self.attempts += 1;
         // The first attempt is made at once: most breaks are a proxy's.
-        let wait = if broke { Duration::ZERO } else { backoff };
+        let wait = if broke && held {
+            Duration::ZERO
+        } else {
+            backoff
+        };
         self.actions.push_back(Action::Resume(now + wait));
     }
 
@@ -266,7 +281,7 @@ impl Session {
             return;
         }
         let me = join.participant.unwrap_or_default();
-        self.sid = me.sid;
+        self.sid = short(me.sid);
         self.pinger = Some(Pinger::new(
             join.ping_interval,
             join.ping_timeout,
@@ -468,6 +483,7 @@ impl Session {
 
     fn resumed(&mut self, now: Instant) {
         let Some(lost) = self.lost.take() else { return };
+        self.resumed = Some(now);
         if let Some(pinger) = &mut self.pinger {
             pinger.restart(now);
         }
@@ -488,18 +504,23 @@ impl Session {
     }
 }
 
+/// A name that the server gave, cut where no name goes on.
+fn short(name: String) -> String {
+    name.chars().take(NAME_MAX).collect()
+}
+
 fn server_info(info: Option<proto::ServerInfo>, version: String) -> ServerInfo {
     let Some(info) = info else {
         return ServerInfo {
-            version,
+            version: short(version),
             ..ServerInfo::default()
         };
     };
     ServerInfo {
         edition: info.edition().as_str_name().to_lowercase(),
-        version: info.version,
-        node_id: info.node_id,
-        region: info.region,
+        version: short(info.version),
+        node_id: short(info.node_id),
+        region: short(info.region),
         protocol: info.protocol,
     }
 }

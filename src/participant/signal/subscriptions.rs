@@ -14,6 +14,12 @@ use crate::participant::spec::Subscribe;
 
 use super::request;
 
+/// Tracks followed at once; more is no room that anyone joins.
+const TRACKS_MAX: usize = 4_096;
+/// The longest name that a server may give to a track or participant, in bytes; LiveKit's ids have
+/// 15, identities at most 256 (`limit.max_participant_identity_length`).
+pub const NAME_MAX: usize = 256;
+
 /// Tracks by id: their participant, and the size that they are asked for in.
 type Wanted = BTreeMap<Arc<str>, (Arc<str>, Size)>;
 
@@ -24,6 +30,8 @@ pub struct Subscriptions {
     /// In the order of their announcement, with its time.
     announced: Vec<(Announced, Instant)>,
     wanted: Wanted,
+    /// Tracks that were not followed: too many, or with a name that is none.
+    refused: u64,
 }
 
 impl Subscriptions {
@@ -33,6 +41,7 @@ impl Subscriptions {
             subscribe,
             announced: Vec::new(),
             wanted: BTreeMap::new(),
+            refused: 0,
         }
     }
 
@@ -72,6 +81,13 @@ impl Subscriptions {
                 .find(|(known, _)| *known.sid == *track.sid);
             let was_muted = if let Some((known, _)) = known {
                 std::mem::replace(&mut known.muted, track.muted)
+            } else if self.announced.len() >= TRACKS_MAX
+                || [&track.sid, &participant.sid, &participant.identity]
+                    .iter()
+                    .any(|name| name.len() > NAME_MAX)
+            {
+                self.refused += 1;
+                continue;
             } else {
                 let announced = Announced {
                     sid: track.sid.as_str().into(),
@@ -96,6 +112,7 @@ impl Subscriptions {
         let announced: Vec<_> = self.announced.iter().map(|(a, _)| a.clone()).collect();
         let wanted = layout::wanted(self.subscribe, &announced);
         show(&wanted, shown);
+        shown.snapshot.tracks_refused = self.refused;
         let next: Wanted = wanted
             .into_iter()
             .map(|(track, size)| {

@@ -13,7 +13,6 @@ use futures_util::{SinkExt, StreamExt};
 use livekit_protocol as proto;
 use prost::Message as _;
 use proto::signal_request::Message as Request;
-use proto::signal_response::Message as Response;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::Message as Frame;
@@ -25,11 +24,14 @@ use crate::participant::shared::Shared;
 use crate::participant::spec::ParticipantSpec;
 
 use super::dial::{Dialled, WebSocket, dial};
+use super::inbox::{Inbox, Incoming};
 use super::session::{Action, Session};
 use super::url::Endpoint;
 
 /// How long a `LeaveRequest` and the closing handshake may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long the server may take none of what is sent: requests are a few hundred bytes.
+const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs a participant until it has left or failed. `leave` turns true, or closes, when it is to
 /// leave.
@@ -53,6 +55,7 @@ pub async fn run(
         threads,
         shared,
         websocket: None,
+        inbox: Inbox::new(Instant::now()),
         local_ip: None,
         peers: BTreeMap::new(),
         events_in,
@@ -86,6 +89,7 @@ struct Task {
     threads: Arc<Threads>,
     shared: Arc<Shared>,
     websocket: Option<WebSocket>,
+    inbox: Inbox,
     local_ip: Option<IpAddr>,
     peers: BTreeMap<Role, PeerHandle>,
     events_in: UnboundedSender<(Role, PeerEvent)>,
@@ -130,8 +134,10 @@ impl Task {
                 Action::Send(request) => self.send(*request).await,
                 Action::AddPeer(role) => self.add_peer(role),
                 Action::Peer(role, command) => {
-                    if let Some(peer) = self.peers.get(&role) {
-                        peer.send(command);
+                    let sent = self.peers.get(&role).is_none_or(|peer| peer.send(command));
+                    if !sent {
+                        let detail = "the server sends more than its peer connection can take";
+                        self.session.fail(Failure::new(Cause::Protocol, detail));
                     }
                 }
                 Action::Resume(at) => self.resume(at, leave).await,
@@ -149,8 +155,10 @@ impl Task {
             message: Some(request),
         };
         let frame = Frame::Binary(request.encode_to_vec().into());
-        if let Err(e) = websocket.send(frame).await {
-            self.lost(&e.to_string());
+        match tokio::time::timeout(SEND_TIMEOUT, websocket.send(frame)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => self.lost(&e.to_string()),
+            Err(_) => self.lost("the server takes no more of what is sent"),
         }
     }
 
@@ -207,8 +215,7 @@ impl Task {
         };
         tokio::select! {
             frame = next_frame(self.websocket.as_mut()) => match frame {
-                Ok(Some(message)) => self.session.message(message, engine::now()),
-                Ok(None) => {}
+                Ok(frame) => self.read(frame),
                 Err(why) => self.lost(&why),
             },
             event = self.events.recv() => {
@@ -221,36 +228,53 @@ impl Task {
         }
     }
 
+    fn read(&mut self, frame: Frame) {
+        let now = engine::now();
+        let read = match self.inbox.frame(frame.len(), now.at) {
+            Ok(()) => match frame {
+                Frame::Binary(bytes) => self.inbox.message(bytes),
+                _ => Ok(Incoming::Unknown),
+            },
+            Err(failure) => Err(failure),
+        };
+        match read {
+            Ok(Incoming::Message(message)) => self.session.message(*message, now),
+            Ok(Incoming::Unknown) => {}
+            Ok(Incoming::Malformed) => self.shared.lock().snapshot.signals_malformed += 1,
+            Err(failure) => self.session.fail(failure),
+        }
+    }
+
     /// Closes everything, and gives what was said last the time to leave.
     async fn close(mut self) {
+        // Late is as good as never: the server forgets a silent client by itself.
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.send_the_rest()).await;
+        self.peers.clear();
+        if let Some(mut websocket) = self.websocket.take() {
+            let _ = tokio::time::timeout(CLOSE_TIMEOUT, websocket.close(None)).await;
+        }
+    }
+
+    async fn send_the_rest(&mut self) {
         while let Some(action) = self.session.next_action() {
             if let Action::Send(request) = action {
                 self.send(*request).await;
             }
         }
-        self.peers.clear();
-        if let Some(mut websocket) = self.websocket.take() {
-            // Late is as good as never: the server forgets a silent client by itself.
-            let _ = tokio::time::timeout(CLOSE_TIMEOUT, websocket.close(None)).await;
-        }
     }
 }
 
-/// The next message; `None` for a frame that is none.
-async fn next_frame(websocket: Option<&mut WebSocket>) -> Result<Option<Response>, String> {
+/// The next frame.
+async fn next_frame(websocket: Option<&mut WebSocket>) -> Result<Frame, String> {
     let Some(websocket) = websocket else {
         return std::future::pending().await;
     };
     match websocket.next().await {
-        Some(Ok(Frame::Binary(bytes))) => match proto::SignalResponse::decode(bytes) {
-            Ok(response) => Ok(response.message),
-            Err(e) => Err(format!("a message that can't be read: {e}")),
-        },
         Some(Ok(Frame::Close(frame))) => Err(frame.map_or_else(
             || "the server closed the connection".to_owned(),
             |frame| format!("the server closed the connection: {frame}"),
         )),
-        Some(Ok(_)) => Ok(None),
+        Some(Ok(frame)) => Ok(frame),
         Some(Err(e)) => Err(e.to_string()),
         None => Err("the connection broke".to_owned()),
     }
