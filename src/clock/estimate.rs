@@ -9,6 +9,10 @@ use crate::job::Timestamp;
 /// discipline slews by (`adjtimex(2)`, MAXFREQ).
 pub const MAX_DRIFT_PPM: u32 = 500;
 
+/// An interval that needs no second's beginning to be read, in microseconds: about what a round
+/// trip to a store in another region leaves of it.
+const FINE_US: i64 = 50_000;
+
 /// What is known of another clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Estimate {
@@ -77,6 +81,27 @@ impl Estimate {
         self.assumed(now).latest_local(t) <= now
     }
 
+    /// The first local time at which the other clock may show `t`: for what must have ended. The
+    /// clocks may drift apart until then.
+    pub fn first_local(&self, now: Timestamp, t: Timestamp) -> Timestamp {
+        let soonest = self.assumed(now).earliest_local(t);
+        self.assumed(soonest.max(now)).earliest_local(t)
+    }
+
+    /// The best time from `from` on to read a clock that shows whole seconds: when it is thought to
+    /// begin one, so that either answer halves the interval. `from` itself when the interval is
+    /// fine enough, or nothing is known.
+    pub fn best_moment(&self, from: Timestamp) -> Timestamp {
+        const SECOND: i64 = 1_000_000;
+        match self.at(from) {
+            Some(known) if known.width_us() > FINE_US => {
+                let shows = known.to_other(from).as_micros();
+                from.offset_micros((SECOND - shows.rem_euclid(SECOND)) % SECOND)
+            }
+            _ => from,
+        }
+    }
+
     /// How long ago the last sample came in.
     pub fn age(&self, now: Timestamp) -> Option<Duration> {
         self.best.map(|(_, then)| now.saturating_since(then))
@@ -135,6 +160,35 @@ mod tests {
             (3_600_999_000..3_601_002_000).contains(&now.midpoint_us()),
             "{now:?}"
         );
+    }
+
+    #[test]
+    fn read_at_the_right_moments_whole_seconds_tell_milliseconds() {
+        for offset in [-30_123_456, 0, 777_777, 60_500_000] {
+            let mut estimate = Estimate::unknown();
+            let (mut now, trip) = (at(5_000_000), 20_000);
+            for _ in 0..8 {
+                now = estimate.best_moment(now + Duration::from_millis(300));
+                let shows = other(now.as_micros() + trip / 2, offset, 0);
+                let received = now.offset_micros(trip);
+                estimate.add(&Sample::date(now, shows.div_euclid(1_000_000), received));
+                now = received;
+            }
+            let i = estimate.at(now).unwrap();
+            assert!(i.lo_us <= offset && offset <= i.hi_us, "{i:?}");
+            assert!(i.width_us() < 60_000, "{i:?}");
+            assert_eq!(estimate.best_moment(now), now, "it is fine enough");
+        }
+    }
+
+    #[test]
+    fn a_deadline_counts_on_the_drift_until_then() {
+        let mut estimate = Estimate::unknown();
+        estimate.add(&Sample::pong(at(0), 0, at(0)));
+        let first = estimate.first_local(at(0), at(1_000_000_000));
+        // 500 ppm of 1,000 s, and the pong's grain.
+        assert_eq!(first.as_micros(), 1_000_000_000 - 500_000 - 1_000);
+        assert_eq!(Estimate::unknown().first_local(at(0), at(7)), at(7));
     }
 
     #[test]

@@ -96,6 +96,14 @@ impl OffsetInterval {
         (both.lo_us <= both.hi_us).then_some(both)
     }
 
+    /// The narrowest interval that holds both.
+    pub fn hull(self, other: Self) -> Self {
+        OffsetInterval {
+            lo_us: self.lo_us.min(other.lo_us),
+            hi_us: self.hi_us.max(other.hi_us),
+        }
+    }
+
     /// This interval after (or before) a while in which the clocks may have drifted apart.
     pub fn aged(self, by: Duration, drift_ppm: u32) -> Self {
         let drift = micros(by)

@@ -5,7 +5,7 @@
 )]
 
 use std::sync::OnceLock;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use crate::job::Timestamp;
 
@@ -19,19 +19,6 @@ pub fn now() -> Timestamp {
     static ANCHOR: OnceLock<(Timestamp, Duration)> = OnceLock::new();
     let (wall, then) = *ANCHOR.get_or_init(|| (wall(), since_boot()));
     wall + since_boot().saturating_sub(then)
-}
-
-/// The [`Instant`] of a local time, for timers. It is off by a suspend that comes later.
-pub fn instant_at(t: Timestamp) -> Instant {
-    let (instant, now) = (Instant::now(), now());
-    if t >= now {
-        instant + t.saturating_since(now)
-    } else {
-        // Before the first instant there is none: the first one has passed as well.
-        instant
-            .checked_sub(now.saturating_since(t))
-            .unwrap_or(instant)
-    }
 }
 
 /// Waits until a local time, suspends included. Returns early once, after a second, so that the
@@ -79,7 +66,5 @@ mod tests {
         let first = now();
         assert!(wall().saturating_since(first) < Duration::from_secs(60));
         assert!(now() >= first);
-        let soon = instant_at(first + Duration::from_secs(3_600));
-        assert!(soon > Instant::now() + Duration::from_secs(3_500));
     }
 }

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::load::join_time;
 
 use super::{
-    JobSpec, Layout, Media, Ramp, RunId, Span, Threshold, Timestamp, Vantage, WriteId, threshold,
+    JobError, JobSpec, Layout, Media, Ramp, RunId, Span, Threshold, Timestamp, Vantage, WriteId,
+    threshold,
 };
 use crate::signature::PublicKey;
 
@@ -96,6 +97,17 @@ pub struct Limits {
     pub max_participants: u32,
     /// Joins per second and prober.
     pub join_rate: u32,
+    /// How wide an interval may be in which a clock's offset is known to lie, before whoever goes
+    /// by it is marked.
+    #[serde(default = "default_clock_width")]
+    pub clock_width: Span,
+}
+
+/// The step threshold of `ntpd`: what is off by more counts as wrong there, not as imprecise.
+pub const CLOCK_WIDTH: Span = Span(Duration::from_millis(128));
+
+const fn default_clock_width() -> Span {
+    CLOCK_WIDTH
 }
 
 /// What to do.
@@ -129,83 +141,6 @@ pub struct Job {
     /// with. The others make a key themselves.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub ticket_keys: BTreeMap<Vantage, PublicKey>,
-}
-
-/// Why a spec is no job.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum JobError {
-    /// No SFU named.
-    #[error("no SFU is named; give --url wss://… or set LIVEKIT_URL")]
-    NoUrl,
-    /// Not a URL that LiveKit clients use.
-    #[error("`{0}` is not an SFU's URL; write ws://host:port or wss://host")]
-    Url(String),
-    /// Neither vantages nor a number of them.
-    #[error("who takes part is not said; give --vantages iad,sjc,lhr or --expect 3")]
-    NoFleet,
-    /// Both, and they differ.
-    #[error("--expect {expect} contradicts the {named} labels of --vantages; give one of both")]
-    FleetContradicts {
-        /// `--expect`
-        expect: u32,
-        /// Labels named.
-        named: usize,
-    },
-    /// A label twice.
-    #[error("vantage `{0}` is named twice; labels are unique within a run")]
-    VantageTwice(Vantage),
-    /// A number out of its range.
-    #[error("{what} is {value}; it can be {range}")]
-    Range {
-        /// The key or flag.
-        what: &'static str,
-        /// As given.
-        value: String,
-        /// What is possible.
-        range: &'static str,
-    },
-    /// A total that doesn't reach every vantage.
-    #[error(
-        "tier of {total} subscribers in total leaves some of {vantages} vantages without one; raise it or drop --ramp-total"
-    )]
-    TotalTooSmall {
-        /// The tier.
-        total: u32,
-        /// How many vantages share it.
-        vantages: u32,
-    },
-    /// More participants than allowed.
-    #[error(
-        "the fleet would put on {wanted} participants and --max-participants is {max}; lower the ramp or raise the limit"
-    )]
-    TooMany {
-        /// Subscribers of the largest tier plus publishers, over all vantages.
-        wanted: u64,
-        /// The limit.
-        max: u32,
-    },
-    /// A start in the past.
-    #[error("the start at {0} has passed; give a time at least {min_s} s ahead", min_s = START_LEAD.as_secs())]
-    StartPassed(Timestamp),
-    /// Shares can't be told before the labels are known.
-    #[error(
-        "--ramp-total with a fixed start needs the labels: give --vantages instead of --expect"
-    )]
-    SharesUnknown,
-    /// Joins take longer than the settle period.
-    #[error(
-        "a tier adds up to {joins} participants per vantage, which takes {needed} at --join-rate {rate}, with a second to connect; --settle is {settle}: raise one of both"
-    )]
-    SettleTooShort {
-        /// The most joins of a tier at one vantage.
-        joins: u32,
-        /// How long they take, until the last is connected.
-        needed: Span,
-        /// `--join-rate`
-        rate: u32,
-        /// `--settle`
-        settle: Span,
-    },
 }
 
 /// What only the edge knows when a job is resolved.
@@ -251,6 +186,7 @@ impl Job {
                 "1 to 1000000",
             )?,
             join_rate: in_range("join_rate", spec.join_rate, 20, 1, 1_000, "1 to 1000")?,
+            clock_width: clock_width(spec.clock_width)?,
         };
         let duration = span("duration", spec.duration, 20, 1, 3_600, "1s to 1h")?;
         let settle = span("settle", spec.settle, 5, 1, 600, "1s to 10m")?;
@@ -490,6 +426,18 @@ fn span(
     Ok(v)
 }
 
+fn clock_width(width: Option<Span>) -> Result<Span, JobError> {
+    let v = width.unwrap_or(CLOCK_WIDTH);
+    if v.0 < Duration::from_millis(1) || v.0 > Duration::from_secs(10) {
+        return Err(JobError::Range {
+            what: "clock_width",
+            value: v.to_string(),
+            range: "1ms to 10s",
+        });
+    }
+    Ok(v)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -517,6 +465,7 @@ mod tests {
         assert_eq!(job.peak_participants(), 3 * (50 + 1));
         assert_eq!(job.times.duration, Span::secs(20));
         assert_eq!(job.headroom_percent, 70);
+        assert_eq!(job.limits.clock_width, CLOCK_WIDTH);
         let text = serde_json::to_string(&job).unwrap();
         assert_eq!(serde_json::from_str::<Job>(&text).unwrap(), job);
     }
@@ -542,6 +491,10 @@ mod tests {
                 "leaves some of 3",
             ),
             (|s| s.headroom_percent = Some(0), "headroom_percent is 0"),
+            (
+                |s| s.clock_width = Some(Span::secs(11)),
+                "clock_width is 11s",
+            ),
             (
                 |s| s.duration = Some(Span(Duration::from_millis(1500))),
                 "whole seconds",

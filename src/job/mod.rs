@@ -2,6 +2,7 @@
 
 mod digest;
 mod document;
+mod error;
 pub(crate) mod hex;
 mod id;
 mod media;
@@ -12,9 +13,10 @@ mod units;
 
 pub use digest::{Digest, DigestError, Digested};
 pub use document::{
-    Fleet, Job, JobError, LEAVE_ALLOWANCE, Limits, Origin, SCHEMA_MAJOR, START_LEAD, START_SLACK,
-    Times, Workload, sfu_url,
+    Fleet, Job, LEAVE_ALLOWANCE, Limits, Origin, SCHEMA_MAJOR, START_LEAD, START_SLACK, Times,
+    Workload, sfu_url,
 };
+pub use error::JobError;
 pub use id::{ClaimId, IdError, RunId, Vantage, WriteId};
 pub use media::{Layout, LayoutError, Media};
 pub use ramp::{Ramp, RampError, TIER_MAX, TIERS_MAX};

@@ -44,6 +44,8 @@ pub struct JobSpec {
     pub max_participants: Option<u32>,
     /// Joins per second and prober.
     pub join_rate: Option<u32>,
+    /// How wide a clock's interval may be before its vantage is marked.
+    pub clock_width: Option<Span>,
     /// How long to wait for the slots.
     pub timeout: Option<Span>,
     /// How long after the last window reports may come.
@@ -73,6 +75,7 @@ impl JobSpec {
             headroom_percent: over.headroom_percent.or(self.headroom_percent),
             max_participants: over.max_participants.or(self.max_participants),
             join_rate: over.join_rate.or(self.join_rate),
+            clock_width: over.clock_width.or(self.clock_width),
             timeout: over.timeout.or(self.timeout),
             grace: over.grace.or(self.grace),
             start_at: over.start_at.or(self.start_at),

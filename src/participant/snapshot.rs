@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::clock::Sample;
 use crate::job::{Quality, Timestamp};
 
 use super::failure::Failure;
@@ -310,6 +311,13 @@ pub struct ClockSample {
     pub received: Timestamp,
     /// What the server's clock said in between, in milliseconds since the Unix epoch.
     pub server_ms: i64,
+}
+
+impl ClockSample {
+    /// What it tells of the server's clock.
+    pub fn sample(&self) -> Sample {
+        Sample::pong(self.sent, self.server_ms, self.received)
+    }
 }
 
 /// One frame's way from publisher to here: from when its last packet was sent to when it came.

@@ -1,7 +1,7 @@
 //! The edge that carries out a plan: joins on time, samples each second, leaves at the end.
 #![expect(
     clippy::disallowed_methods,
-    reason = "the edge: waits for the plan's instants and draws write ids"
+    reason = "the edge: notes when joins were due, draws write ids"
 )]
 
 use std::collections::BTreeMap;
@@ -10,20 +10,28 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::sleep_until;
 
 use super::LoadContext;
 use super::cohort::{self, Alive};
 use super::host::{HostSample, processors};
 use super::identity::{Role, source};
-use super::plan::{LoadPlan, LocalTier};
+use super::plan::LoadPlan;
 use super::tally::{Heading, Seen, Tally};
-use crate::clock;
+use super::time::{RunTime, right_ends};
+use crate::clock::{self, RunClock, Sample};
 use crate::job::{Timestamp, WriteId};
-use crate::load::{Window, join_after};
+use crate::load::{TierPlan, Window, join_after};
+use crate::participant::snapshot::ClockSample;
 use crate::participant::spec::{AudioPublish, Publish, VideoPublish};
-use crate::participant::{Participant, ParticipantSpec, State, Subscribe};
-use crate::report::part::TierPart;
+use crate::participant::{Participant, ParticipantSpec, Samples, State, Subscribe};
+use crate::report::part::{TierClock, TierPart};
+
+/// Later than this, a window's edge or a second's end was missed: what is read then belongs to
+/// another second as much.
+const LATE: Duration = Duration::from_millis(500);
+
+/// Readings of the SFU's clock that wait to be heard, at most. One more is not worth waiting for.
+const PONGS_MAX: usize = 64;
 
 /// How often the live figures are taken while no window is open.
 const LIVE_EVERY: Duration = Duration::from_secs(1);
@@ -41,6 +49,15 @@ pub struct LiveFigures {
     pub failures: u64,
 }
 
+/// Readings of the SFU's clock by the participants of one node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pongs {
+    /// The readings.
+    pub samples: Vec<Sample>,
+    /// The node that answered; empty when unknown.
+    pub node: String,
+}
+
 /// A load under way. Dropping it stops it as well, without waiting.
 #[derive(Debug)]
 pub struct RunningLoad {
@@ -48,11 +65,22 @@ pub struct RunningLoad {
     pub parts: mpsc::Receiver<TierPart>,
     /// The latest figures.
     pub live: watch::Receiver<LiveFigures>,
+    /// What its participants' pings tell of the SFU's clock.
+    pub pongs: mpsc::Receiver<Pongs>,
+    clock: watch::Sender<RunClock>,
+    until: watch::Sender<Timestamp>,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
 impl RunningLoad {
+    /// Tells what is known of the run's time now, and until when, in local time, the load may go
+    /// on.
+    pub fn steer(&self, clock: RunClock, until: Timestamp) {
+        self.clock.send_replace(clock);
+        self.until.send_replace(until);
+    }
+
     /// Asks all participants to leave. [`RunningLoad::parts`] ends when they have.
     pub fn stop(&self) {
         self.stop.send_replace(true);
@@ -66,37 +94,52 @@ impl RunningLoad {
     }
 }
 
-/// Begins to carry out a plan, on the current tokio runtime.
-pub fn start_load(context: LoadContext, plan: LoadPlan) -> RunningLoad {
+/// Begins to carry out a plan, on the current tokio runtime, by what is known of the run's time;
+/// [`RunningLoad::steer`] keeps that true. It ends by `until`, in local time, unless that is
+/// extended.
+pub fn start_load(
+    context: LoadContext,
+    plan: LoadPlan,
+    clock: RunClock,
+    until: Timestamp,
+) -> RunningLoad {
     let tiers = plan.tiers.len().max(1);
     let (part_tx, parts) = mpsc::channel(tiers);
     let (live_tx, live) = watch::channel(LiveFigures::default());
+    let (pong_tx, pongs) = mpsc::channel(PONGS_MAX);
     let (stop, mut stopped) = watch::channel(false);
-    let stop_at = plan.stop_at;
+    let (clock, known) = watch::channel(clock);
+    let (until, limit) = watch::channel(until);
     let mut load = Load {
         context,
         plan,
         members: BTreeMap::new(),
         next: BTreeMap::new(),
         failures: 0,
-        begun: (Instant::now(), clock::now()),
+        time: RunTime::new(known),
+        pongs: pong_tx,
         live: live_tx,
         parts: part_tx,
     };
     let task = tokio::spawn(async move {
         tokio::select! {
-            () = load.run() => {}
+            // After a gap, nothing is done before this was looked at.
+            biased;
+            () = right_ends(limit) => {
+                tracing::warn!("load stopped: its hard deadline or its lease is over");
+            }
             // Also when the holder is gone: `wait_for` then errs.
             _ = stopped.wait_for(|s| *s) => tracing::info!("load stopped"),
-            () = sleep_until(stop_at.into()) => {
-                tracing::warn!("load stopped at the hard deadline");
-            }
+            () = load.run() => {}
         }
         load.leave_all().await;
     });
     RunningLoad {
         parts,
         live,
+        pongs,
+        clock,
+        until,
         stop,
         task,
     }
@@ -115,7 +158,8 @@ struct Load {
     members: BTreeMap<(Role, u32), Member>,
     next: BTreeMap<Role, u32>,
     failures: u64,
-    begun: (Instant, Timestamp),
+    time: RunTime,
+    pongs: mpsc::Sender<Pongs>,
     live: watch::Sender<LiveFigures>,
     parts: mpsc::Sender<TierPart>,
 }
@@ -123,38 +167,41 @@ struct Load {
 impl Load {
     async fn run(&mut self) {
         for tier in self.plan.tiers.clone() {
-            let now = Instant::now();
-            if now >= tier.to {
-                tracing::warn!(tier = tier.plan.tier, "came too late for this tier");
+            let n = tier.tier;
+            if self.time.now() >= tier.window.to {
+                tracing::warn!(tier = n, "came too late for this tier");
                 continue;
             }
             let mut tally = Tally::default();
             // Who comes after the window opened would load what is not measured.
-            if now <= tier.from + LIVE_EVERY {
+            if self.time.now() <= tier.window.from + LATE {
                 self.settle(&tier, &mut tally).await;
             }
-            if Instant::now() > tier.from + LIVE_EVERY {
-                // Half a window would pass for a whole one.
-                tracing::warn!(
-                    tier = tier.plan.tier,
-                    "missed the window's start: not measured"
-                );
-                self.idle_until(tier.to, &format!("tier {} missed", tier.plan.tier))
-                    .await;
-                continue;
+            // Half a window would pass for a whole one.
+            let mut part = None;
+            if self.time.now() <= tier.window.from + LATE {
+                part = self.measure(&tier, tally).await;
             }
-            let part = self.measure(&tier, tally).await;
-            if self.parts.send(part).await.is_err() {
-                return;
+            match part {
+                Some(part) => {
+                    if self.parts.send(part).await.is_err() {
+                        return;
+                    }
+                }
+                None => {
+                    tracing::warn!(tier = n, "missed an edge of the window: not measured");
+                    let phase = format!("tier {n} missed");
+                    self.idle_until(tier.window.to, &phase).await;
+                }
             }
         }
     }
 
     /// Joins and leaves until the window opens.
-    async fn settle(&mut self, tier: &LocalTier, tally: &mut Tally) {
-        let phase = format!("tier {} settling", tier.plan.tier);
-        sleep_until(tier.settle_from.into()).await;
-        let begun = Instant::now().max(tier.settle_from);
+    async fn settle(&mut self, tier: &TierPlan, tally: &mut Tally) {
+        let phase = format!("tier {} settling", tier.tier);
+        self.time.until(tier.settle_from).await;
+        let begun = self.time.now().max(tier.settle_from);
         self.members.retain(|_, m| {
             !matches!(
                 m.participant.snapshot().state,
@@ -173,7 +220,7 @@ impl Load {
                 place: m.place,
             })
             .collect();
-        let change = cohort::change(&alive, self.plan.headcount(&tier.plan));
+        let change = cohort::change(&alive, self.plan.headcount(tier));
         let leaving: Vec<_> = change
             .leave
             .iter()
@@ -186,34 +233,36 @@ impl Load {
         for ((role, place), i) in change.join.into_iter().zip(0u32..) {
             let due = begun + join_after(rate, i);
             // Only who has lost participants has more to replace than the plan allows for.
-            if due >= tier.from {
+            if due >= tier.window.from {
                 tally.failure("join_rate_too_low");
                 continue;
             }
-            sleep_until(due.into()).await;
-            self.join(role, place, due, tally);
+            self.time.until(due).await;
+            let late = self.time.now().saturating_since(due);
+            // The first to join reads the SFU's clock again, before the window opens.
+            self.join(role, place, Instant::now() - late, i == 0, tally);
             if due >= shown + LIVE_EVERY {
                 shown = due;
                 self.show(&phase);
             }
         }
-        self.idle_until(tier.from, &phase).await;
+        self.idle_until(tier.window.from, &phase).await;
         for (id, m) in &self.members {
             tally.events(id.0, &m.participant.drain_events());
             if let Some(due) = m.due {
                 tally.join(due, &m.participant.snapshot());
             }
-            // What was sampled while settling is not of the window.
-            let _ = m.participant.drain_samples();
         }
+        // What was sampled while settling is not of the window.
+        self.drain_samples(|_| {});
     }
 
-    fn join(&mut self, role: Role, place: u32, due: Instant, tally: &mut Tally) {
+    fn join(&mut self, role: Role, place: u32, due: Instant, probe_clock: bool, tally: &mut Tally) {
         let n = self.next.entry(role).or_default();
         let id = (role, *n);
         *n += 1;
         let plan = &self.plan;
-        let ttl = plan.token_ttl(Instant::now());
+        let ttl = plan.token_ttl(clock::now());
         let whose = (&plan.job.run, &plan.vantage);
         let token = self.context.tokens.token(plan.room(), whose, id, ttl);
         let (identity, token) = match token {
@@ -226,6 +275,7 @@ impl Load {
         };
         let mut spec = ParticipantSpec::new(&plan.job.url, token, identity);
         spec.ca_file.clone_from(&self.context.ca_file);
+        spec.probe_clock = probe_clock;
         if role == Role::Publisher {
             let (video, audio) = plan.job.media.publishes(place);
             spec.publish = Publish {
@@ -253,55 +303,71 @@ impl Load {
         );
     }
 
-    async fn measure(&mut self, tier: &LocalTier, mut tally: Tally) -> TierPart {
-        let phase = format!("tier {}", tier.plan.tier);
+    /// Measures the window; nothing when its end was missed.
+    async fn measure(&mut self, tier: &TierPlan, mut tally: Tally) -> Option<TierPart> {
+        let phase = format!("tier {}", tier.tier);
+        let window = tier.window;
         // The health figures are since the last call: what came before is not of the window.
         let _ = self.context.engine.health();
-        let (opened, slept) = (Instant::now(), self.asleep());
+        let opened = self.time.clock();
         tally.open(&self.seen(), HostSample::read());
-        let mut second = opened.max(tier.from);
-        while second < tier.to {
+        tracing::debug!(tier = tier.tier, "window opened");
+        let (mut second, mut seen_to_begin) = (window.from, true);
+        while second < window.to {
             self.show(&phase);
-            second = (second + Duration::from_secs(1)).min(tier.to);
-            sleep_until(second.into()).await;
-            tally.second(&self.seen(), self.context.engine.health());
-            for (id, m) in &self.members {
-                let events = m.participant.drain_events();
-                tally.events(id.0, &events);
-                tally.samples(&m.participant.drain_samples());
+            second = (second + Duration::from_secs(1)).min(window.to);
+            self.time.until(second).await;
+            let in_time = self.time.now() <= second + LATE;
+            let (seen, health) = (self.seen(), self.context.engine.health());
+            if in_time && seen_to_begin {
+                tally.second(&seen, health);
+            } else {
+                tally.missed(&seen, health);
             }
+            seen_to_begin = in_time;
+            for (id, m) in &self.members {
+                tally.events(id.0, &m.participant.drain_events());
+            }
+            self.drain_samples(|samples| tally.samples(samples));
         }
-        let closed = Instant::now();
-        // Timers stand still while the machine is suspended, and the window does not.
-        let asleep = self.asleep();
-        let at = |i: Instant, asleep: Duration| {
-            tier.plan.window.from + i.saturating_duration_since(tier.from) + asleep
-                - tier.from.saturating_duration_since(i)
-        };
+        let closed = self.time.clock();
+        let (seen, host) = (self.seen(), HostSample::read());
+        tracing::debug!(tier = tier.tier, "window closed");
+        let at = |clock: &RunClock| clock.offset.to_other(clock.at);
         let heading = Heading {
             run: self.plan.job.run.clone(),
             job_sha256: self.plan.job.digest,
             vantage: self.plan.vantage.clone(),
             claim: self.plan.claim.clone(),
             write_id: WriteId::from_u64(rand::random()),
-            plan: tier.plan,
+            plan: *tier,
             measured: Window {
-                from: at(opened, slept),
-                to: at(closed, asleep),
+                from: at(&opened),
+                to: at(&closed),
             },
-            requested: self.plan.headcount(&tier.plan),
+            clock: Some(TierClock { opened, closed }),
+            requested: self.plan.headcount(tier),
         };
-        tally.close(heading, &self.seen(), HostSample::read(), processors())
+        // What was counted after the window is not of it.
+        (heading.measured.to <= window.to + LATE)
+            .then(|| tally.close(heading, &seen, host, processors()))
     }
 
-    /// How long the machine was suspended since the load began.
-    fn asleep(&self) -> Duration {
-        let awake = Instant::now().saturating_duration_since(self.begun.0);
-        let passed = clock::now().saturating_since(self.begun.1);
-        // Two clocks are never read at the same instant.
-        Some(passed.saturating_sub(awake))
-            .filter(|d| *d > Duration::from_millis(5))
-            .unwrap_or_default()
+    /// Hands on what was sampled since the last time, and what it tells of the SFU's clock.
+    fn drain_samples(&self, mut take: impl FnMut(&Samples)) {
+        let mut pongs: BTreeMap<String, Vec<Sample>> = BTreeMap::new();
+        for m in self.members.values() {
+            let samples = m.participant.drain_samples();
+            take(&samples);
+            if let (Some(server), [_, ..]) = (m.participant.snapshot().server, &samples.clock[..]) {
+                let of = pongs.entry(server.node_id).or_default();
+                of.extend(samples.clock.iter().map(ClockSample::sample));
+            }
+        }
+        for (node, samples) in pongs {
+            // Who doesn't listen now hears the next.
+            let _ = self.pongs.try_send(Pongs { samples, node });
+        }
     }
 
     fn seen(&self) -> Vec<Seen> {
@@ -316,14 +382,16 @@ impl Load {
             .collect()
     }
 
-    async fn idle_until(&mut self, until: Instant, phase: &str) {
+    /// Waits, and measures nothing meanwhile but the SFU's clock.
+    async fn idle_until(&mut self, until: Timestamp, phase: &str) {
         loop {
             self.show(phase);
-            let now = Instant::now();
+            let now = self.time.now();
             if now >= until {
                 return;
             }
-            sleep_until((now + LIVE_EVERY).min(until).into()).await;
+            self.time.until((now + LIVE_EVERY).min(until)).await;
+            self.drain_samples(|_| {});
         }
     }
 

@@ -13,11 +13,12 @@ mod load;
 mod plan;
 mod self_test;
 mod tally;
+mod time;
 mod tokens;
 
 pub(crate) use identity::Role;
-pub use load::{LiveFigures, RunningLoad, start_load};
-pub use plan::{LoadPlan, LocalTier, headcount};
+pub use load::{LiveFigures, Pongs, RunningLoad, start_load};
+pub use plan::{LoadPlan, headcount};
 pub use self_test::{SelfTest, SelfTestError, self_test};
 pub use tokens::{JoinTokens, MintedTokens, TokenError};
 pub(crate) use tokens::{TESTER, join_token};

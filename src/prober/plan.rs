@@ -1,23 +1,10 @@
-//! What one prober is to do, in its own time.
+//! What one prober is to do, on the run's reference clock.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::job::{ClaimId, Digested, Job, Vantage, Workload};
+use crate::job::{ClaimId, Digested, Job, Timestamp, Vantage, Workload};
 use crate::load::{TierPlan, share};
 use crate::report::part::Headcount;
-
-/// One tier in the prober's own monotonic time.
-#[derive(Clone, Copy, Debug)]
-pub struct LocalTier {
-    /// What the start decided, on the run's reference clock.
-    pub plan: TierPlan,
-    /// Joins may begin.
-    pub settle_from: Instant,
-    /// The window opens.
-    pub from: Instant,
-    /// The window closes.
-    pub to: Instant,
-}
 
 /// What one prober is to do.
 #[derive(Clone, Debug)]
@@ -33,9 +20,9 @@ pub struct LoadPlan {
     /// How many vantages take part.
     pub fleet_size: u32,
     /// All tiers, in order.
-    pub tiers: Vec<LocalTier>,
-    /// No load after this.
-    pub stop_at: Instant,
+    pub tiers: Vec<TierPlan>,
+    /// No load after this, in local time, as far as was known at its beginning.
+    pub stop_at: Timestamp,
 }
 
 impl LoadPlan {
@@ -50,9 +37,9 @@ impl LoadPlan {
         headcount(&self.job, tier, self.fleet_size, self.index)
     }
 
-    /// How long a join token must live at `now` to outlast the load and its grace.
-    pub fn token_ttl(&self, now: Instant) -> Duration {
-        self.stop_at.saturating_duration_since(now) + self.job.times.grace.0
+    /// How long a join token must live at `now`, in local time, to outlast the load and its grace.
+    pub fn token_ttl(&self, now: Timestamp) -> Duration {
+        self.stop_at.saturating_since(now) + self.job.times.grace.0
     }
 }
 

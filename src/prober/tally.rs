@@ -13,7 +13,8 @@ use crate::participant::snapshot::{Phases, RxTotals, TxTotals};
 use crate::participant::{EngineHealth, Event, Samples, Snapshot, State, TrackSnapshot};
 use crate::report::flow::{Flow, Publisher};
 use crate::report::part::{
-    ConnectedSeries, GeneratorHealth, Headcount, PacketCounts, SentCounts, SfuInfo, TierPart,
+    ConnectedSeries, GeneratorHealth, Headcount, PacketCounts, SentCounts, SfuInfo, TierClock,
+    TierPart,
 };
 
 /// A participant as the tally sees it at one moment.
@@ -46,6 +47,8 @@ pub struct Heading {
     pub plan: TierPlan,
     /// When the window was really open, on the reference clock.
     pub measured: Window,
+    /// The clocks as known meanwhile.
+    pub clock: Option<TierClock>,
     /// What was asked for.
     pub requested: Headcount,
 }
@@ -137,10 +140,10 @@ impl Tally {
         let now = connected(seen);
         self.connected
             .publishers
-            .push(now.publishers.min(self.latest.publishers));
+            .push(Some(now.publishers.min(self.latest.publishers)));
         self.connected
             .subscribers
-            .push(now.subscribers.min(self.latest.subscribers));
+            .push(Some(now.subscribers.min(self.latest.subscribers)));
         self.latest = now;
         for s in seen {
             if s.id.0 == Role::Subscriber {
@@ -157,6 +160,20 @@ impl Tally {
             }
         }
         self.tracks = tracks(seen);
+        self.health(health);
+    }
+
+    /// A second of the window is over of which the prober saw the beginning or the end too late.
+    /// Nothing counts for it.
+    pub fn missed(&mut self, seen: &[Seen], health: EngineHealth) {
+        self.connected.publishers.push(None);
+        self.connected.subscribers.push(None);
+        self.latest = connected(seen);
+        self.tracks = tracks(seen);
+        self.health(health);
+    }
+
+    fn health(&mut self, health: EngineHealth) {
         self.tick_lag_us.record(health.tick_lag_max_us);
         self.pacing_lag_us.record(health.pacing_lag_max_us);
     }
@@ -236,6 +253,7 @@ impl Tally {
             tier: heading.plan.tier,
             window: heading.plan.window,
             measured: heading.measured,
+            clock: heading.clock,
             requested: heading.requested,
             connected: self.connected.clone(),
             subscriptions_wanted: self.subscriptions_wanted,
@@ -411,6 +429,7 @@ mod tests {
                 window,
             },
             measured: window,
+            clock: None,
             requested: Headcount {
                 publishers: 0,
                 subscribers: 2,
@@ -447,7 +466,7 @@ mod tests {
         assert_eq!((part.packets.expected, part.packets.lost), (1_000, 10));
         assert_eq!(part.loss_ppm.count(), 1);
         assert_eq!(part.bitrate_in_kbps.max().map(|k| k / 10), Some(100)); // 1,000 kbit/s
-        assert_eq!(part.connected.subscribers, [1]);
+        assert_eq!(part.connected.subscribers, [Some(1)]);
         assert_eq!(part.failures.get("still_connecting"), Some(&1));
         assert_eq!(part.generator.cpu_available_ms, 4_000);
         assert_eq!(part.generator.cpu_ms, None);
@@ -539,10 +558,27 @@ mod tests {
         let gone = with_track(3, State::Left);
         tally.second(std::slice::from_ref(&gone), EngineHealth::default());
         let part = tally.close(heading(), &[gone], HostSample::default(), 1.0);
-        assert_eq!(part.connected.subscribers, [1, 0]);
+        assert_eq!(part.connected.subscribers, [Some(1), Some(0)]);
         assert_eq!(
             (part.subscriptions_receiving, part.subscriptions_wanted),
             (1, 2)
+        );
+    }
+
+    #[test]
+    fn a_second_that_nobody_looked_at_is_unknown() {
+        let mut tally = Tally::default();
+        let up = |packets| [with_track(packets, State::Connected)];
+        tally.open(&up(10), HostSample::default());
+        tally.second(&up(20), EngineHealth::default());
+        tally.missed(&up(90), EngineHealth::default());
+        tally.second(&up(90), EngineHealth::default());
+        let part = tally.close(heading(), &up(90), HostSample::default(), 1.0);
+        assert_eq!(part.connected.subscribers, [Some(1), None, Some(1)]);
+        assert_eq!(
+            (part.subscriptions_receiving, part.subscriptions_wanted),
+            (1, 2),
+            "what came meanwhile came in no second"
         );
     }
 

@@ -149,6 +149,8 @@ mod tests {
             start_at: at,
             tiers: schedule(job, at),
             reference: ReferenceClock::Bucket,
+            offset: None,
+            marked: BTreeMap::new(),
         }
     }
 

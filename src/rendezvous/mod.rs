@@ -16,6 +16,7 @@ pub mod keys;
 pub mod objects;
 pub mod prober;
 mod progress;
+pub mod reference;
 pub mod rights;
 mod roster;
 #[cfg(test)]

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::OffsetInterval;
+pub use crate::clock::ReferenceClock;
+use crate::clock::{OffsetAt, OffsetInterval, Reading};
 use crate::job::{ClaimId, Digest, RunId, Timestamp, Vantage, WriteId};
 use crate::load::TierPlan;
 use crate::report::combined::Rejection;
@@ -27,17 +28,6 @@ pub struct Slot {
     pub public_key: PublicKey,
     /// muster's version and revision.
     pub build: String,
-}
-
-/// Which clock the windows are written in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ReferenceClock {
-    /// The SFU's, by its signalling pongs.
-    Sfu,
-    /// The bucket's, by its `Date`.
-    #[default]
-    Bucket,
 }
 
 /// `ready/{claim}.json`: what a prober found out before the start.
@@ -81,6 +71,17 @@ pub struct FunctionStart {
     pub ready_ms: u64,
 }
 
+impl Ready {
+    /// Both clocks as it read them.
+    pub fn reading(&self) -> Reading {
+        Reading {
+            sfu: self.sfu_offset,
+            node: self.sfu_node.clone(),
+            bucket: self.bucket_offset,
+        }
+    }
+}
+
 /// One slot of a started run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RosterEntry {
@@ -106,6 +107,14 @@ pub struct Start {
     pub tiers: Vec<TierPlan>,
     /// The clock that all these times are on.
     pub reference: ReferenceClock,
+    /// The reference clock minus the bucket's, as known at a time of the bucket's clock: by it
+    /// the windows are found with the bucket's clock alone. Absent for the bucket's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<OffsetAt>,
+    /// Whose measure of the reference clock can't be relied upon, and why: they go by the
+    /// bucket's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub marked: BTreeMap<Vantage, String>,
 }
 
 /// `start.json`: the one start decision.

@@ -1,14 +1,13 @@
 //! Who takes part: from claims and what they found out to the start decision's roster.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use super::objects::{Ready, ReferenceClock, RosterEntry};
-use crate::clock::OffsetInterval;
+use super::objects::{Ready, RosterEntry};
+use super::reference::Reference;
+use crate::clock::Reading;
 use crate::job::{ClaimId, Fleet, Timestamp, Vantage};
 use crate::signature::PublicKey;
-
-/// An SFU offset that is wider than this, in microseconds, can't carry a run's windows.
-const SFU_WIDTH_MAX_US: i64 = 1_000_000;
 
 /// What has been seen of the slots.
 #[derive(Clone, Debug, Default)]
@@ -132,47 +131,18 @@ impl Gathered {
             .min()
     }
 
-    /// The clock that a roster's windows are best written in, and that clock's offset from the
-    /// bucket's: the SFU's when all met the same node and agree on it.
+    /// The clock that a roster's windows are best written in, as its claims and the coordinator
+    /// itself read the SFU's.
     pub fn reference(
         &self,
         roster: &BTreeMap<Vantage, ClaimId>,
-    ) -> (ReferenceClock, OffsetInterval) {
-        let bucket = (
-            ReferenceClock::Bucket,
-            OffsetInterval { lo_us: 0, hi_us: 0 },
-        );
-        let readies = roster.values().map(|c| self.ready.get(c).map(|(r, _)| r));
-        match sfu_minus_bucket(readies) {
-            Some(offset) => (ReferenceClock::Sfu, offset),
-            None => bucket,
-        }
+        own: &Reading,
+        width_max: Duration,
+        bucket_now: Timestamp,
+    ) -> Reference {
+        let readies: Vec<_> = roster.values().filter_map(|c| self.ready.get(c)).collect();
+        Reference::decide(&readies, own, width_max, bucket_now)
     }
-}
-
-/// The SFU's clock minus the bucket's, as all of these probers found it; nothing when one didn't
-/// measure it, met another node, or contradicts the others.
-pub fn sfu_minus_bucket<'a>(
-    readies: impl IntoIterator<Item = Option<&'a Ready>>,
-) -> Option<OffsetInterval> {
-    let mut node: Option<&str> = None;
-    let mut offset: Option<OffsetInterval> = None;
-    for ready in readies {
-        let ready = ready?;
-        let sfu = ready.sfu_offset?;
-        if ready.sfu_node.is_empty()
-            || *node.get_or_insert(&ready.sfu_node) != ready.sfu_node
-            || sfu.width_us() > SFU_WIDTH_MAX_US
-        {
-            return None;
-        }
-        let here = sfu.minus(ready.bucket_offset?);
-        offset = Some(match offset {
-            None => here,
-            Some(so_far) => so_far.intersection(here)?,
-        });
-    }
-    offset
 }
 
 /// A roster with each vantage's place, in the order of the labels, from what is known of each:
@@ -205,12 +175,6 @@ mod tests {
 
     fn ready(label: &str, k: u32, unfit: Option<&str>) -> Ready {
         let vantage: Vantage = label.parse().unwrap();
-        let offset = |us| {
-            Some(OffsetInterval {
-                lo_us: us,
-                hi_us: us + 1_000,
-            })
-        };
         Ready {
             schema: SCHEMA_MAJOR,
             write_id: WriteId::from_u64(1),
@@ -218,9 +182,9 @@ mod tests {
             claim: ClaimId::new(&vantage, k, 7),
             vantage,
             build: "test".into(),
-            sfu_offset: offset(5_000),
+            sfu_offset: None,
             sfu_node: "node".into(),
-            bucket_offset: offset(0),
+            bucket_offset: None,
             must_end_by: None,
             unfit: unfit.map(str::to_owned),
             function: None,
@@ -300,21 +264,5 @@ mod tests {
             Gathered::default().call(&fleet, true, at(0)),
             Call::NobodyCame
         );
-    }
-
-    #[test]
-    fn the_sfu_s_clock_needs_one_node_and_agreement() {
-        let (a, mut b) = (ready("a", 0, None), ready("b", 0, None));
-        let found = sfu_minus_bucket([Some(&a), Some(&b)]).unwrap();
-        assert_eq!((found.lo_us, found.hi_us), (4_000, 6_000));
-        b.sfu_node = "another".into();
-        assert_eq!(sfu_minus_bucket([Some(&a), Some(&b)]), None);
-        b.sfu_node = "node".into();
-        b.sfu_offset = Some(OffsetInterval {
-            lo_us: 50_000,
-            hi_us: 51_000,
-        });
-        assert_eq!(sfu_minus_bucket([Some(&a), Some(&b)]), None);
-        assert_eq!(sfu_minus_bucket([Some(&a), None]), None);
     }
 }

@@ -282,6 +282,8 @@ mod tests {
                 start_at: at(s),
                 tiers: schedule(job, at(s)),
                 reference: Default::default(),
+                offset: None,
+                marked: [].into(),
             }),
         }
     }

@@ -2,7 +2,9 @@
 //! the parts.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter::repeat;
 
+use super::clocks::Terms;
 use super::combined::{
     Combined, JobDigest, KneeReport, Level, Recommended, Rejection, RunVerdict, Tier, Usage,
 };
@@ -64,15 +66,22 @@ pub fn combine(inputs: &CombineInputs) -> Combined {
     };
     let none = Parts::new();
     let baseline = parts.get(&0).unwrap_or(&none);
-    let plans = inputs.start.iter().flat_map(|s| &s.tiers);
+    let plans = inputs
+        .start
+        .iter()
+        .flat_map(|s| s.tiers.iter().zip(repeat(s)));
     let tiers: Vec<Tier> = plans
-        .map(|plan| {
+        .map(|(plan, start)| {
             let parts = parts.get(&plan.tier).unwrap_or(&none);
-            tier::report(plan, parts, baseline, expected, &job.thresholds)
+            let terms = Terms {
+                start,
+                width_max: job.limits.clock_width.0,
+            };
+            tier::report(plan, parts, baseline, expected, &job.thresholds, terms)
         })
         .collect();
 
-    let vantages = slots::slots(inputs, &counted(&parts), &reports);
+    let vantages = slots::slots(inputs, &tiers, &reports);
     let verdicts: Vec<Verdict> = tiers.iter().map(|t| t.verdict).collect();
     let located = locate(&verdicts);
     let capacity = located.capacity.and_then(|n| level(tier_of(&tiers, n)?));
@@ -104,17 +113,6 @@ pub fn combine(inputs: &CombineInputs) -> Combined {
 
 type TierParts<'a> = BTreeMap<u32, Parts<'a>>;
 
-/// The tiers that count, by vantage.
-fn counted(parts: &TierParts) -> BTreeMap<Vantage, BTreeSet<u32>> {
-    let mut counted: BTreeMap<Vantage, BTreeSet<u32>> = BTreeMap::new();
-    for (tier, parts) in parts {
-        for vantage in parts.keys() {
-            counted.entry(vantage.clone()).or_default().insert(*tier);
-        }
-    }
-    counted
-}
-
 fn tier_of(tiers: &[Tier], n: u32) -> Option<&Tier> {
     tiers.iter().find(|t| t.tier == n)
 }
@@ -136,7 +134,7 @@ fn run_verdict(inputs: &CombineInputs, tiers: &[Tier]) -> (RunVerdict, Vec<Strin
         tiers
             .iter()
             .filter(move |t| t.verdict == verdict)
-            .map(move |t| format!("{} {}", name(t.tier), verdict_words(verdict)))
+            .map(move |t| format!("{} {}", tier_name(t.tier), verdict_words(verdict)))
     };
     let failed: Vec<String> = of(Verdict::Failed).collect();
     if !failed.is_empty() {
@@ -159,7 +157,7 @@ fn run_verdict(inputs: &CombineInputs, tiers: &[Tier]) -> (RunVerdict, Vec<Strin
 }
 
 /// A tier as texts name it.
-fn name(tier: u32) -> String {
+pub fn tier_name(tier: u32) -> String {
     match tier {
         0 => "the baseline".to_owned(),
         n => format!("tier {n}"),
@@ -178,9 +176,11 @@ const fn verdict_words(verdict: Verdict) -> &'static str {
 fn knee(knee: Knee, tiers: &[Tier]) -> KneeReport {
     let reasons = |n: u32| tier_of(tiers, n).map_or(&[][..], |t| t.reasons.as_slice());
     let doubts = |unclear: &[u32]| -> Vec<String> {
-        let all = unclear
-            .iter()
-            .flat_map(|n| reasons(*n).iter().map(|r| format!("{}: {r}", name(*n))));
+        let all = unclear.iter().flat_map(|n| {
+            reasons(*n)
+                .iter()
+                .map(|r| format!("{}: {r}", tier_name(*n)))
+        });
         all.collect()
     };
     let because = match &knee {
@@ -210,7 +210,12 @@ fn usage(parts: &TierParts, reports: &BTreeMap<Vantage, &ReportPart>) -> Usage {
         .map(Measured::part)
     {
         let series = &part.connected;
-        for n in series.publishers.iter().chain(&series.subscribers) {
+        for n in series
+            .publishers
+            .iter()
+            .chain(&series.subscribers)
+            .flatten()
+        {
             seconds = seconds.saturating_add(u64::from(*n));
         }
         bytes_in = bytes_in.saturating_add(part.packets.bytes);

@@ -147,8 +147,13 @@ pub struct Tier {
     pub expected_vantages: u32,
     /// Vantages of which the prober itself was short.
     pub suspect: Vec<Vantage>,
-    /// From the first vantage's measuring to the last one's, in milliseconds.
+    /// From the first vantage's measuring to the last one's, in milliseconds, by what each knew of
+    /// the clocks.
     pub started_apart_ms: Option<f64>,
+    /// How much further two vantages may have been apart than that, as wide as the intervals of
+    /// their clocks are, in milliseconds; absent when one doesn't say.
+    #[serde(default)]
+    pub started_apart_uncertainty_ms: Option<f64>,
     /// Of all vantages together: counts added, histograms merged. Absent when none measured it.
     pub figures: Option<Figures>,
     /// Of the vantages, the worst.
@@ -171,10 +176,41 @@ pub struct VantageRow {
     pub suspect: Vec<String>,
     /// How much of the window it measured, in percent.
     pub measured_percent: f64,
+    /// What it knew of the clocks when its window opened.
+    #[serde(default)]
+    pub clock: VantageClock,
     /// What it measured.
     pub figures: Figures,
     /// The prober's own health.
     pub generator: Generator,
+}
+
+/// What a vantage knew of the clocks. What is unknown is absent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct VantageClock {
+    /// The clock that it went by: the run's reference, or the bucket's in its stead.
+    pub by: Option<ReferenceClock>,
+    /// How wide the interval was in which the run's reference clock lay, by that clock.
+    pub width_ms: Option<f64>,
+    /// The SFU's clock minus its own.
+    pub sfu: Option<Interval>,
+    /// The bucket's clock minus its own.
+    pub bucket: Option<Interval>,
+    /// The node of the SFU that it met.
+    pub node: Option<String>,
+    /// Why its clock is in doubt, in words; empty when it isn't.
+    pub marked: Vec<String>,
+}
+
+/// An interval in which the truth lies, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Interval {
+    /// Lower end.
+    pub lo_ms: f64,
+    /// Upper end.
+    pub hi_ms: f64,
+    /// From the lower to the upper.
+    pub width_ms: f64,
 }
 
 /// What was measured in a tier: at one vantage, or at all together.
@@ -245,8 +281,9 @@ pub struct Connected {
     pub seconds: u32,
     /// How many vantages these are.
     pub vantages: u32,
-    /// Both roles together in each of these seconds.
-    pub series: Vec<u64>,
+    /// Both roles together in second 0, 1, … of the window, on the run's reference clock: a sum
+    /// over the same seconds everywhere. Absent where not all of these vantages sampled.
+    pub series: Vec<Option<u64>>,
 }
 
 /// Of a series of sums.
@@ -351,6 +388,12 @@ pub struct VantageReport {
     pub reason: Option<String>,
     /// Tiers of it that count.
     pub tiers: Vec<u32>,
+    /// What else befell its prober, in words.
+    #[serde(default)]
+    pub incidents: Vec<String>,
+    /// Why its clock was in doubt, in words; empty when it never was.
+    #[serde(default)]
+    pub marked: Vec<String>,
     /// muster's version and revision there; absent without a report.
     pub build: Option<String>,
 }

@@ -133,9 +133,13 @@ fn connected(m: &TierMerge) -> Connected {
         subscribers: range(seconds.iter().map(|s| s.subscribers).collect()),
         seconds: u32::try_from(seconds.len()).unwrap_or(u32::MAX),
         vantages,
-        series: seconds
+        series: m
+            .connected
             .iter()
-            .map(|s| s.publishers.saturating_add(s.subscribers))
+            .map(|s| {
+                let all = vantages > 0 && s.vantages == vantages;
+                all.then(|| s.publishers.saturating_add(s.subscribers))
+            })
             .collect(),
     }
 }
@@ -259,16 +263,16 @@ mod tests {
     fn connected_is_summed_over_the_seconds_that_all_sampled() {
         let mut total = TierMerge::default();
         let mut short = sample::part("a", 1);
-        short.connected.publishers = vec![1, 1];
-        short.connected.subscribers = vec![5, 3];
+        short.connected.publishers = vec![Some(1), None, Some(1)];
+        short.connected.subscribers = vec![Some(5), None, Some(3)];
         let mut long = sample::part("b", 1);
-        long.connected.publishers = vec![1, 1, 1];
-        long.connected.subscribers = vec![5, 5, 1];
+        long.connected.publishers = vec![Some(1); 4];
+        long.connected.subscribers = [5, 4, 5, 1].map(Some).to_vec();
         total.merge(&TierMerge::of(&short));
         total.merge(&TierMerge::of(&long));
         let c = connected(&total);
         assert_eq!((c.seconds, c.vantages), (2, 2));
-        assert_eq!(c.series, [12, 10]);
+        assert_eq!(c.series, [Some(12), None, Some(10), None]);
         assert_eq!(c.subscribers, Some(Range { min: 8, mean: 9.0 }));
         assert_eq!(c.publishers, Some(Range { min: 2, mean: 2.0 }));
     }

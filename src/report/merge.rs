@@ -93,10 +93,13 @@ impl TierMerge {
             .publishers
             .iter()
             .zip(&series.subscribers)
-            .map(|(publishers, subscribers)| Second {
-                vantages: 1,
-                publishers: u64::from(*publishers),
-                subscribers: u64::from(*subscribers),
+            .map(|second| match second {
+                (Some(publishers), Some(subscribers)) => Second {
+                    vantages: 1,
+                    publishers: u64::from(*publishers),
+                    subscribers: u64::from(*subscribers),
+                },
+                _ => Second::default(),
             })
             .collect();
         // Merged into an empty histogram, so that one part looks as it does among others.

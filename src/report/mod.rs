@@ -2,10 +2,12 @@
 //!
 //! [`part`] is what a prober sends. [`combine()`] decides which parts count (`accept`), adds them
 //! up tier by tier (`merge`), turns sums into figures (`figures`), judges them (`verdict`, with
-//! `suspect` for the probers themselves and `publishers` for those who were to send) and says what
-//! became of each slot (`slots`). The outcome is [`combined`].
+//! `suspect` for the probers themselves, `publishers` for those who were to send and `clocks` for
+//! what was known of the time) and says what became of each slot (`slots`). The outcome is
+//! [`combined`].
 
 mod accept;
+mod clocks;
 pub mod combine;
 pub mod combined;
 mod figures;

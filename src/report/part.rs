@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::flow::{Flow, Publisher};
-use crate::job::{ClaimId, Digest, Quality, RunId, Timestamp, Vantage, WriteId};
+use crate::clock::{OffsetInterval, RunClock};
+use crate::job::{ClaimId, Digest, Quality, RunId, Span, Timestamp, Vantage, WriteId};
 use crate::load::Window;
 use crate::measure::Histogram;
 use crate::store::RequestCounts;
@@ -22,14 +23,58 @@ pub struct Headcount {
     pub subscribers: u32,
 }
 
-/// Really connected participants in each second of the window: those that were connected at its
-/// beginning and at its end.
+/// Really connected participants in each second of the window, by the run's reference clock:
+/// those that were connected at its beginning and at its end. A second that the prober slept
+/// through is absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConnectedSeries {
-    /// Publishers in second 0, 1, …; one value per second measured.
-    pub publishers: Vec<u32>,
+    /// Publishers in second 0, 1, …
+    pub publishers: Vec<Option<u32>>,
     /// Subscribers in second 0, 1, …
-    pub subscribers: Vec<u32>,
+    pub subscribers: Vec<Option<u32>>,
+}
+
+/// What a prober knew of the clocks when its window opened and when it closed. An interval that
+/// holds at both times holds in between as well: clocks drift steadily.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TierClock {
+    /// When it opened.
+    pub opened: RunClock,
+    /// When it closed.
+    pub closed: RunClock,
+}
+
+impl TierClock {
+    /// The run's reference clock minus the prober's own, at any time in the window.
+    pub fn offset(&self) -> OffsetInterval {
+        self.opened.offset.hull(self.closed.offset)
+    }
+
+    /// How far this prober's clock was ahead of another's, at any time in the window: what a time
+    /// taken there is short of, or too long by, when it is subtracted from one taken here.
+    pub fn ahead_of(&self, other: &TierClock) -> OffsetInterval {
+        let by_reference = other.offset().minus(self.offset());
+        let one_node = self.node().is_some() && self.node() == other.node();
+        match (self.sfu(), other.sfu()) {
+            (Some(here), Some(there)) if one_node => {
+                // Where they contradict each other, two clocks answered for one node.
+                let by_sfu = there.minus(here);
+                by_sfu.intersection(by_reference).unwrap_or(by_reference)
+            }
+            _ => by_reference,
+        }
+    }
+
+    /// The SFU's clock minus the prober's, at any time in the window.
+    fn sfu(&self) -> Option<OffsetInterval> {
+        Some(self.opened.reading.sfu?.hull(self.closed.reading.sfu?))
+    }
+
+    /// The node that answered throughout, if one did.
+    fn node(&self) -> Option<&str> {
+        let node = self.opened.reading.node.as_str();
+        (!node.is_empty() && node == self.closed.reading.node).then_some(node)
+    }
 }
 
 /// Packets of all subscribers in the window.
@@ -157,6 +202,9 @@ pub struct TierPart {
     pub window: Window,
     /// The window as measured, on the run's reference clock.
     pub measured: Window,
+    /// The clocks as known meanwhile.
+    #[serde(default)]
+    pub clock: Option<TierClock>,
     /// Participants that this vantage was asked for.
     pub requested: Headcount,
     /// Participants that really were connected.
@@ -237,6 +285,9 @@ pub struct ReportPart {
     /// How it ended.
     #[serde(flatten)]
     pub outcome: Outcome,
+    /// When the process did not run.
+    #[serde(default)]
+    pub stops: Vec<Stop>,
     /// muster's version and revision.
     pub build: String,
     /// What it asked of the bucket, this report included; absent when not counted.
@@ -244,4 +295,13 @@ pub struct ReportPart {
     pub requests: Option<RequestCounts>,
     /// All tiers, in order.
     pub tiers: Vec<TierPart>,
+}
+
+/// A time in which a prober's process did not run: stopped, suspended or starved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stop {
+    /// When it last ran before, on the run's reference clock.
+    pub from: Timestamp,
+    /// For how long it did not, at most.
+    pub length: Span,
 }

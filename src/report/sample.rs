@@ -1,18 +1,20 @@
 //! Made-up parts for tests: plausible figures, or any figures at all.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::combine::{CombineInputs, VantageState};
 use super::flow::{Flow, Publisher};
 use super::part::{
     ConnectedSeries, GeneratorHealth, Headcount, Outcome, PacketCounts, ReportPart, SentCounts,
-    SfuInfo, TierPart,
+    SfuInfo, TierClock, TierPart,
 };
+use crate::clock::{MAX_DRIFT_PPM, OffsetInterval, Reading, RunClock};
 use crate::job::{
     ClaimId, Digest, Job, JobSpec, Origin, Quality, Ramp, RunId, SCHEMA_MAJOR, Span, Timestamp,
     Vantage, WriteId,
 };
-use crate::load::schedule;
+use crate::load::{Window, schedule};
 use crate::measure::Histogram;
 use crate::rendezvous::objects::{ReferenceClock, RosterEntry, Start};
 use crate::store::RequestCounts;
@@ -52,7 +54,7 @@ pub fn job() -> Job {
 
 /// Its start, all three on the roster.
 pub fn start(job: &Job) -> Start {
-    let start_at = job.created_at + std::time::Duration::from_secs(9);
+    let start_at = job.created_at + Duration::from_secs(9);
     let labels = ["a", "b", "c"].map(vantage).into_iter().zip(0u32..);
     Start {
         roster: labels
@@ -69,6 +71,8 @@ pub fn start(job: &Job) -> Start {
         start_at,
         tiers: schedule(job, start_at),
         reference: ReferenceClock::Sfu,
+        offset: None,
+        marked: BTreeMap::new(),
     }
 }
 
@@ -103,6 +107,28 @@ pub fn silent(label: &str, tier: u32, from: &str) -> TierPart {
     part
 }
 
+/// Clocks that are known within a millisecond.
+fn clock(window: Window) -> TierClock {
+    let known = OffsetInterval {
+        lo_us: -500,
+        hi_us: 500,
+    };
+    let clock = |at| RunClock {
+        at,
+        by: ReferenceClock::Sfu,
+        offset: known,
+        reading: Reading {
+            sfu: Some(known),
+            node: "ND_x8".to_owned(),
+            bucket: Some(known.aged(Duration::from_secs(20), MAX_DRIFT_PPM)),
+        },
+    };
+    TierClock {
+        opened: clock(window.from),
+        closed: clock(window.to),
+    }
+}
+
 /// A tier that held, as a fit prober measured it.
 pub fn part(label: &str, tier: u32) -> TierPart {
     let job = job();
@@ -121,13 +147,14 @@ pub fn part(label: &str, tier: u32) -> TierPart {
         tier,
         window: plan.window,
         measured: plan.window,
+        clock: Some(clock(plan.window)),
         requested: Headcount {
             publishers: 1,
             subscribers,
         },
         connected: ConnectedSeries {
-            publishers: vec![1; seconds],
-            subscribers: vec![subscribers; seconds],
+            publishers: vec![Some(1); seconds],
+            subscribers: vec![Some(subscribers); seconds],
         },
         subscriptions_wanted: n * 6,
         subscriptions_receiving: n * 6,
@@ -226,6 +253,7 @@ pub fn healthy() -> CombineInputs {
         claim: claim(&vantage(label)),
         finished_at: start.tiers[3].window.to,
         outcome: Outcome::Complete,
+        stops: vec![],
         build: "0.1.0".to_owned(),
         tiers: tiers
             .iter()

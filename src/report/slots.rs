@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::combine::{CombineInputs, VantageState};
-use super::combined::{Dropped, SlotState, VantageReport};
-use super::part::{Outcome, ReportPart};
+use super::combine::{CombineInputs, VantageState, tier_name};
+use super::combined::{Dropped, SlotState, Tier, VantageReport};
+use super::part::{Outcome, ReportPart, Stop};
 use crate::job::{ClaimId, Fleet, Vantage};
 
 /// The labels that may take part, as far as they are known.
@@ -38,37 +38,37 @@ pub fn claim<'a>(inputs: &'a CombineInputs, vantage: &Vantage) -> Option<&'a Cla
         .or_else(|| inputs.vantages.get(vantage)?.claim.as_ref())
 }
 
-/// Every slot with what became of it; `counted` names the tiers that count, by vantage, and
-/// `reports` the reports that do.
+/// Every slot with what became of it, as `tiers` have what counts of it; `reports` are those that
+/// count.
 pub fn slots(
     inputs: &CombineInputs,
-    counted: &BTreeMap<Vantage, BTreeSet<u32>>,
+    tiers: &[Tier],
     reports: &BTreeMap<Vantage, &ReportPart>,
 ) -> Vec<VantageReport> {
     let planned = inputs.start.as_ref().map_or(0, |s| s.tiers.len());
     let mut slots: Vec<VantageReport> = labels(inputs)
         .into_iter()
         .map(|vantage| {
-            let tiers: Vec<u32> = counted
-                .get(&vantage)
-                .into_iter()
-                .flatten()
-                .copied()
-                .collect();
+            let (measured, marked) = of_vantage(tiers, &vantage);
             let report = reports.get(&vantage);
             let (state, reason) = match report {
-                Some(_) if planned > 0 && tiers.len() == planned => (SlotState::Complete, None),
-                Some(report) => (SlotState::Partial, Some(stopped(report))),
+                Some(_) if planned > 0 && measured.len() == planned => (SlotState::Complete, None),
+                Some(report) => (
+                    SlotState::Partial,
+                    Some(stopped(report, &measured, planned)),
+                ),
                 None => {
                     let state = inputs.vantages.get(&vantage);
-                    (SlotState::Dropped, Some(lost(inputs, state, &tiers)))
+                    (SlotState::Dropped, Some(lost(inputs, state, &measured)))
                 }
             };
             VantageReport {
                 claim: claim(inputs, &vantage).cloned(),
                 state,
                 reason,
-                tiers,
+                tiers: measured,
+                incidents: report.map(|r| stops(r, inputs)).unwrap_or_default(),
+                marked,
                 build: report.map(|r| r.build.clone()),
                 vantage: Some(vantage),
             }
@@ -81,13 +81,48 @@ pub fn slots(
         state: SlotState::Dropped,
         reason: Some("nobody took this slot".to_owned()),
         tiers: vec![],
+        incidents: vec![],
+        marked: vec![],
         build: None,
     });
     slots
 }
 
-fn stopped(report: &ReportPart) -> String {
+/// The tiers that a vantage measured, and why its clock was in doubt in any of them.
+fn of_vantage(tiers: &[Tier], vantage: &Vantage) -> (Vec<u32>, Vec<String>) {
+    let (mut measured, mut marked) = (Vec::new(), Vec::new());
+    for tier in tiers {
+        for row in tier.rows.iter().filter(|r| r.vantage == *vantage) {
+            measured.push(tier.tier);
+            for mark in &row.clock.marked {
+                if !marked.contains(mark) {
+                    marked.push(mark.clone());
+                }
+            }
+        }
+    }
+    (measured, marked)
+}
+
+/// When a prober's process did not run, in words.
+fn stops(report: &ReportPart, inputs: &CombineInputs) -> Vec<String> {
+    let plans = || inputs.start.iter().flat_map(|s| &s.tiers);
+    let text = |stop: &Stop| {
+        // It stopped in a second of which only the beginning is known.
+        let tier = plans().rev().find(|plan| plan.settle_from <= stop.from);
+        let place = match tier {
+            None => "before the start".to_owned(),
+            Some(plan) => format!("in {}", tier_name(plan.tier)),
+        };
+        format!("stopped for {:.0} s {place}", stop.length.0.as_secs_f64())
+    };
+    report.stops.iter().map(text).collect()
+}
+
+fn stopped(report: &ReportPart, measured: &[u32], planned: usize) -> String {
+    let to_the_end = measured.last().map(|n| *n as usize + 1) == Some(planned);
     match &report.outcome {
+        Outcome::Stopped { reason } if to_the_end => reason.clone(),
         Outcome::Stopped { reason } => format!("stopped: {reason}"),
         Outcome::Complete => "reported, but not all of its tiers count".to_owned(),
     }
@@ -109,7 +144,7 @@ fn lost(inputs: &CombineInputs, state: Option<&VantageState>, tiers: &[u32]) -> 
         [first, .., last] => format!("measured tiers {first} to {last}, then sent no report"),
     };
     if let Some(at) = state.last_heartbeat {
-        text.push_str(&format!("; last seen {at}"));
+        text.push_str(&format!("; last heard of at {at}"));
         if let Some(phase) = &state.last_phase {
             text.push_str(&format!(" ({phase})"));
         }

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::combined::{Figures, Judgement, ThresholdReport, Tier, VantageRow};
+use super::clocks::{self, Terms};
+use super::combined::{Figures, Judgement, ThresholdReport, Tier, VantageClock, VantageRow};
 use super::figures;
 use super::merge::TierMerge;
 use super::part::TierPart;
@@ -53,7 +54,9 @@ impl<'a> Measured<'a> {
         let whole = planned.to.saturating_since(planned.from).as_secs_f64();
         let from = measured.from.max(planned.from);
         let to = measured.to.min(planned.to);
-        let inside = to.saturating_since(from).as_secs_f64();
+        let series = &self.part.connected.publishers;
+        let missed = series.iter().filter(|second| second.is_none()).count() as f64;
+        let inside = (to.saturating_since(from).as_secs_f64() - missed).max(0.0);
         if whole > 0.0 {
             inside * 100.0 / whole
         } else {
@@ -93,16 +96,18 @@ impl<'a> Measured<'a> {
     /// Publishers connected of those asked for, over the seconds measured; `None` when none were.
     fn publishing_percent(&self) -> Option<f64> {
         let series = &self.part.connected.publishers;
-        let asked = u64::from(self.part.requested.publishers) * series.len() as u64;
-        let connected: u64 = series.iter().copied().map(u64::from).sum();
+        let seconds = series.iter().flatten();
+        let asked = u64::from(self.part.requested.publishers) * seconds.clone().count() as u64;
+        let connected: u64 = seconds.copied().map(u64::from).sum();
         (asked > 0).then(|| connected as f64 * 100.0 / asked as f64)
     }
 
-    fn row(&self, figures: Figures) -> VantageRow {
+    fn row(&self, figures: Figures, clock: VantageClock) -> VantageRow {
         VantageRow {
             vantage: self.part.vantage.clone(),
             suspect: self.shortages.iter().map(ToString::to_string).collect(),
             measured_percent: figures::rounded(self.measured_percent()),
+            clock,
             figures,
             generator: figures::generator(self.part),
         }
@@ -128,7 +133,10 @@ pub fn report(
     baseline: &Parts,
     expected: Expected,
     thresholds: &[Threshold],
+    terms: Terms,
 ) -> Tier {
+    let clocks = clocks::clocks(parts, terms);
+    let apart = clocks::started_apart_ms(parts);
     let mut total = TierMerge::default();
     for m in parts.values() {
         total.merge(&m.sums);
@@ -162,7 +170,8 @@ pub fn report(
             .filter(|(_, m)| !m.shortages.is_empty())
             .map(|(v, _)| v.clone())
             .collect(),
-        started_apart_ms: started_apart_ms(parts),
+        started_apart_ms: apart.map(|(ms, _)| ms),
+        started_apart_uncertainty_ms: apart.and_then(|(_, more)| more),
         worst: figures::worst(&figures),
         across: figures::across(&figures),
         figures: (total.vantages > 0).then(|| figures::figures(&total)),
@@ -170,7 +179,8 @@ pub fn report(
         rows: parts
             .values()
             .zip(figures.into_values())
-            .map(|(m, f)| m.row(f))
+            .zip(clocks.into_values())
+            .map(|((m, f), clock)| m.row(f, clock))
             .collect(),
     }
 }
@@ -283,12 +293,4 @@ fn missing(parts: &Parts, expected: Expected) -> Option<String> {
         text.push_str(&format!(", not by {}", some(&lost)));
     }
     Some(text)
-}
-
-fn started_apart_ms(parts: &Parts) -> Option<f64> {
-    let starts = || parts.values().map(|m| m.part.measured.from);
-    let (first, last) = (starts().min()?, starts().max()?);
-    Some(figures::rounded(
-        last.saturating_since(first).as_secs_f64() * 1e3,
-    ))
 }

@@ -84,6 +84,11 @@ pub struct JobArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub join_rate: Option<u32>,
 
+    /// How wide the interval may be in which a clock's offset is known to lie, before its vantage
+    /// is marked in the report and goes by the bucket's clock; from 1ms to 10s [default: 128ms]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub clock_width: Option<Span>,
+
     /// How long to wait for all vantages, up to 24h
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub timeout: Option<Span>,
@@ -124,6 +129,7 @@ impl JobArgs {
             headroom_percent: self.headroom,
             max_participants: self.max_participants,
             join_rate: self.join_rate,
+            clock_width: self.clock_width,
             timeout: self.timeout,
             grace: self.grace,
             ..JobSpec::default()

@@ -8,6 +8,7 @@ use crate::job::{Fleet, Job, START_LEAD, Timestamp};
 use crate::load::schedule;
 use crate::rendezvous::exchange::start_lead;
 use crate::rendezvous::objects::{Decision, ReferenceClock, Start};
+use crate::rendezvous::reference::Clocks;
 use crate::rendezvous::roster::{Call, Gathered, entries};
 use crate::rendezvous::{LEASE, RendezvousError};
 
@@ -23,9 +24,10 @@ pub(super) fn call(job: &Job, gathered: &Gathered, bucket: &Estimate, now: Times
 pub(super) fn decision(
     job: &Job,
     gathered: &Gathered,
-    bucket: &Estimate,
+    clocks: &Clocks,
     now: Timestamp,
 ) -> Decision {
+    let bucket = &clocks.bucket;
     if let Some(start_at) = job.times.start_at {
         let named = match &job.fleet {
             Fleet::Vantages(named) => named
@@ -39,19 +41,23 @@ pub(super) fn decision(
             start_at,
             tiers: schedule(job, start_at),
             reference: ReferenceClock::Bucket,
+            offset: None,
+            marked: BTreeMap::new(),
         });
     }
     match call(job, gathered, bucket, now) {
         Call::Start(roster) => {
-            let bucket_now = bucket.assumed(now).to_other(now);
+            let bucket_now = clocks.bucket_now(now);
             let waited = gathered
                 .ready_since(&roster)
                 .map_or(Duration::ZERO, |since| bucket_now.saturating_since(since));
             // The hard deadline counts on a start no later than this.
             let latest = job.times.start_by + START_LEAD;
             let at = (bucket_now + start_lead(waited).max(START_LEAD)).min(latest);
-            let (reference, offset) = gathered.reference(&roster);
-            let start_at = offset.to_other(at);
+            let own = clocks.reading(now);
+            let width_max = job.limits.clock_width.0;
+            let reference = gathered.reference(&roster, &own, width_max, bucket_now);
+            let start_at = reference.offset().to_other(at);
             Decision::Start(Start {
                 roster: entries(
                     roster
@@ -64,7 +70,9 @@ pub(super) fn decision(
                 ),
                 start_at,
                 tiers: schedule(job, start_at),
-                reference,
+                reference: reference.clock,
+                offset: reference.offset,
+                marked: reference.marked,
             })
         }
         call => Decision::Cancel {

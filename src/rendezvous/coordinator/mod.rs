@@ -19,10 +19,11 @@ use super::chance::write_id;
 use super::document;
 use super::exchange::{Errand, Reply, Request};
 use super::keys::{Item, RunKey, list_run};
-use super::objects::{Abort, Decision, Ready, ReferenceClock, Slot, Start, StartDocument};
+use super::objects::{Abort, Decision, Ready, Slot, Start, StartDocument};
 use super::progress::Progress;
+use super::reference::Clocks;
 use super::roster::{Call, Gathered};
-use crate::clock::{Estimate, OffsetInterval, Sample};
+use crate::clock::Sample;
 use crate::job::{Digested, Job, SCHEMA_MAJOR, Timestamp, Vantage, Workload, WriteId};
 use crate::store::{Listing, Settled, StoreError};
 
@@ -40,6 +41,8 @@ pub enum Event {
     Replied(Reply),
     /// The bucket's clock was read.
     Clock(Sample),
+    /// The SFU's clock was read, at this node.
+    Pongs(Vec<Sample>, String),
     /// The user wants the run to end, for this reason.
     Abort(String),
 }
@@ -93,7 +96,7 @@ pub struct Coordinator {
     job: Digested<Job>,
     settings: Settings,
     tickets: BTreeMap<Vantage, bytes::Bytes>,
-    bucket: Estimate,
+    clocks: Clocks,
     phase: Phase,
     abort: Option<String>,
     write_job: Errand,
@@ -124,7 +127,7 @@ impl Coordinator {
             job,
             settings,
             tickets: BTreeMap::new(),
-            bucket: Estimate::unknown(),
+            clocks: Clocks::default(),
             phase: Phase::Writing,
             abort: None,
             write_job: Errand::at(now),
@@ -154,7 +157,8 @@ impl Coordinator {
     pub fn handle(&mut self, now: Timestamp, event: Event) -> Vec<Action> {
         match event {
             Event::Wake => {}
-            Event::Clock(sample) => self.bucket.add(&sample),
+            Event::Clock(sample) => self.clocks.bucket.add(&sample),
+            Event::Pongs(samples, node) => self.clocks.pongs(&samples, &node),
             Event::Abort(reason) => self.abort = Some(reason),
             Event::Replied(reply) => self.replied(now, reply),
         }
@@ -236,7 +240,7 @@ impl Coordinator {
                 if let Some(reason) = self.abort.take() {
                     watch.abort(now, reason);
                 }
-                let asked = watch.act(now, &self.bucket);
+                let asked = watch.act(now, &self.clocks.bucket);
                 self.out.extend(asked);
                 if let Some(aborted) = watch.over() {
                     let start = Box::new(watch.start().clone());
@@ -264,7 +268,7 @@ impl Coordinator {
     }
 
     fn called(&self, now: Timestamp) -> Call {
-        decide::call(&self.job, &self.gathered, &self.bucket, now)
+        decide::call(&self.job, &self.gathered, &self.clocks.bucket, now)
     }
 
     fn write_start(&mut self, now: Timestamp) {
@@ -272,7 +276,7 @@ impl Coordinator {
             Some(reason) => Decision::Cancel {
                 reason: reason.clone(),
             },
-            None => decide::decision(&self.job, &self.gathered, &self.bucket, now),
+            None => decide::decision(&self.job, &self.gathered, &self.clocks, now),
         };
         let document = StartDocument {
             schema: SCHEMA_MAJOR,
@@ -287,7 +291,7 @@ impl Coordinator {
 
     fn replied(&mut self, now: Timestamp, reply: Reply) {
         if let Phase::Watching(watch) = &mut self.phase {
-            let told = watch.replied(now, reply, &self.bucket);
+            let told = watch.replied(now, reply, &self.clocks.bucket);
             self.out.extend(told);
             return;
         }
@@ -373,7 +377,11 @@ impl Coordinator {
     fn retry_decision(&mut self, now: Timestamp, e: &StoreError) {
         self.trouble(e);
         // Past the hard deadline nobody can start any more, whatever stands in the bucket.
-        if self.bucket.surely_past(now, self.job.times.hard_deadline) {
+        if self
+            .clocks
+            .bucket
+            .surely_past(now, self.job.times.hard_deadline)
+        {
             return self.end_with(End::Failed(e.clone().into()));
         }
         self.decide = Errand::at(now + RETRY_AFTER);
@@ -396,18 +404,9 @@ impl Coordinator {
                 self.end_with(End::Failed(error));
             }
             Verdict::Start(start) => {
-                let offset = match start.reference {
-                    ReferenceClock::Bucket => OffsetInterval { lo_us: 0, hi_us: 0 },
-                    ReferenceClock::Sfu => {
-                        let roster = start.roster.iter();
-                        let named = roster.filter_map(|(v, e)| Some((v.clone(), e.claim.clone()?)));
-                        self.gathered.reference(&named.collect()).1
-                    }
-                };
-                let local = self
-                    .bucket
-                    .assumed(now)
-                    .to_local(offset.to_local(start.start_at));
+                let width_max = self.job.limits.clock_width.0;
+                let clock = self.clocks.run(&start, None, width_max, now);
+                let local = clock.offset.to_local(start.start_at);
                 self.out.push_back(Action::Tell(Progress::Started {
                     start: start.clone(),
                     local,
@@ -417,7 +416,7 @@ impl Coordinator {
                     self.end_with(End::Detached(start));
                 } else {
                     let seed = self.settings.seed;
-                    let watch = Watch::new(self.job.document.clone(), *start, offset, seed, now);
+                    let watch = Watch::new(self.job.document.clone(), *start, seed, now);
                     self.phase = Phase::Watching(Box::new(watch));
                 }
             }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Action;
-use crate::clock::{Estimate, OffsetInterval};
+use crate::clock::Estimate;
 use crate::job::{Job, SCHEMA_MAJOR, Timestamp, Vantage};
 use crate::rendezvous::admission::seated_by_arrival;
 use crate::rendezvous::chance::write_id;
@@ -12,6 +12,7 @@ use crate::rendezvous::exchange::{Errand, Reply, Request};
 use crate::rendezvous::keys::{Folder, Item, RunKey};
 use crate::rendezvous::objects::{Abort, Live, Start};
 use crate::rendezvous::progress::Progress;
+use crate::rendezvous::reference::{end_by_bucket, reference_minus_bucket};
 use crate::rendezvous::{LEASE, document};
 use crate::store::{Listing, StoreError};
 
@@ -35,8 +36,6 @@ struct Seen {
 pub(super) struct Watch {
     job: Job,
     start: Start,
-    /// The reference clock minus the bucket's.
-    reference: OffsetInterval,
     seed: u64,
     seen: BTreeMap<Vantage, Seen>,
     open: bool,
@@ -51,13 +50,7 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new(
-        job: Job,
-        start: Start,
-        reference: OffsetInterval,
-        seed: u64,
-        now: Timestamp,
-    ) -> Self {
+    pub(super) fn new(job: Job, start: Start, seed: u64, now: Timestamp) -> Self {
         let seen: BTreeMap<_, _> = start
             .roster
             .keys()
@@ -66,7 +59,6 @@ impl Watch {
         let open = seen.is_empty();
         Watch {
             job,
-            reference,
             seed,
             seen,
             open,
@@ -140,10 +132,7 @@ impl Watch {
 
     /// When the last window has ended and the grace has passed, by the bucket's clock.
     fn end(&self) -> Timestamp {
-        let last = self.start.tiers.last().map(|t| t.window.to);
-        self.reference
-            .latest_local(last.unwrap_or(self.start.start_at))
-            + self.job.times.grace.0
+        end_by_bucket(&self.start) + self.job.times.grace.0
     }
 
     fn is_over(&self, now: Timestamp, bucket: &Estimate) -> bool {
@@ -254,7 +243,7 @@ impl Watch {
             }
         }
         let bucket_now = bucket.assumed(now).to_other(now);
-        let begun = self.reference.to_local(self.start.start_at);
+        let begun = reference_minus_bucket(&self.start, bucket_now).to_local(self.start.start_at);
         for (vantage, seen) in &mut self.seen {
             // A start that lies ahead is no silence.
             let last = seen.live_at.map_or(begun, |at| at.max(begun));

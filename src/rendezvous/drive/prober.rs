@@ -6,10 +6,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::Bucket;
-use crate::clock::{self, Sample};
+use crate::clock;
 use crate::job::{Digest, Digested, Job, RunId, Timestamp, Vantage, Workload};
+use crate::participant::snapshot::ClockSample;
 use crate::prober::descriptors;
-use crate::prober::{LoadContext, LoadPlan, LocalTier, RunningLoad, TESTER, self_test, start_load};
+use crate::prober::{LoadContext, LoadPlan, RunningLoad, TESTER, self_test, start_load};
 use crate::rendezvous::RendezvousError;
 use crate::rendezvous::exchange::Reply;
 use crate::rendezvous::prober::{Action, Ended, Event, Function, Orders, Prober, Settings, Tested};
@@ -83,16 +84,19 @@ pub async fn run_prober(
     let mut event = Event::Wake;
     loop {
         for sample in bucket.clock() {
-            hands.perform(machine.handle(clock::now(), Event::Clock(sample)));
+            let actions = machine.handle(clock::now(), Event::Clock(sample));
+            hands.perform(actions, &machine);
         }
         machine.count(bucket.requests());
-        hands.perform(machine.handle(clock::now(), event));
+        let actions = machine.handle(clock::now(), event);
+        hands.perform(actions, &machine);
         if let Some(end) = machine.end() {
             if let Some(load) = hands.load.take() {
                 load.finished().await;
             }
             return end.clone();
         }
+        hands.steer(&machine);
         let wake_at = machine.wake_at();
         event = tokio::select! {
             event = hands.hear() => match event {
@@ -123,7 +127,7 @@ struct Hands {
 }
 
 impl Hands {
-    fn perform(&mut self, actions: Vec<Action>) {
+    fn perform(&mut self, actions: Vec<Action>, machine: &Prober) {
         for action in actions {
             match action {
                 Action::Ask(request) => self.bucket.ask(request, &mut self.asked),
@@ -135,8 +139,12 @@ impl Hands {
                         .spawn(async move { test(context, *job, vantage).await });
                 }
                 Action::StartLoad(orders) => {
-                    let plan = plan(*orders, &self.vantage);
-                    self.load = Some(start_load(self.context.clone(), plan));
+                    let clock = machine.run_clock(clock::now());
+                    if let Some((clock, until)) = clock.zip(machine.may_load_until()) {
+                        let plan = plan(*orders, &self.vantage);
+                        let context = self.context.clone();
+                        self.load = Some(start_load(context, plan, clock, until));
+                    }
                 }
                 Action::StopLoad => {
                     if let Some(load) = &self.load {
@@ -144,6 +152,17 @@ impl Hands {
                     }
                 }
             }
+        }
+    }
+
+    /// Tells the load what the machine knows of the run's time, and how long it may go on.
+    fn steer(&self, machine: &Prober) {
+        if let Some(load) = &self.load
+            && let Some((clock, until)) = machine
+                .run_clock(clock::now())
+                .zip(machine.may_load_until())
+        {
+            load.steer(clock, until);
         }
     }
 
@@ -179,6 +198,7 @@ async fn heard_of(load: &mut Option<RunningLoad>) -> Event {
             Some(part) => Event::Part(Box::new(part)),
             None => Event::LoadEnded,
         },
+        Some(pongs) = load.pongs.recv() => Event::Pongs(pongs.samples, pongs.node),
         Ok(()) = load.live.changed() => Event::Figures(load.live.borrow_and_update().clone()),
     }
 }
@@ -209,27 +229,17 @@ async fn test(
     )
     .await;
     let tested = result.map_err(|error| error.in_words())?;
-    let clock = tested
-        .clock
-        .iter()
-        .map(|s| Sample::pong(s.sent, s.server_ms, s.received));
     Ok(Tested {
-        clock: clock.collect(),
+        clock: tested.clock.iter().map(ClockSample::sample).collect(),
         node: tested.sfu.node,
     })
 }
 
-/// From local time to the timers' time.
+/// From local time to the run's, which the load goes by.
 fn plan(orders: Orders, vantage: &Vantage) -> LoadPlan {
-    let tiers = orders.tiers.iter().map(|tier| LocalTier {
-        plan: tier.plan,
-        settle_from: clock::instant_at(tier.settle_from),
-        from: clock::instant_at(tier.from),
-        to: clock::instant_at(tier.to),
-    });
     LoadPlan {
-        tiers: tiers.collect(),
-        stop_at: clock::instant_at(orders.stop_at),
+        tiers: orders.tiers.iter().map(|tier| tier.plan).collect(),
+        stop_at: orders.stop_at,
         vantage: vantage.clone(),
         claim: orders.claim,
         index: orders.index,

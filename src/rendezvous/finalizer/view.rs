@@ -4,14 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use crate::clock::OffsetInterval;
 use crate::job::{ClaimId, Digested, Fleet, Job, RunId, Timestamp, Vantage};
 use crate::rendezvous::admission::{Verdict, seated_by_arrival, verdict};
 use crate::rendezvous::keys::{Item, Revision, RunKey};
-use crate::rendezvous::objects::{
-    Live, Ready, ReferenceClock, Slot, Start, StartDocument, VantageSeen,
-};
-use crate::rendezvous::roster::sfu_minus_bucket;
+use crate::rendezvous::objects::{Live, Ready, Slot, Start, StartDocument, VantageSeen};
+use crate::rendezvous::reference::{end_by_bucket, reference_minus_bucket};
 use crate::rendezvous::{LEASE, document};
 use crate::store::{Listing, Object};
 
@@ -216,8 +213,6 @@ impl View {
         if self.missing(&wanted) {
             return wanted;
         }
-        let all_reported =
-            start.is_some_and(|s| s.roster.keys().all(|v| self.reports.contains_key(v)));
         for item in self.listed.keys() {
             let vantage = match item {
                 Item::Slot(v, _) | Item::Tier(v, _) | Item::Live(v) => v.clone(),
@@ -228,9 +223,8 @@ impl View {
             let wants = match item {
                 Item::Slot(..) => start.is_none(),
                 Item::Tier(_, n) => tiers.is_none_or(|tiers| !tiers.contains(n)),
-                // Without all reports, the clocks and the last signs of life decide the end.
-                Item::Ready(_) => !all_reported || tiers.is_none(),
-                Item::Live(_) => tiers.is_none(),
+                // Without its report, what became of it shows here.
+                Item::Ready(_) | Item::Live(_) => tiers.is_none(),
                 _ => false,
             };
             if wants {
@@ -247,9 +241,10 @@ impl View {
     /// Whether what counts may be frozen: every slot has reported, or nobody waits any more.
     pub(super) fn is_over(&self, job: &Job, start: &Start, bucket_now: Timestamp) -> bool {
         let open = start.roster.is_empty() && bucket_now <= job.times.accept_until;
+        let begun = reference_minus_bucket(start, bucket_now).to_local(start.start_at);
         let silent = |vantage: &Vantage| {
             let live = self.listed.get(&Item::Live(vantage.clone()));
-            let last = live.map_or(start.start_at, |at| start.start_at.max(*at));
+            let last = live.map_or(begun, |at| begun.max(*at));
             bucket_now.saturating_since(last) > LEASE
         };
         let nobody_to_come = !open
@@ -266,18 +261,7 @@ impl View {
 
     /// The last window's end plus the grace, on the bucket's clock.
     pub(super) fn end(&self, job: &Job, start: &Start) -> Timestamp {
-        let readies: Vec<Option<Ready>> = start
-            .roster
-            .values()
-            .map(|entry| self.read(&Item::Ready(entry.claim.clone()?)))
-            .collect();
-        let offset = match start.reference {
-            ReferenceClock::Bucket => None,
-            ReferenceClock::Sfu => sfu_minus_bucket(readies.iter().map(Option::as_ref)),
-        };
-        let offset = offset.unwrap_or(OffsetInterval { lo_us: 0, hi_us: 0 });
-        let last = start.tiers.last().map_or(start.start_at, |t| t.window.to);
-        offset.latest_local(last) + job.times.grace.0
+        end_by_bucket(start) + job.times.grace.0
     }
 
     /// What is known of a vantage beside its parts.

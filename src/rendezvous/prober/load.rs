@@ -6,22 +6,21 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::wait::{Begin, reference};
+use super::schedule::{joinable, stop_at, tier_names};
+use super::wait::Begin;
 use super::{
-    Action, Ended, Event, HEARTBEAT_EVERY, LocalTier, Orders, ProberProgress, RETRY_AFTER,
-    Settings, heartbeat,
+    Action, Ended, Event, HEARTBEAT_EVERY, Orders, ProberProgress, RETRY_AFTER, Settings, heartbeat,
 };
-use crate::clock::Estimate;
-use crate::job::{Job, SCHEMA_MAJOR, Timestamp};
-use crate::load::{TierPlan, join_time};
-use crate::prober::{LiveFigures, headcount};
-use crate::rendezvous::admission::Seat;
+use crate::clock::RunClock;
+use crate::job::{SCHEMA_MAJOR, Span, Timestamp};
+use crate::prober::LiveFigures;
 use crate::rendezvous::chance::{self, write_id};
 use crate::rendezvous::exchange::{Errand, Reply, Request};
 use crate::rendezvous::keys::{Item, RunKey};
 use crate::rendezvous::objects::Abort;
+use crate::rendezvous::reference::Clocks;
 use crate::rendezvous::{LEASE, RendezvousError, document};
-use crate::report::part::{Outcome, ReportPart, TierPart};
+use crate::report::part::{Outcome, ReportPart, Stop, TierPart};
 use crate::signature::SigningKey;
 use crate::store::{Op, RequestCounts, Settled, StoreError};
 
@@ -41,9 +40,15 @@ pub(super) struct Load {
     build: String,
     key: SigningKey,
     seed: u64,
-    must_end_by: Option<Timestamp>,
+    /// No load from then on, as far as the clocks are known now.
     stop_at: Timestamp,
+    must_end_by: Option<Timestamp>,
     give_up: Timestamp,
+    /// When it wanted to be woken, and when it last was.
+    expected: Timestamp,
+    heard_at: Timestamp,
+    /// When it was not: stopped, suspended or starved, in local time.
+    stops: Vec<(Timestamp, Duration)>,
     /// Why it measures fewer tiers than the start has, if it knew from the first.
     short: Option<String>,
     /// Why it stops, once it does or must.
@@ -75,43 +80,12 @@ struct Part {
     errand: Errand,
 }
 
-/// The tiers that a prober can still join properly at `now`: from the first on for which all of
-/// its participants can join, at the job's rate, before the window opens. Of an earlier one it
-/// abstains: half of them there would be load that nobody counts.
-fn joinable(
-    tiers: &[TierPlan],
-    clock: &Estimate,
-    job: &Job,
-    seat: Seat,
-    now: Timestamp,
-) -> Vec<LocalTier> {
-    let offset = clock.assumed(now);
-    tiers
-        .iter()
-        .map(|plan| LocalTier {
-            plan: *plan,
-            settle_from: offset.to_local(plan.settle_from),
-            from: offset.to_local(plan.window.from),
-            to: offset.to_local(plan.window.to),
-        })
-        .skip_while(|tier| {
-            let all = headcount(job, &tier.plan, seat.fleet_size, seat.index);
-            let joins = all.publishers.saturating_add(all.subscribers);
-            let begin = now.max(tier.settle_from);
-            begin + join_time(job.limits.join_rate, joins) > tier.from
-        })
-        .collect()
-}
+/// Woken so much later than it wanted, a prober was stopped.
+const STOP_LEAST: Duration = Duration::from_secs(2);
 
-/// No load after the hard deadline: at the first time that may be it, as known at `now`.
-fn stop_at(
-    job: &Job,
-    must_end_by: Option<Timestamp>,
-    bucket: &Estimate,
-    now: Timestamp,
-) -> Timestamp {
-    let deadline = bucket.assumed(now).earliest_local(job.times.hard_deadline);
-    must_end_by.map_or(deadline, |t| t.min(deadline))
+fn run_clock(begin: &Begin, clocks: &Clocks, now: Timestamp) -> RunClock {
+    let width_max = begin.job.limits.clock_width.0;
+    clocks.run(&begin.start, Some(&begin.claim.vantage()), width_max, now)
 }
 
 /// A share of a length of time, by chance.
@@ -124,24 +98,24 @@ impl Load {
         begin: Begin,
         settings: &Settings,
         now: Timestamp,
-        bucket: &Estimate,
-        sfu: &Estimate,
+        clocks: &Clocks,
         seed: u64,
         out: &mut VecDeque<Action>,
     ) -> Self {
-        let clock = reference(&begin.start, bucket, sfu);
-        let tiers = joinable(&begin.start.tiers, clock, &begin.job, begin.seat, now);
-        let stop_at = stop_at(&begin.job, settings.must_end_by, bucket, now);
+        let clock = run_clock(&begin, clocks, now);
+        let tiers = joinable(&begin.start.tiers, &clock, &begin.job, begin.seat);
+        let stop_at = stop_at(&begin.job, settings.must_end_by, clocks, now);
         let last = begin.start.tiers.last().map(|t| t.window.to);
         let last = clock
-            .assumed(now)
+            .offset
             .latest_local(last.unwrap_or(begin.start.start_at));
         let missed = begin.start.tiers.len() - tiers.len();
         let short = match (&begin.aborted, tiers.first()) {
             (Some(reason), _) => Some(format!("aborted before the start: {reason}")),
             (None, None) => Some("came too late for every tier".to_owned()),
             (None, Some(first)) if missed > 0 => {
-                Some(format!("came late, and joined at tier {}", first.plan.tier))
+                let missed: Vec<u32> = (0..first.plan.tier).collect();
+                Some(format!("came late for {}", tier_names(&missed)))
             }
             _ => None,
         };
@@ -165,6 +139,9 @@ impl Load {
             seed,
             must_end_by: settings.must_end_by,
             stop_at,
+            expected: now,
+            heard_at: now,
+            stops: Vec::new(),
             short,
             stopping: None,
             told: false,
@@ -195,7 +172,7 @@ impl Load {
             // An answer that is still to come may be the one that counts.
             (None, (!self.send.under_way()).then_some(self.give_up))
         } else {
-            let limit = self.stop_at.min(self.lease_end());
+            let limit = self.may_load_until();
             (self.abort.wake_at(), (!self.told).then_some(limit))
         };
         errands
@@ -239,14 +216,44 @@ impl Load {
         }
     }
 
+    /// The run's time as known here.
+    pub(super) fn run_clock(&self, clocks: &Clocks, now: Timestamp) -> RunClock {
+        run_clock(&self.begin, clocks, now)
+    }
+
+    /// When the right to load ends, unless the bucket extends it.
+    pub(super) fn may_load_until(&self) -> Timestamp {
+        self.stop_at.min(self.lease_end())
+    }
+
+    /// Notices when it was woken much later than it wanted to be.
+    fn look_back(&mut self, now: Timestamp) {
+        if !self.ended && now.saturating_since(self.expected) > STOP_LEAST {
+            let stopped = now.saturating_since(self.heard_at);
+            self.stops.push((self.heard_at, stopped));
+        }
+    }
+
     pub(super) fn act(
         &mut self,
         now: Timestamp,
-        bucket: &Estimate,
-        sfu: &Estimate,
+        clocks: &Clocks,
         out: &mut VecDeque<Action>,
     ) -> Option<Result<Ended, RendezvousError>> {
-        self.stop_at = stop_at(&self.begin.job, self.must_end_by, bucket, now);
+        self.look_back(now);
+        self.stop_at = stop_at(&self.begin.job, self.must_end_by, clocks, now);
+        let end = self.acted(now, clocks, out);
+        self.heard_at = now;
+        self.expected = self.wake_at().map_or(now, |at| at.max(now));
+        end
+    }
+
+    fn acted(
+        &mut self,
+        now: Timestamp,
+        clocks: &Clocks,
+        out: &mut VecDeque<Action>,
+    ) -> Option<Result<Ended, RendezvousError>> {
         if !self.ended && !self.told {
             let must = self.must_stop(now);
             if let Some(reason) = must {
@@ -280,8 +287,7 @@ impl Load {
             }
         }
         if self.ended && self.report.is_none() {
-            let clock = reference(&self.begin.start, bucket, sfu);
-            let report = self.finished(clock.assumed(now).to_other(now));
+            let report = self.finished(&self.run_clock(clocks, now));
             let place = RunKey::new(&run, Item::Report(vantage.clone()));
             match document::write_signed(&report, &place, &report.claim, &self.key) {
                 Ok(body) => self.report = Some(body),
@@ -326,15 +332,16 @@ impl Load {
     }
 
     fn outcome(&self) -> Outcome {
-        let (measured, planned) = (self.parts.len(), self.begin.start.tiers.len());
+        let planned = self.begin.start.tiers.iter().map(|t| t.tier);
+        let missed: Vec<u32> = planned.filter(|n| !self.parts.contains_key(n)).collect();
         // Whatever stopped it after its last tier took nothing away.
-        if measured == planned {
+        if missed.is_empty() {
             return Outcome::Complete;
         }
         let reason = self.stopping.as_ref().or(self.short.as_ref());
         let reason = reason
             .cloned()
-            .unwrap_or_else(|| format!("measured {measured} of {planned} tiers"));
+            .unwrap_or_else(|| format!("missed {}", tier_names(&missed)));
         Outcome::Stopped { reason }
     }
 
@@ -343,10 +350,16 @@ impl Load {
         self.requests = requests;
     }
 
-    fn finished(&self, finished_at: Timestamp) -> ReportPart {
+    fn finished(&self, clock: &RunClock) -> ReportPart {
         let mut requests = self.requests;
         // The report itself.
         requests.count(Op::Create);
+        let stops = self.stops.iter().map(|(from, length)| Stop {
+            from: clock.offset.to_other(*from),
+            length: Span(Duration::from_millis(
+                u64::try_from(length.as_millis()).unwrap_or(u64::MAX),
+            )),
+        });
         ReportPart {
             schema: SCHEMA_MAJOR,
             write_id: write_id(self.seed, TIER_WRITES + u64::from(u32::MAX) + 1),
@@ -354,15 +367,22 @@ impl Load {
             job_sha256: self.begin.job.digest,
             vantage: self.begin.claim.vantage(),
             claim: self.begin.claim.clone(),
-            finished_at,
+            finished_at: clock.offset.to_other(clock.at),
             outcome: self.outcome(),
+            stops: stops.collect(),
             build: self.build.clone(),
             requests: Some(requests),
             tiers: self.parts.values().map(|p| p.part.clone()).collect(),
         }
     }
 
-    pub(super) fn replied(&mut self, now: Timestamp, reply: Reply, out: &mut VecDeque<Action>) {
+    pub(super) fn replied(
+        &mut self,
+        now: Timestamp,
+        reply: Reply,
+        clocks: &Clocks,
+        out: &mut VecDeque<Action>,
+    ) {
         match reply {
             Reply::Read(key, answer) if key.item == Item::Abort => {
                 let asked = self.abort.answered();
@@ -381,7 +401,8 @@ impl Load {
             }
             Reply::Overwritten(_, answer) => {
                 let asked = self.beat.answered();
-                self.beat.again(now + HEARTBEAT_EVERY);
+                let next = now + HEARTBEAT_EVERY;
+                self.beat.again(clocks.bucket.best_moment(next));
                 match answer {
                     Ok(()) => self.beat_ok = asked.unwrap_or(self.beat_ok),
                     Err(e) => self.trouble(&e, out),
@@ -448,6 +469,7 @@ mod tests {
     use super::*;
     use crate::job::{ClaimId, JobSpec};
     use crate::load::schedule;
+    use crate::rendezvous::admission::Seat;
     use crate::rendezvous::objects::{ReferenceClock, Start};
     use crate::rendezvous::sample::{T0, job, object};
 
@@ -470,10 +492,12 @@ mod tests {
         let begin = Begin {
             claim: ClaimId::new(&vantage, 0, 1),
             start: Start {
-                roster: std::collections::BTreeMap::new(),
+                roster: BTreeMap::new(),
                 start_at: T0,
                 tiers: schedule(&job, T0),
                 reference: ReferenceClock::Bucket,
+                offset: None,
+                marked: BTreeMap::new(),
             },
             job,
             seat: Seat {
@@ -483,56 +507,16 @@ mod tests {
             sequence: 0,
             aborted: Some("enough".into()),
         };
-        let unknown = Estimate::unknown();
-        Load::new(begin, &settings, T0, &unknown, &unknown, 1, out)
-    }
-
-    /// The first tier that a prober joins when it comes `late_ms` after the start of a run whose
-    /// tiers settle for 5 s and last for 20.
-    fn first_joined(ramp: &str, late_ms: u64) -> Option<u32> {
-        let job = job(JobSpec {
-            ramp: Some(ramp.parse().unwrap()),
-            ..JobSpec::default()
-        });
-        let tiers = schedule(&job, T0);
-        let clock = Estimate::unknown();
-        let seat = Seat {
-            index: 0,
-            fleet_size: 1,
-        };
-        let now = T0 + Duration::from_millis(late_ms);
-        let joined = joinable(&tiers, &clock, &job, seat, now);
-        joined.first().map(|tier| tier.plan.tier)
-    }
-
-    #[test]
-    fn a_late_prober_joins_the_first_tier_that_it_can_be_whole_in() {
-        // At 20 joins a second, with a second to connect: 81 joins take 5 s.
-        for (ramp, late_ms, first) in [
-            ("10,25,50", 0, Some(0)),
-            // Two participants take 1.05 s of the baseline's 5.
-            ("10,25,50", 3_950, Some(0)),
-            ("10,25,50", 3_951, Some(1)),
-            // Tier 2's settle period begins at 50 s; 26 participants take 2.25 s.
-            ("10,25,50", 52_750, Some(2)),
-            ("10,25,50", 52_751, Some(3)),
-            // 80 subscribers and the publisher fill the settle period to the last.
-            ("80,100", 25_000, Some(1)),
-            // None of them, if it would take 5.05 s or more.
-            ("80,100", 25_001, None),
-            ("10,80,20", 50_001, Some(3)),
-        ] {
-            assert_eq!(first_joined(ramp, late_ms), first, "{ramp} {late_ms}");
-        }
+        Load::new(begin, &settings, T0, &Clocks::default(), 1, out)
     }
 
     #[test]
     fn another_s_report_is_not_taken_for_its_own() {
-        let unknown = Estimate::unknown();
+        let unknown = Clocks::default();
         for mine in [true, false] {
             let mut out = VecDeque::new();
             let mut load = aborted(&mut out);
-            assert_eq!(load.act(T0, &unknown, &unknown, &mut out), None);
+            assert_eq!(load.act(T0, &unknown, &mut out), None);
             let create = out.iter().find_map(|action| match action {
                 Action::Ask(Request::Create(key, _)) => Some(key.clone()),
                 _ => None,
@@ -544,8 +528,8 @@ mod tests {
                 Settled::Theirs(theirs)
             };
             let reply = Reply::Created(create.unwrap(), Ok(settled));
-            load.replied(T0, reply, &mut out);
-            match load.act(T0, &unknown, &unknown, &mut out) {
+            load.replied(T0, reply, &unknown, &mut out);
+            match load.act(T0, &unknown, &mut out) {
                 Some(Ok(_)) => assert!(mine),
                 Some(Err(RendezvousError::ReportLost { why, .. })) => {
                     assert!(!mine && why.contains("iad.report.json"), "{why}");

@@ -7,6 +7,8 @@ mod claim;
 mod find;
 mod fit;
 mod load;
+mod schedule;
+mod testing;
 mod wait;
 
 use std::collections::VecDeque;
@@ -17,14 +19,16 @@ use bytes::Bytes;
 use self::claim::Claim;
 use self::find::Find;
 use self::load::Load;
+use self::testing::Testing;
 use self::wait::{Heard, Wait};
 use super::chance::write_id;
 use super::exchange::{Errand, Reply, Request};
 use super::keys::{Item, RunKey};
 use super::objects::{FunctionStart, Live, Ready};
 use super::progress::ProberProgress;
+use super::reference::Clocks;
 use super::{RendezvousError, chance, document};
-use crate::clock::{Estimate, Sample};
+use crate::clock::{Estimate, RunClock, Sample};
 use crate::job::{
     ClaimId, Digest, Digested, Job, RunId, SCHEMA_MAJOR, Timestamp, Vantage, WriteId,
 };
@@ -38,7 +42,6 @@ use crate::store::{RequestCounts, Settled};
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(3);
 /// How long after a failed request the next try comes.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-
 /// What a prober hears.
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -48,6 +51,8 @@ pub enum Event {
     Replied(Reply),
     /// The bucket's clock was read.
     Clock(Sample),
+    /// The SFU's clock was read again, at this node.
+    Pongs(Vec<Sample>, String),
     /// The path was tried: what it showed, or why it can't be used.
     SelfTested(Result<Tested, String>),
     /// The load's latest figures.
@@ -168,8 +173,7 @@ pub struct Function {
 pub struct Prober {
     settings: Settings,
     begun: Timestamp,
-    bucket: Estimate,
-    sfu: Estimate,
+    clocks: Clocks,
     interrupted: bool,
     requests: RequestCounts,
     phase: Phase,
@@ -181,7 +185,7 @@ pub struct Prober {
 enum Phase {
     Finding(Box<Find>),
     Claiming(Box<Digested<Job>>, Box<Claim>),
-    Testing(Box<Digested<Job>>, ClaimId),
+    Testing(Box<Testing>),
     Announcing(Box<Announcing>),
     Waiting(Box<Wait>),
     Loading(Box<Load>),
@@ -215,8 +219,7 @@ impl Prober {
         Prober {
             settings,
             begun: now,
-            bucket: Estimate::unknown(),
-            sfu: Estimate::unknown(),
+            clocks: Clocks::default(),
             interrupted: false,
             requests: RequestCounts::default(),
             phase: Phase::Finding(Box::new(find)),
@@ -234,7 +237,8 @@ impl Prober {
     pub fn handle(&mut self, now: Timestamp, event: Event) -> Vec<Action> {
         match event {
             Event::Wake => {}
-            Event::Clock(sample) => self.bucket.add(&sample),
+            Event::Clock(sample) => self.clocks.bucket.add(&sample),
+            Event::Pongs(samples, node) => self.clocks.pongs(&samples, &node),
             Event::Interrupt => self.interrupted = true,
             Event::Replied(reply) => self.replied(now, reply),
             Event::SelfTested(result) => self.tested(now, result),
@@ -253,7 +257,7 @@ impl Prober {
         match &self.phase {
             Phase::Finding(find) => find.wake_at(),
             Phase::Claiming(_, claim) => claim.wake_at(),
-            Phase::Testing(..) => None,
+            Phase::Testing(testing) => testing.wake_at(),
             Phase::Announcing(a) => a.errand.wake_at(),
             Phase::Waiting(wait) => wait.wake_at(),
             Phase::Loading(load) => load.wake_at(),
@@ -271,7 +275,29 @@ impl Prober {
 
     /// The bucket's and the SFU's clock, as measured from here.
     pub fn clocks(&self) -> (&Estimate, &Estimate) {
-        (&self.bucket, &self.sfu)
+        (&self.clocks.bucket, &self.clocks.sfu)
+    }
+
+    /// All that it knows of the clocks.
+    pub fn known(&self) -> &Clocks {
+        &self.clocks
+    }
+
+    /// The run's time as known here; nothing while there is no load.
+    pub fn run_clock(&self, now: Timestamp) -> Option<RunClock> {
+        match &self.phase {
+            Phase::Loading(load) => Some(load.run_clock(&self.clocks, now)),
+            _ => None,
+        }
+    }
+
+    /// When the right to load ends, in local time, unless the bucket extends it; nothing while
+    /// there is no load.
+    pub fn may_load_until(&self) -> Option<Timestamp> {
+        match &self.phase {
+            Phase::Loading(load) => Some(load.may_load_until()),
+            _ => None,
+        }
     }
 
     fn act(&mut self, now: Timestamp) {
@@ -295,7 +321,10 @@ impl Prober {
                 let step = claim.wake(now);
                 self.claim_step(now, step);
             }
-            Phase::Testing(..) | Phase::Ended(_) => {}
+            Phase::Testing(testing) => {
+                self.out.extend(testing.act(now).map(Action::Ask));
+            }
+            Phase::Ended(_) => {}
             Phase::Announcing(a) => {
                 if now >= self.begun + self.settings.timeout {
                     let e = a
@@ -311,7 +340,7 @@ impl Prober {
                 }
             }
             Phase::Waiting(wait) => {
-                let heard = wait.act(now, &self.bucket, &self.sfu, &mut self.out);
+                let heard = wait.act(now, &self.clocks, &mut self.out);
                 self.wait_heard(now, heard);
             }
             Phase::Loading(load) => {
@@ -319,7 +348,7 @@ impl Prober {
                     load.stop("interrupted");
                 }
                 load.count(self.requests);
-                if let Some(end) = load.act(now, &self.bucket, &self.sfu, &mut self.out) {
+                if let Some(end) = load.act(now, &self.clocks, &mut self.out) {
                     self.end_with(end);
                 }
             }
@@ -329,20 +358,24 @@ impl Prober {
     fn replied(&mut self, now: Timestamp, reply: Reply) {
         match &mut self.phase {
             Phase::Finding(find) => {
-                let step = find.replied(now, reply, &self.bucket);
+                let step = find.replied(now, reply, &self.clocks.bucket);
                 self.find_step(now, step);
             }
             Phase::Claiming(_, claim) => {
-                let step = claim.replied(now, reply, &self.bucket);
+                let step = claim.replied(now, reply, &self.clocks.bucket);
                 self.claim_step(now, step);
             }
             Phase::Announcing(_) => self.announced(now, reply),
             Phase::Waiting(wait) => {
-                let heard = wait.replied(now, reply, &self.bucket, &mut self.out);
+                let heard = wait.replied(now, reply, &self.clocks, &mut self.out);
                 self.wait_heard(now, heard);
             }
-            Phase::Loading(load) => load.replied(now, reply, &mut self.out),
-            Phase::Testing(..) | Phase::Ended(_) => {}
+            Phase::Loading(load) => load.replied(now, reply, &self.clocks, &mut self.out),
+            Phase::Testing(testing) => {
+                testing.replied(now, &self.clocks.bucket);
+                self.announce(now);
+            }
+            Phase::Ended(_) => {}
         }
     }
 
@@ -383,8 +416,9 @@ impl Prober {
                     self.tell(ProberProgress::Claimed {
                         claim: claim.clone(),
                     });
-                    let unfit = fit::unfit(&job, &self.settings, &self.bucket, now);
-                    self.phase = Phase::Testing(job.clone(), claim);
+                    let unfit = fit::unfit(&job, &self.settings, &self.clocks.bucket, now);
+                    let testing = Testing::new(Digested::clone(&job), claim, now);
+                    self.phase = Phase::Testing(Box::new(testing));
                     match unfit {
                         Some(why) => self.tested(now, Err(why)),
                         None => self.out.push_back(Action::SelfTest(job)),
@@ -395,18 +429,27 @@ impl Prober {
     }
 
     fn tested(&mut self, now: Timestamp, result: Result<Tested, String>) {
-        let Phase::Testing(job, claim) = &self.phase else {
+        if let Phase::Testing(testing) = &mut self.phase {
+            testing.tested(result);
+            self.announce(now);
+        }
+    }
+
+    /// Announces what was found out, once that is all.
+    fn announce(&mut self, now: Timestamp) {
+        let Phase::Testing(testing) = &mut self.phase else {
             return;
         };
-        let (job, claim) = (Digested::clone(job), claim.clone());
-        let (node, unfit) = match result {
+        let Some(result) = testing.done() else {
+            return;
+        };
+        let (job, claim) = (testing.job.clone(), testing.claim.clone());
+        let unfit = match result {
             Ok(tested) => {
-                for sample in &tested.clock {
-                    self.sfu.add(sample);
-                }
-                (tested.node, None)
+                self.clocks.pongs(&tested.clock, &tested.node);
+                None
             }
-            Err(why) => (String::new(), Some(why)),
+            Err(why) => Some(why),
         };
         let ready = Ready {
             schema: SCHEMA_MAJOR,
@@ -415,9 +458,9 @@ impl Prober {
             vantage: self.settings.vantage.clone(),
             claim: claim.clone(),
             build: self.settings.build.clone(),
-            sfu_offset: self.sfu.at(now),
-            sfu_node: node,
-            bucket_offset: self.bucket.at(now),
+            sfu_offset: self.clocks.sfu.at(now),
+            sfu_node: self.clocks.node.clone(),
+            bucket_offset: self.clocks.bucket.at(now),
             must_end_by: self.settings.must_end_by,
             unfit: unfit.clone(),
             function: self.settings.function.map(|function| FunctionStart {
@@ -490,8 +533,7 @@ impl Prober {
                     *begin,
                     &self.settings,
                     now,
-                    &self.bucket,
-                    &self.sfu,
+                    &self.clocks,
                     seed,
                     &mut self.out,
                 );

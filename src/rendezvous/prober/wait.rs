@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::{Action, ProberProgress, RETRY_AFTER, Settings, heartbeat, never_started};
-use crate::clock::Estimate;
+use crate::clock::{Estimate, RunClock};
 use crate::job::{ClaimId, Digested, Fleet, Job, SCHEMA_MAJOR, Timestamp};
 use crate::prober::LiveFigures;
 use crate::rendezvous::admission::{Admission, Seat, Verdict, admission, seat_by_arrival, verdict};
@@ -12,7 +12,8 @@ use crate::rendezvous::chance::{self, write_id};
 use crate::rendezvous::coordinator::claims;
 use crate::rendezvous::exchange::{Errand, Reply, Request, start_poll};
 use crate::rendezvous::keys::{Folder, Item, RunKey};
-use crate::rendezvous::objects::{Abort, Decision, ReferenceClock, Slot, Start, StartDocument};
+use crate::rendezvous::objects::{Abort, Decision, Slot, Start, StartDocument};
+use crate::rendezvous::reference::Clocks;
 use crate::rendezvous::{RendezvousError, document};
 use crate::store::{Object, Settled, StoreError};
 
@@ -141,8 +142,7 @@ impl Wait {
     pub(super) fn act(
         &mut self,
         now: Timestamp,
-        bucket: &Estimate,
-        sfu: &Estimate,
+        clocks: &Clocks,
         out: &mut VecDeque<Action>,
     ) -> Heard {
         let run = &self.job.run;
@@ -153,7 +153,7 @@ impl Wait {
             if self.look.start(now) {
                 let key = RunKey::new(run, Item::Start);
                 // Whoever finds the time for a start passed cancels: the run's end is decided.
-                if bucket.surely_past(now, self.job.times.start_by) && self.asked > 0 {
+                if clocks.bucket.surely_past(now, self.job.times.start_by) && self.asked > 0 {
                     self.look.answered();
                     self.look.done();
                     self.cancel = Errand::at(now);
@@ -171,7 +171,11 @@ impl Wait {
         }
         if let Some(start) = &self.start
             && let Some(last) = start.tiers.last()
-            && reference(start, bucket, sfu).surely_past(now, last.window.to)
+            && self
+                .run_clock(start, clocks, now)
+                .offset
+                .latest_local(last.window.to)
+                <= now
         {
             // The bucket never said that it may load.
             return Heard::Failed(match self.trouble.take() {
@@ -180,7 +184,7 @@ impl Wait {
             });
         }
         if self.seat.is_some() && !self.prepared {
-            self.prepare(now, bucket, sfu, out);
+            self.prepare(now, clocks, out);
         }
         if self.confirm.start(now)
             && let Some(item) = self.unconfirmed.front()
@@ -209,21 +213,16 @@ impl Wait {
     }
 
     /// It has a seat: from when on it may ask whether it may use it, and what it asks.
-    fn prepare(
-        &mut self,
-        now: Timestamp,
-        bucket: &Estimate,
-        sfu: &Estimate,
-        out: &mut VecDeque<Action>,
-    ) {
+    fn prepare(&mut self, now: Timestamp, clocks: &Clocks, out: &mut VecDeque<Action>) {
         let Some(start) = &self.start else {
             return;
         };
-        let local = reference(start, bucket, sfu)
-            .assumed(now)
+        let local = self
+            .run_clock(start, clocks, now)
+            .offset
             .to_local(start.start_at);
         let stands = self.stored + TIME_GRAIN + STANDS_FOR;
-        let stands = bucket.assumed(now).latest_local(stands);
+        let stands = clocks.bucket.assumed(now).latest_local(stands);
         self.prepared = true;
         self.unconfirmed.push_back(Item::Start);
         let vantage = self.claim.vantage();
@@ -241,6 +240,11 @@ impl Wait {
             local,
             tiers: u32::try_from(start.tiers.len()).unwrap_or(u32::MAX),
         }));
+    }
+
+    fn run_clock(&self, start: &Start, clocks: &Clocks, now: Timestamp) -> RunClock {
+        let vantage = self.claim.vantage();
+        clocks.run(start, Some(&vantage), self.job.limits.clock_width.0, now)
     }
 
     fn cancellation(&self) -> Result<Request, RendezvousError> {
@@ -262,7 +266,7 @@ impl Wait {
         &mut self,
         now: Timestamp,
         reply: Reply,
-        bucket: &Estimate,
+        clocks: &Clocks,
         out: &mut VecDeque<Action>,
     ) -> Heard {
         match reply {
@@ -283,7 +287,7 @@ impl Wait {
                 match answer {
                     Ok(object) => return self.decided(now, &key, &object),
                     Err(e) => {
-                        let next = self.next_look(now, &e, bucket);
+                        let next = self.next_look(now, &e, &clocks.bucket);
                         self.look.again(next);
                         self.trouble(e, out);
                     }
@@ -339,7 +343,8 @@ impl Wait {
             }
             Reply::Overwritten(_, answer) => {
                 self.beat.answered();
-                self.beat.again(now + HEARTBEAT_EVERY);
+                let next = now + HEARTBEAT_EVERY;
+                self.beat.again(clocks.bucket.best_moment(next));
                 if let Err(e) = answer {
                     self.trouble(e, out);
                 }
@@ -472,24 +477,12 @@ impl Wait {
     }
 }
 
-/// The clock that a start's times are on. A prober that did not measure the SFU's falls back to
-/// the bucket's.
-pub(super) fn reference<'a>(
-    start: &Start,
-    bucket: &'a Estimate,
-    sfu: &'a Estimate,
-) -> &'a Estimate {
-    match start.reference {
-        ReferenceClock::Sfu if *sfu != Estimate::unknown() => sfu,
-        _ => bucket,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::job::{JobSpec, WriteId};
     use crate::load::schedule;
+    use crate::rendezvous::objects::ReferenceClock;
     use crate::rendezvous::roster::entries;
     use crate::rendezvous::sample::{T0, absent, job, object};
     use crate::signature::SigningKey;
@@ -524,6 +517,8 @@ mod tests {
                 start_at,
                 tiers: schedule(&job, start_at),
                 reference: ReferenceClock::Bucket,
+                offset: None,
+                marked: [].into(),
             }),
         };
         let key = RunKey::new(&job.run, Item::Start);
@@ -536,13 +531,13 @@ mod tests {
     }
 
     fn hear(wait: &mut Wait, now: Timestamp, reply: Reply) -> Heard {
-        wait.replied(now, reply, &Estimate::unknown(), &mut VecDeque::new())
+        wait.replied(now, reply, &Clocks::default(), &mut VecDeque::new())
     }
 
     /// Whether it asks for an abort.
     fn asks(wait: &mut Wait, now: Timestamp) -> bool {
-        let (unknown, mut out) = (Estimate::unknown(), VecDeque::new());
-        wait.act(now, &unknown, &unknown, &mut out);
+        let (unknown, mut out) = (Clocks::default(), VecDeque::new());
+        wait.act(now, &unknown, &mut out);
         out.iter().any(
             |action| matches!(action, Action::Ask(Request::Read(key)) if key.item == Item::Abort),
         )

@@ -94,13 +94,15 @@ impl Properties {
                 format!("the {name}'s offset {truth} is not in {i:?}")
             });
         }
-        let (clock, reference_offset) = match start.reference {
-            ReferenceClock::Bucket => (bucket, 0),
-            ReferenceClock::Sfu => (sfu, node_offset),
+        let reference_offset = match start.reference {
+            ReferenceClock::Bucket => 0,
+            ReferenceClock::Sfu => node_offset,
         };
-        let width = clock
-            .at(now)
-            .map_or(0, crate::clock::OffsetInterval::width_us);
+        let width_max = orders.job.limits.clock_width.0;
+        let known = machine
+            .known()
+            .run(start, Some(&orders.claim.vantage()), width_max, now);
+        let width = known.offset.width_us();
         for tier in &orders.tiers {
             let want = tier.plan.window.from.offset_micros(-reference_offset);
             let is = truly(&process.casting, tier.from);

@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 use std::time::Duration;
 
 use super::bucket::{Answer, Call, SimBucket, Way};
-use super::process::{Does, Exchange, Heard, Process, Then, local, truly};
+use super::process::{Does, Exchange, Heard, Machine, Process, Then, local, truly};
 use super::properties::Properties;
 use super::scenario::{BEGIN, Casting, Dice, Role, Scenario};
 use crate::clock::Sample;
@@ -15,7 +15,7 @@ use crate::rendezvous::exchange::Reply;
 use crate::rendezvous::keys::{Item, RunKey};
 use crate::rendezvous::objects::Abort;
 use crate::rendezvous::prober::{Event, Orders, Tested};
-use crate::report::part::TierPart;
+use crate::report::part::{TierClock, TierPart};
 use crate::store::{Fault, Next};
 
 /// More steps than any world needs.
@@ -383,6 +383,16 @@ impl World {
         part.tier = tier.plan.tier;
         part.window = tier.plan.window;
         part.measured = tier.plan.window;
+        part.clock = match &process.machine {
+            Machine::Prober(machine) => {
+                let local = local(&process.casting, self.now);
+                let clock = |at| Some(machine.run_clock(local)?.seen_at(at));
+                clock(tier.from)
+                    .zip(clock(tier.to))
+                    .map(|(opened, closed)| TierClock { opened, closed })
+            }
+            Machine::Coordinator(_) | Machine::Finalizer(_) => None,
+        };
         Some(part)
     }
 }

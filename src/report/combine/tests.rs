@@ -122,7 +122,7 @@ fn a_prober_killed_in_tier_2_is_dropped_and_its_tier_1_counts() {
     assert!(
         c.dropped[0]
             .reason
-            .starts_with("measured tiers 0 to 1, then sent no report; last seen")
+            .starts_with("measured tiers 0 to 1, then sent no report; last heard of at")
     );
     assert_eq!(c.tiers[1].vantages, 3);
     assert_eq!(c.tiers[1].verdict, Verdict::Held);
