@@ -18,9 +18,11 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use super::child::{SAMPLE_INTERVAL, Sample, Told};
 use crate::error::Error;
 use crate::exit::Exit;
+use crate::job::VideoCodec;
 use crate::participant::EngineConfig;
 use crate::participant::media::{
-    AudioOptions, AudioTrack, Clips, MediaPacket, Quality, VideoOptions, VideoTrack, clips,
+    AudioClip, AudioOptions, AudioTrack, ClipError, MediaPacket, Quality, VideoClips, VideoOptions,
+    VideoTrack, audio_clip, video_clips,
 };
 use crate::participant::outbox::Outbox;
 use crate::participant::stamp;
@@ -134,14 +136,16 @@ pub fn send(ports: &[u16], publishers: usize) -> Result<(), Error> {
         .enumerate()
         .map(|(i, port)| Ok((SocketAddr::new(ip, *port), key(i)?)))
         .collect::<Result<_, Error>>()?;
-    let clips = clips().map_err(|e| Error::new(Exit::Internal, e.to_string()))?;
+    let damaged = |e: ClipError| Error::new(Exit::Internal, e.to_string());
+    let clips = video_clips(VideoCodec::Vp8).map_err(damaged)?;
+    let tone = audio_clip().map_err(damaged)?;
     let mut next = Instant::now();
     let mut start = next;
     let mut publishers: Vec<Publisher> = (0..publishers)
         .map(|i| {
             start += STAGGER;
             let top = if i == 0 { Quality::High } else { Quality::Low };
-            Publisher::new(clips, top, i, start)
+            Publisher::new((clips, tone), top, i, start)
         })
         .collect();
     let mut outbox = Outbox::default();
@@ -167,7 +171,12 @@ struct Publisher {
 }
 
 impl Publisher {
-    fn new(clips: &'static Clips, top: Quality, number: usize, start: Instant) -> Self {
+    fn new(
+        (clips, tone): (&'static VideoClips, &'static AudioClip),
+        top: Quality,
+        number: usize,
+        start: Instant,
+    ) -> Self {
         let options = VideoOptions {
             top,
             simulcast: false,
@@ -178,7 +187,7 @@ impl Publisher {
         Self {
             video: (VideoTrack::new(clips, options, start), stream(ssrc)),
             audio: (
-                AudioTrack::new(clips, AudioOptions::default(), start),
+                AudioTrack::new(tone, AudioOptions::default(), start),
                 stream(ssrc + 1),
             ),
         }

@@ -182,9 +182,10 @@ impl Plan<'_> {
             (
                 "publishers",
                 format!(
-                    "{} per vantage: {} video{}, {} audio",
+                    "{} per vantage: {} {} video{}, {} audio",
                     job.media.publishers(),
                     job.media.video_publishers,
+                    job.media.video_codec,
                     if job.media.simulcast {
                         " in three layers"
                     } else {

@@ -174,6 +174,7 @@ impl Job {
             video_publishers: spec.video_publishers.unwrap_or(1),
             audio_publishers: spec.audio_publishers.unwrap_or(1),
             simulcast: spec.simulcast.unwrap_or(true),
+            video_codec: spec.video_codec.unwrap_or_default(),
             layout: spec.layout.unwrap_or(Layout::Speaker),
         };
         let limits = Limits {

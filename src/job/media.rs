@@ -87,16 +87,61 @@ impl fmt::Display for Layout {
     }
 }
 
+/// How video is encoded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VideoCodec {
+    /// RFC 6386.
+    #[default]
+    Vp8,
+    /// ITU-T H.264, constrained baseline.
+    H264,
+}
+
+/// A codec that muster does not publish.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a codec that muster publishes; use vp8 or h264")]
+pub struct VideoCodecError(String);
+
+impl VideoCodec {
+    /// The name that flags, job files and LiveKit use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            VideoCodec::Vp8 => "vp8",
+            VideoCodec::H264 => "h264",
+        }
+    }
+}
+
+impl FromStr for VideoCodec {
+    type Err = VideoCodecError;
+    fn from_str(s: &str) -> Result<Self, VideoCodecError> {
+        [VideoCodec::Vp8, VideoCodec::H264]
+            .into_iter()
+            .find(|codec| codec.name() == s)
+            .ok_or_else(|| VideoCodecError(s.to_owned()))
+    }
+}
+
+impl fmt::Display for VideoCodec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// What a run sends; what its subscribers take.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Media {
-    /// Participants per vantage that publish VP8 video.
+    /// Participants per vantage that publish video.
     pub video_publishers: u32,
     /// Participants per vantage that publish Opus audio. The first of both kinds are one
     /// participant that publishes both.
     pub audio_publishers: u32,
     /// Whether video has three simulcast layers, or just the top one.
     pub simulcast: bool,
+    /// How video is encoded; a job without it has VP8.
+    #[serde(default)]
+    pub video_codec: VideoCodec,
     /// What subscribers take.
     pub layout: Layout,
 }
@@ -119,6 +164,7 @@ impl Default for Media {
             video_publishers: 1,
             audio_publishers: 1,
             simulcast: true,
+            video_codec: VideoCodec::Vp8,
             layout: Layout::Speaker,
         }
     }

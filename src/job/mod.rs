@@ -18,7 +18,7 @@ pub use document::{
 };
 pub use error::JobError;
 pub use id::{ClaimId, IdError, RunId, Vantage, WriteId};
-pub use media::{Layout, LayoutError, Media};
+pub use media::{Layout, LayoutError, Media, VideoCodec, VideoCodecError};
 pub use ramp::{Ramp, RampError, TIER_MAX, TIERS_MAX};
 pub use spec::JobSpec;
 pub use threshold::{Quality, Threshold, ThresholdError};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::{Layout, Ramp, Span, Threshold, Timestamp, Vantage};
+use super::{Layout, Ramp, Span, Threshold, Timestamp, Vantage, VideoCodec};
 
 /// What a user asks for, before defaults and checks. Flags override the file's keys.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -34,6 +34,8 @@ pub struct JobSpec {
     pub audio_publishers: Option<u32>,
     /// Publish three simulcast layers.
     pub simulcast: Option<bool>,
+    /// How video is encoded.
+    pub video_codec: Option<VideoCodec>,
     /// What decides whether a tier held.
     #[serde(alias = "threshold")]
     pub thresholds: Option<Vec<Threshold>>,
@@ -71,6 +73,7 @@ impl JobSpec {
             video_publishers: over.video_publishers.or(self.video_publishers),
             audio_publishers: over.audio_publishers.or(self.audio_publishers),
             simulcast: over.simulcast.or(self.simulcast),
+            video_codec: over.video_codec.or(self.video_codec),
             thresholds: over.thresholds.or(self.thresholds),
             headroom_percent: over.headroom_percent.or(self.headroom_percent),
             max_participants: over.max_participants.or(self.max_participants),

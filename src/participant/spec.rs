@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::job::Layout;
+use crate::job::{Layout, VideoCodec};
 use crate::secret::Secret;
 
 /// One participant: where it joins, as whom, what it publishes and takes.
@@ -54,7 +54,7 @@ impl ParticipantSpec {
 pub struct Publish {
     /// An Opus track.
     pub audio: Option<AudioPublish>,
-    /// A VP8 track.
+    /// A video track.
     pub video: Option<VideoPublish>,
     /// Which publisher this is, as [`super::stamp::Stamp::source`] in every frame.
     pub source: u32,
@@ -74,22 +74,30 @@ pub struct AudioPublish {
     pub discontinuous: bool,
 }
 
-/// A VP8 track, as [`super::media`] has it.
+/// A video track, as [`super::media`] has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VideoPublish {
     /// Three layers, or the top one alone.
     pub simulcast: bool,
+    /// How it is encoded.
+    pub codec: VideoCodec,
 }
 
 impl VideoPublish {
     /// 1280x720 with the two layers below it ([`super::media::LAYERS`]).
     pub const fn simulcast_720p() -> Self {
-        Self { simulcast: true }
+        Self {
+            simulcast: true,
+            codec: VideoCodec::Vp8,
+        }
     }
 
     /// The top layer of [`VideoPublish::simulcast_720p`] alone.
     pub const fn single_720p() -> Self {
-        Self { simulcast: false }
+        Self {
+            simulcast: false,
+            codec: VideoCodec::Vp8,
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Layout, 24 bytes, big-endian: magic `MUST`, source (4), sequence (4), microseconds since the
 //! Unix epoch (8), check (4, CRC-32C of what precedes). VP8 decoders ignore what follows the last
-//! partition's data.
+//! partition's data, Opus decoders what pads a packet; with H.264 it is user data (SEI).
 
 /// Bytes of an encoded stamp.
 pub const LEN: usize = 24;

@@ -280,12 +280,9 @@ impl Load {
             let (video, audio) = plan.job.media.publishes(place);
             spec.publish = Publish {
                 audio: audio.then(AudioPublish::default),
-                video: video.then(|| {
-                    if plan.job.media.simulcast {
-                        VideoPublish::simulcast_720p()
-                    } else {
-                        VideoPublish::single_720p()
-                    }
+                video: video.then_some(VideoPublish {
+                    simulcast: plan.job.media.simulcast,
+                    codec: plan.job.media.video_codec,
                 }),
                 source: source(&plan.vantage, place),
             };

@@ -257,6 +257,7 @@ fn digest(job: &Job) -> JobDigest {
         video_publishers: job.media.video_publishers,
         audio_publishers: job.media.audio_publishers,
         simulcast: job.media.simulcast,
+        video_codec: job.media.video_codec,
         layout: job.media.layout,
         thresholds: job.thresholds.clone(),
     }

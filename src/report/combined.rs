@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::part::{Headcount, PacketCounts, SentCounts, SfuInfo};
-use crate::job::{ClaimId, Layout, Quality, RunId, Span, Threshold, Timestamp, Vantage};
+use crate::job::{
+    ClaimId, Layout, Quality, RunId, Span, Threshold, Timestamp, Vantage, VideoCodec,
+};
 use crate::load::{Knee, Verdict, Window};
 use crate::measure::Distribution;
 use crate::rendezvous::objects::ReferenceClock;
@@ -122,6 +124,9 @@ pub struct JobDigest {
     pub audio_publishers: u32,
     /// Whether video had simulcast layers.
     pub simulcast: bool,
+    /// How video was encoded.
+    #[serde(default)]
+    pub video_codec: VideoCodec,
     /// What subscribers took.
     pub layout: Layout,
     /// What each tier had to meet.

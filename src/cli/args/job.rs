@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::job::{JobSpec, Layout, Ramp, Span, Threshold, Timestamp, Vantage};
+use crate::job::{JobSpec, Layout, Ramp, Span, Threshold, Timestamp, Vantage, VideoCodec};
 
 /// The most bytes a job file may have.
 const JOB_FILE_MAX: u64 = 1 << 20;
@@ -65,6 +65,10 @@ pub struct JobArgs {
     /// Publish video in one layer instead of three
     #[arg(long)]
     pub no_simulcast: bool,
+
+    /// How video is encoded: vp8 or h264 [default: vp8]
+    #[arg(long, value_name = "CODEC")]
+    pub video_codec: Option<VideoCodec>,
 
     /// What a tier must meet to hold, like loss<1% or rtt_p95<200ms; repeatable
     /// [default: connected>=99%, receiving>=99%, loss<1%, quality>=good,
@@ -125,6 +129,7 @@ impl JobArgs {
             video_publishers: self.video_publishers,
             audio_publishers: self.audio_publishers,
             simulcast: self.no_simulcast.then_some(false),
+            video_codec: self.video_codec,
             thresholds: (!self.threshold.is_empty()).then(|| self.threshold.clone()),
             headroom_percent: self.headroom,
             max_participants: self.max_participants,

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::clip::Clips;
+use super::clip::AudioClip;
 use super::opus::{self, SAMPLES};
 use super::pace::{MAX_LATE, Schedule};
 use super::packet::{AudioLevel, Frame, MediaPacket, Sent};
@@ -30,7 +30,7 @@ pub struct AudioOptions {
 /// Loops the tone.
 #[derive(Debug)]
 pub struct AudioTrack {
-    clips: &'static Clips,
+    clip: &'static AudioClip,
     schedule: Schedule,
     rtp_timestamp: u32,
     /// The next packet's number.
@@ -43,9 +43,9 @@ pub struct AudioTrack {
 
 impl AudioTrack {
     /// A track whose first packet is due at `start`.
-    pub fn new(clips: &'static Clips, options: AudioOptions, start: Instant) -> Self {
+    pub fn new(clip: &'static AudioClip, options: AudioOptions, start: Instant) -> Self {
         AudioTrack {
-            clips,
+            clip,
             schedule: Schedule::new(start, PACKETS_PER_SECOND),
             rtp_timestamp: options.rtp_timestamp,
             number: 0,
@@ -83,11 +83,11 @@ impl AudioTrack {
         }
         let mut due = self.next_due();
         while due <= now {
-            let length = u64::try_from(self.clips.audio.len()).unwrap_or(u64::MAX);
+            let length = u64::try_from(self.clip.frames.len()).unwrap_or(u64::MAX);
             let index = self.number.checked_rem(length).unwrap_or(0);
             let Some(packet) = usize::try_from(index)
                 .ok()
-                .and_then(|index| self.clips.audio.get(index))
+                .and_then(|index| self.clip.frames.get(index))
             else {
                 break;
             };

@@ -6,12 +6,19 @@
 use std::sync::OnceLock;
 
 use super::preset::{LAYERS, Layer};
-use super::{ivf, ogg, opus, vp8};
+use super::{annexb, ivf, ogg, opus, vp8};
+use crate::job::VideoCodec;
+use crate::participant::rtp::h264;
 
-static VIDEO: [&[u8]; 3] = [
+static VP8: [&[u8]; 3] = [
     include_bytes!("../../../assets/q.ivf"),
     include_bytes!("../../../assets/h.ivf"),
     include_bytes!("../../../assets/f.ivf"),
+];
+static H264: [&[u8]; 3] = [
+    include_bytes!("../../../assets/q.h264"),
+    include_bytes!("../../../assets/h.h264"),
+    include_bytes!("../../../assets/f.h264"),
 ];
 static TONE: &[u8] = include_bytes!("../../../assets/tone.ogg");
 static TONE_LEVELS: &[u8] = include_bytes!("../../../assets/tone.levels");
@@ -26,6 +33,14 @@ pub enum ClipError {
         clip: &'static str,
         /// What is wrong with it.
         error: ivf::IvfError,
+    },
+    /// The same of a clip of H.264.
+    #[error("clip {clip}.h264: {error}; make it again with assets/make-clips")]
+    AnnexB {
+        /// The layer's rid.
+        clip: &'static str,
+        /// What is wrong with it.
+        error: annexb::AnnexBError,
     },
     /// The audio clip is not in the container it should be in.
     #[error("clip tone.ogg: {0}; make it again with assets/make-clips")]
@@ -43,6 +58,8 @@ pub enum ClipError {
 /// An encoded frame of video.
 #[derive(Debug)]
 pub(super) struct VideoFrame {
+    /// H.264's parameter sets, which go before the frame.
+    pub parameters: Vec<&'static [u8]>,
     pub data: &'static [u8],
     pub keyframe: bool,
 }
@@ -77,36 +94,99 @@ pub(super) struct AudioFrame {
     pub level: u8,
 }
 
-/// All clips, parsed.
+/// The layers of a track in one codec, parsed.
 #[derive(Debug)]
-pub struct Clips {
-    pub(super) video: Vec<VideoClip>,
-    /// Not empty.
-    pub(super) audio: Vec<AudioFrame>,
+pub struct VideoClips {
+    pub(super) codec: VideoCodec,
+    pub(super) layers: Vec<VideoClip>,
 }
 
-/// The embedded clips; the first call parses them.
+/// The tone, parsed.
+#[derive(Debug)]
+pub struct AudioClip {
+    /// Not empty.
+    pub(super) frames: Vec<AudioFrame>,
+}
+
+/// The embedded video; the first call for a codec parses it.
 ///
 /// # Errors
 /// A clip that isn't what its layer promises: a fault of the build.
-pub fn clips() -> Result<&'static Clips, ClipError> {
-    static CLIPS: OnceLock<Result<Clips, ClipError>> = OnceLock::new();
-    CLIPS.get_or_init(load).as_ref().map_err(Clone::clone)
+pub fn video_clips(codec: VideoCodec) -> Result<&'static VideoClips, ClipError> {
+    static CLIPS: [OnceLock<Result<VideoClips, ClipError>>; 2] = [OnceLock::new(), OnceLock::new()];
+    let [vp8, h264] = &CLIPS;
+    let (clips, bytes) = match codec {
+        VideoCodec::Vp8 => (vp8, VP8),
+        VideoCodec::H264 => (h264, H264),
+    };
+    let load = || {
+        let layers = LAYERS.into_iter().zip(bytes);
+        let layers = layers.map(|(layer, bytes)| load_video(codec, layer, bytes));
+        Ok(VideoClips {
+            codec,
+            layers: layers.collect::<Result<_, _>>()?,
+        })
+    };
+    clips.get_or_init(load).as_ref().map_err(Clone::clone)
 }
 
-fn load() -> Result<Clips, ClipError> {
-    let video = LAYERS
-        .into_iter()
-        .zip(VIDEO)
-        .map(|(layer, bytes)| load_video(layer, bytes))
-        .collect::<Result<_, _>>()?;
-    Ok(Clips {
-        video,
-        audio: load_audio(TONE, TONE_LEVELS)?,
-    })
+/// The embedded tone; the first call parses it.
+///
+/// # Errors
+/// A clip that isn't a tone of 20 ms packets with a level for each: a fault of the build.
+pub fn audio_clip() -> Result<&'static AudioClip, ClipError> {
+    static CLIP: OnceLock<Result<AudioClip, ClipError>> = OnceLock::new();
+    let load = || {
+        Ok(AudioClip {
+            frames: load_audio(TONE, TONE_LEVELS)?,
+        })
+    };
+    CLIP.get_or_init(load).as_ref().map_err(Clone::clone)
 }
 
-fn load_video(layer: Layer, bytes: &'static [u8]) -> Result<VideoClip, ClipError> {
+fn load_video(
+    codec: VideoCodec,
+    layer: Layer,
+    bytes: &'static [u8],
+) -> Result<VideoClip, ClipError> {
+    let frames = match codec {
+        VideoCodec::Vp8 => load_vp8(layer, bytes)?,
+        VideoCodec::H264 => load_h264(layer, bytes)?,
+    };
+    if !frames.first().is_some_and(|frame| frame.keyframe) {
+        return Err(ClipError::Content {
+            clip: layer.rid,
+            what: "it does not start with a keyframe",
+        });
+    }
+    Ok(VideoClip { layer, frames })
+}
+
+fn load_h264(layer: Layer, bytes: &'static [u8]) -> Result<Vec<VideoFrame>, ClipError> {
+    let clip = layer.rid;
+    let pictures = annexb::pictures(bytes).map_err(|error| ClipError::AnnexB { clip, error })?;
+    let mut frames = Vec::with_capacity(pictures.len());
+    for picture in pictures {
+        let size = picture
+            .parameters
+            .iter()
+            .find_map(|unit| h264::picture_size(unit));
+        let header = picture.slice.first().copied().unwrap_or_default();
+        let keyframe = h264::nal::kind(header) == h264::nal::IDR;
+        if keyframe && size != Some((layer.width, layer.height)) {
+            let what = "a keyframe has no parameters, or another size";
+            return Err(ClipError::Content { clip, what });
+        }
+        frames.push(VideoFrame {
+            parameters: picture.parameters,
+            data: picture.slice,
+            keyframe,
+        });
+    }
+    Ok(frames)
+}
+
+fn load_vp8(layer: Layer, bytes: &'static [u8]) -> Result<Vec<VideoFrame>, ClipError> {
     let wrong = |what| ClipError::Content {
         clip: layer.rid,
         what,
@@ -125,12 +205,13 @@ fn load_video(layer: Layer, bytes: &'static [u8]) -> Result<VideoClip, ClipError
         if keyframe && vp8::keyframe_size(data) != Some((ivf.width, ivf.height)) {
             return Err(wrong("a keyframe has another size"));
         }
-        frames.push(VideoFrame { data, keyframe });
+        frames.push(VideoFrame {
+            parameters: Vec::new(),
+            data,
+            keyframe,
+        });
     }
-    if !frames.first().is_some_and(|frame| frame.keyframe) {
-        return Err(wrong("it does not start with a keyframe"));
-    }
-    Ok(VideoClip { layer, frames })
+    Ok(frames)
 }
 
 fn load_audio(bytes: &[u8], levels: &[u8]) -> Result<Vec<AudioFrame>, ClipError> {
@@ -165,28 +246,32 @@ mod tests {
 
     #[test]
     fn all_clips_are_what_they_promise() {
-        let clips = clips().unwrap();
-        for clip in &clips.video {
-            assert_eq!(clip.frames.len(), 4 * clip.layer.fps as usize);
-            let keyframes: Vec<_> = (0..clip.frames.len())
-                .filter(|&i| clip.frames[i].keyframe)
-                .collect();
-            assert_eq!(keyframes, [0, clip.frames.len() / 2], "{}", clip.layer.rid);
+        for codec in [VideoCodec::Vp8, VideoCodec::H264] {
+            for clip in &video_clips(codec).unwrap().layers {
+                assert_eq!(clip.frames.len(), 4 * clip.layer.fps as usize);
+                let keyframes: Vec<_> = (0..clip.frames.len())
+                    .filter(|&i| clip.frames[i].keyframe)
+                    .collect();
+                let half = clip.frames.len() / 2;
+                assert_eq!(keyframes, [0, half], "{codec} {}", clip.layer.rid);
+            }
         }
-        assert_eq!(clips.audio.len(), 200);
+        assert_eq!(audio_clip().unwrap().frames.len(), 200);
     }
 
     #[test]
     fn clips_of_another_layer_are_refused() {
-        assert!(load_video(LAYERS[0], VIDEO[1]).is_err());
+        assert!(load_video(VideoCodec::Vp8, LAYERS[0], VP8[1]).is_err());
+        assert!(load_video(VideoCodec::H264, LAYERS[0], H264[1]).is_err());
+        assert!(load_video(VideoCodec::H264, LAYERS[0], VP8[0]).is_err());
         assert!(load_audio(TONE, &[0; 1_000]).is_err());
         assert!(load_audio(TONE, &[128; 200]).is_err());
-        assert!(load_audio(VIDEO[0], TONE_LEVELS).is_err());
+        assert!(load_audio(VP8[0], TONE_LEVELS).is_err());
     }
 
     #[test]
     fn a_jump_lands_on_a_keyframe() {
-        let clip = &clips().unwrap().video[0];
+        let clip = &video_clips(VideoCodec::Vp8).unwrap().layers[0];
         assert_eq!(clip.keyframe_from(0), 0);
         assert_eq!(clip.keyframe_from(1), 40);
         assert_eq!(clip.keyframe_from(41), 0);

@@ -5,17 +5,19 @@
 //! clock or does I/O: whoever drives a track calls [`VideoTrack::poll`] at
 //! [`VideoTrack::next_due`] and puts sequence numbers and headers around what comes out.
 //!
-//! Each frame ends with a trailer of the caller's, its latency stamp, where decoders don't look:
-//! ffmpeg's decoders, libvpx and libopus decode the same pictures and samples with and without.
+//! Each frame carries a trailer of the caller's, its latency stamp, where decoders don't look:
+//! behind VP8's and Opus' data, in user data of H.264. ffmpeg's decoders, libvpx and libopus decode
+//! the same pictures and samples with and without.
 //!
 //! ```
 //! use std::time::{Duration, Instant};
-//! use muster::participant::media::{VideoOptions, VideoTrack, clips};
+//! use muster::job::VideoCodec;
+//! use muster::participant::media::{VideoOptions, VideoTrack, video_clips};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # #[expect(clippy::disallowed_methods, reason = "an example has no clock of its own")]
 //! let start = Instant::now();
-//! let mut track = VideoTrack::new(clips()?, VideoOptions::default(), start);
+//! let mut track = VideoTrack::new(video_clips(VideoCodec::Vp8)?, VideoOptions::default(), start);
 //! let mut packets = 0;
 //! let sent = track.poll(start + Duration::from_secs(1), |_| [0; 16], |_packet| packets += 1);
 //! assert_eq!(sent.packets, packets);
@@ -23,8 +25,10 @@
 //! # }
 //! ```
 
+mod annexb;
 mod audio;
 mod clip;
+mod h264;
 mod ivf;
 mod ogg;
 mod opus;
@@ -41,7 +45,7 @@ mod video;
 mod vp8;
 
 pub use audio::{AudioOptions, AudioTrack};
-pub use clip::{ClipError, Clips, clips};
+pub use clip::{AudioClip, ClipError, VideoClips, audio_clip, video_clips};
 pub use packet::{AudioLevel, Frame, MediaPacket, Sent};
 pub use preset::{AUDIO_BITRATE, LAYERS, Layer, Quality};
 pub use video::{KEYFRAME_SPACING, VideoOptions, VideoTrack};

@@ -7,8 +7,10 @@ use proptest::prelude::*;
 use super::pace::{BURST_INTERVAL, MAX_LATE};
 use super::{
     AUDIO_BITRATE, AudioOptions, AudioTrack, KEYFRAME_SPACING, Quality, Sent, VideoOptions,
-    VideoTrack, clips,
+    VideoTrack, audio_clip, video_clips,
 };
+use crate::job::VideoCodec;
+use crate::participant::rtp::h264::{nal, user_data};
 
 const MS: Duration = Duration::from_millis(1);
 const STAMP: [u8; 24] = *b"the twenty-four byte end";
@@ -40,13 +42,17 @@ struct World {
 }
 
 impl World {
-    #[expect(clippy::disallowed_methods, reason = "some instant to count from")]
     fn new(options: VideoOptions) -> Self {
+        World::of(VideoCodec::Vp8, options)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "some instant to count from")]
+    fn of(codec: VideoCodec, options: VideoOptions) -> Self {
         let start = Instant::now();
         World {
             start,
             now: start,
-            track: VideoTrack::new(clips().unwrap(), options, start),
+            track: VideoTrack::new(video_clips(codec).unwrap(), options, start),
             sent: Vec::new(),
             total: Sent::default(),
         }
@@ -128,7 +134,7 @@ fn audio_keeps_its_bitrate_over_30_s() {
         rtp_timestamp: u32::MAX - 959,
         ..AudioOptions::default()
     };
-    let mut track = AudioTrack::new(clips().unwrap(), options, start);
+    let mut track = AudioTrack::new(audio_clip().unwrap(), options, start);
     let (mut bytes, mut packets, mut voiced) = (0, 0, 0);
     while track.next_due() < start + Duration::from_secs(30) {
         let due = track.next_due();
@@ -163,7 +169,7 @@ fn a_silent_microphone_sends_a_packet_each_400_ms() {
         discontinuous: true,
         ..AudioOptions::default()
     };
-    let mut track = AudioTrack::new(clips().unwrap(), options, start);
+    let mut track = AudioTrack::new(audio_clip().unwrap(), options, start);
     let mut timestamps = Vec::new();
     for n in 0..10 {
         let due = start + 400 * MS * n;
@@ -185,7 +191,7 @@ fn a_silent_microphone_sends_a_packet_each_400_ms() {
 #[test]
 fn late_audio_is_skipped_and_counted() {
     let start = World::new(VideoOptions::default()).start;
-    let mut track = AudioTrack::new(clips().unwrap(), AudioOptions::default(), start);
+    let mut track = AudioTrack::new(audio_clip().unwrap(), AudioOptions::default(), start);
     let sent = track.poll(start + MAX_LATE, |_| STAMP, |_| ());
     assert_eq!((sent.packets, sent.skipped_frames), (13, 0));
     assert_eq!(sent.lag, Some(MAX_LATE));
@@ -207,7 +213,7 @@ fn frames_are_the_clip_in_order_with_the_stamp_behind() {
     let mut world = World::new(options);
     world.run(Duration::from_secs(9), 3 * MS);
     for (index, layer) in world.track.layers().iter().enumerate() {
-        let clip = &clips().unwrap().video[index].frames;
+        let clip = &video_clips(VideoCodec::Vp8).unwrap().layers[index].frames;
         for (n, (first, data)) in world.frames(index).iter().enumerate() {
             let frame = &clip[n % clip.len()];
             assert!(data.strip_suffix(&STAMP).unwrap() == frame.data, "{n}");
@@ -417,4 +423,49 @@ proptest! {
             prop_assert!(expected[..both] == got[..both]);
         }
     }
+}
+
+#[test]
+fn h264_pictures_come_whole_with_their_parameters_and_the_trailer() {
+    let mut world = World::of(VideoCodec::H264, VideoOptions::default());
+    world.run(Duration::from_secs(5), 5 * MS);
+    for (index, layer) in world.track.layers().iter().enumerate() {
+        let clip = &video_clips(VideoCodec::H264).unwrap().layers[index].frames;
+        let packets = || world.sent.iter().filter(|packet| packet.layer == index);
+        let (mut pictures, mut bytes) = (0, 0);
+        let mut slice: Vec<u8> = Vec::new();
+        let mut starts = true;
+        for packet in packets() {
+            let (payload, frame) = (&packet.payload, &clip[pictures % clip.len()]);
+            bytes += payload.len();
+            assert!(payload.len() <= VideoOptions::default().max_payload);
+            assert_eq!(packet.keyframe, frame.keyframe);
+            if starts {
+                assert_eq!(user_data(payload), Some(STAMP));
+                let head = if frame.keyframe {
+                    nal::STAP_A
+                } else {
+                    nal::SEI
+                };
+                assert_eq!(nal::kind(payload[0]), head);
+            } else if nal::kind(payload[0]) == nal::FU_A {
+                if payload[1] & 0x80 != 0 {
+                    slice.push(payload[0] & 0xe0 | payload[1] & 0x1f);
+                }
+                slice.extend(&payload[2..]);
+            } else {
+                slice.extend(payload);
+            }
+            starts = packet.marker;
+            if packet.marker {
+                assert!(slice == frame.data, "picture {pictures}");
+                slice.clear();
+                pictures += 1;
+            }
+        }
+        assert_eq!(pictures, 5 * layer.fps as usize);
+        let ratio = (bytes * 8 / 5) as f64 / layer.bitrate.as_bps() as f64;
+        assert!((0.8..=1.2).contains(&ratio), "{}: {ratio}", layer.rid);
+    }
+    assert_eq!(world.total.frames, 5 * (20 + 20 + 30));
 }

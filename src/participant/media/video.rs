@@ -2,18 +2,20 @@
 
 use std::time::{Duration, Instant};
 
-use super::clip::{Clips, VideoClip};
+use super::clip::{VideoClip, VideoClips};
+use super::h264;
 use super::pace::{BURST_INTERVAL, MAX_LATE, Schedule};
 use super::packet::{Frame, MediaPacket, Sent};
 use super::preset::{Layer, Quality};
 use super::vp8::{DESCRIPTOR_LEN, Descriptor};
+use crate::job::VideoCodec;
 
 /// A keyframe that was asked for comes at least this long after its layer's last one. LiveKit's
 /// server passes on a PLI for the lowest layer as often and for the others every second
 /// (`DefaultPLIThrottleConfig` in its `pkg/sfu/receiver_base.go`, v1.11.0).
 pub const KEYFRAME_SPACING: Duration = Duration::from_millis(500);
 
-/// The video clock (RFC 7741 section 4.1), in Hz.
+/// The video clock (RFC 7741 section 4.1, RFC 6184 section 8.2.1), in Hz.
 const CLOCK: u32 = 90_000;
 
 /// How a track is published.
@@ -58,14 +60,15 @@ pub struct VideoTrack {
 
 impl VideoTrack {
     /// A track whose first frames are due at `start`.
-    pub fn new(clips: &'static Clips, options: VideoOptions, start: Instant) -> Self {
-        let clips = clips.video.iter().filter(|clip| {
+    pub fn new(clips: &'static VideoClips, options: VideoOptions, start: Instant) -> Self {
+        let codec = clips.codec;
+        let clips = clips.layers.iter().filter(|clip| {
             let quality = clip.layer.quality;
             quality == options.top || options.simulcast && quality < options.top
         });
         let streams: Vec<_> = clips
             .enumerate()
-            .map(|(index, clip)| Stream::new(index, clip, &options, start))
+            .map(|(index, clip)| Stream::new(index, codec, clip, &options, start))
             .collect();
         VideoTrack {
             layers: streams.iter().map(|stream| stream.clip.layer).collect(),
@@ -102,9 +105,9 @@ impl VideoTrack {
 
     /// Gives out all packets that are due at `now`.
     ///
-    /// `trailer` is asked once per frame, when its last packet is made, and its bytes end that
-    /// packet: after VP8's last partition, where decoders ignore them. `N` stays the same over a
-    /// track's life and is at most half of `max_payload`.
+    /// `trailer` is asked once per frame. With VP8, its bytes end the frame's last packet: after
+    /// the last partition, where decoders ignore them. With H.264 they ride in the first one, as
+    /// user data. `N` stays the same over a track's life and is at most half of `max_payload`.
     pub fn poll<const N: usize>(
         &mut self,
         now: Instant,
@@ -123,6 +126,7 @@ impl VideoTrack {
 #[derive(Debug)]
 struct Stream {
     index: usize,
+    codec: VideoCodec,
     clip: &'static VideoClip,
     schedule: Schedule,
     rtp_timestamp: u32,
@@ -145,6 +149,7 @@ struct Stream {
 #[derive(Clone, Copy, Debug)]
 struct Flight {
     frame: Frame,
+    parameters: &'static [&'static [u8]],
     data: &'static [u8],
     keyframe: bool,
     rtp_timestamp: u32,
@@ -173,9 +178,16 @@ impl Flight {
 }
 
 impl Stream {
-    fn new(index: usize, clip: &'static VideoClip, options: &VideoOptions, start: Instant) -> Self {
+    fn new(
+        index: usize,
+        codec: VideoCodec,
+        clip: &'static VideoClip,
+        options: &VideoOptions,
+        start: Instant,
+    ) -> Self {
         Stream {
             index,
+            codec,
             clip,
             schedule: Schedule::new(start, clip.layer.fps),
             rtp_timestamp: options.rtp_timestamp,
@@ -223,18 +235,8 @@ impl Stream {
                 return;
             };
             let last = flight.next + 1 == flight.packets;
-            let descriptor = Descriptor {
-                starts_frame: flight.next == 0,
-                keyframe: flight.keyframe,
-                picture_id: self.picture_id,
-                tl0_picture_index: self.tl0_picture_index,
-            };
             payload.clear();
-            payload.extend_from_slice(&descriptor.write());
-            payload.extend_from_slice(flight.chunk(N));
-            if last {
-                payload.extend_from_slice(&trailer(flight.frame));
-            }
+            self.write(payload, &flight, trailer);
             out(MediaPacket {
                 layer: self.index,
                 payload,
@@ -251,6 +253,34 @@ impl Stream {
             } else {
                 self.flight = Some(flight);
             }
+        }
+    }
+
+    /// The next packet of a frame.
+    fn write<const N: usize>(
+        &self,
+        payload: &mut Vec<u8>,
+        flight: &Flight,
+        trailer: &mut impl FnMut(Frame) -> [u8; N],
+    ) {
+        match self.codec {
+            VideoCodec::Vp8 => {
+                let descriptor = Descriptor {
+                    starts_frame: flight.next == 0,
+                    keyframe: flight.keyframe,
+                    picture_id: self.picture_id,
+                    tl0_picture_index: self.tl0_picture_index,
+                };
+                payload.extend_from_slice(&descriptor.write());
+                payload.extend_from_slice(flight.chunk(N));
+                if flight.next + 1 == flight.packets {
+                    payload.extend_from_slice(&trailer(flight.frame));
+                }
+            }
+            VideoCodec::H264 => match flight.next.checked_sub(1) {
+                None => h264::write_head(payload, flight.parameters, &trailer(flight.frame)),
+                Some(n) => h264::write_slice(payload, flight.data, n, flight.packets - 1),
+            },
         }
     }
 
@@ -284,8 +314,13 @@ impl Stream {
             self.wants_keyframe = false;
             self.last_keyframe = Some(due);
         }
-        let room = self.max_payload.saturating_sub(DESCRIPTOR_LEN).max(1);
-        let packets = (frame.data.len() + trailer).div_ceil(room);
+        let packets = match self.codec {
+            VideoCodec::Vp8 => {
+                let room = self.max_payload.saturating_sub(DESCRIPTOR_LEN).max(1);
+                (frame.data.len() + trailer).div_ceil(room)
+            }
+            VideoCodec::H264 => 1 + h264::slice_packets(frame.data.len(), self.max_payload),
+        };
         let ticks = self.number * u64::from(CLOCK) / u64::from(self.clip.layer.fps);
         let flight = Flight {
             frame: Frame {
@@ -293,6 +328,7 @@ impl Stream {
                 number: self.number,
                 due,
             },
+            parameters: &frame.parameters,
             data: frame.data,
             keyframe: frame.keyframe,
             #[expect(clippy::cast_possible_truncation, reason = "RTP timestamps wrap")]

@@ -50,6 +50,11 @@ pub enum Role {
     Subscriber,
 }
 
+/// Of H.264 and its retransmissions, beside those that str0m gives to the others.
+const H264_PAYLOAD_TYPES: (u8, u8) = (108, 109);
+/// Constrained baseline, level 3.1 (RFC 6184, 8.1): what every WebRTC client decodes (RFC 7742).
+const H264_PROFILE: u32 = 0x42_e01f;
+
 /// What signalling tells a peer to do.
 #[derive(Clone, Debug)]
 pub enum Command {
@@ -159,6 +164,9 @@ impl Peer {
         }
         if config.role == Role::Publisher {
             rtc = rtc.clear_codecs().enable_opus(true, false).enable_vp8(true);
+            let (payload_type, repair) = H264_PAYLOAD_TYPES;
+            let codecs = rtc.codec_config();
+            codecs.add_h264(payload_type.into(), Some(repair.into()), true, H264_PROFILE);
         }
         let (mut rtc, keys) = keys::capture(|| rtc.build(now.at));
         let candidate = Candidate::host(config.local, "udp")

@@ -5,9 +5,11 @@ use std::collections::HashMap;
 use str0m::change::SdpAnswer;
 use str0m::media::{Direction, MediaKind, Mid, Rid, Simulcast, SimulcastLayer};
 
+use crate::job::VideoCodec;
 use crate::participant::failure::Cause;
 use crate::participant::media::{
-    AudioOptions, AudioTrack, LAYERS, Quality, VideoOptions, VideoTrack, clips,
+    AudioOptions, AudioTrack, ClipError, LAYERS, Quality, VideoOptions, VideoTrack, audio_clip,
+    video_clips,
 };
 use crate::participant::moment::Moment;
 use crate::participant::rtp::codec::Codec;
@@ -26,6 +28,8 @@ pub struct PublishTrack {
     pub kind: TrackKind,
     /// Whether video has its lower layers as well.
     pub simulcast: bool,
+    /// How video is encoded.
+    pub codec: VideoCodec,
     /// Whether audio is sent like a silent microphone's.
     pub discontinuous: bool,
 }
@@ -103,7 +107,10 @@ impl Peer {
     ) -> Option<Vec<StreamPlan>> {
         let (codec, clock_rate) = match track.kind {
             TrackKind::Audio => (Codec::Opus, 48_000),
-            TrackKind::Video => (Codec::Vp8, 90_000),
+            TrackKind::Video => match track.codec {
+                VideoCodec::Vp8 => (Codec::Vp8, 90_000),
+                VideoCodec::H264 => (Codec::H264, 90_000),
+            },
         };
         let (payload_type, repair) = description.payload_of(section, codec)?;
         let id = |uri| section.extensions.get(uri).copied();
@@ -141,33 +148,38 @@ impl Peer {
     }
 
     pub(super) fn start_tracks(&mut self, now: Moment) {
-        let clips = match clips() {
-            Ok(clips) => clips,
-            Err(e) => return self.fail(Cause::PublishRefused, e.to_string()),
-        };
         for (track, plans) in std::mem::take(&mut self.planned) {
             let rtp_timestamp = self.random.next();
-            let source = match track.kind {
-                TrackKind::Audio => {
-                    let options = AudioOptions {
-                        rtp_timestamp,
-                        discontinuous: track.discontinuous,
-                    };
-                    Source::Audio(AudioTrack::new(clips, options, now.at))
-                }
-                TrackKind::Video => {
-                    let options = VideoOptions {
-                        top: Quality::High,
-                        simulcast: track.simulcast,
-                        rtp_timestamp,
-                        ..VideoOptions::default()
-                    };
-                    Source::Video(VideoTrack::new(clips, options, now.at))
-                }
+            let source = match source(&track, rtp_timestamp, now) {
+                Ok(source) => source,
+                Err(e) => return self.fail(Cause::PublishRefused, e.to_string()),
             };
             let random = &mut self.random;
             let plans = plans.into_iter().map(|plan| (plan, random.next_u16()));
             self.sender.add(source, plans.collect(), now.at);
         }
     }
+}
+
+/// What is sent on a track.
+fn source(track: &PublishTrack, rtp_timestamp: u32, now: Moment) -> Result<Source, ClipError> {
+    Ok(match track.kind {
+        TrackKind::Audio => {
+            let options = AudioOptions {
+                rtp_timestamp,
+                discontinuous: track.discontinuous,
+            };
+            Source::Audio(AudioTrack::new(audio_clip()?, options, now.at))
+        }
+        TrackKind::Video => {
+            let options = VideoOptions {
+                top: Quality::High,
+                simulcast: track.simulcast,
+                rtp_timestamp,
+                ..VideoOptions::default()
+            };
+            let clips = video_clips(track.codec)?;
+            Source::Video(VideoTrack::new(clips, options, now.at))
+        }
+    })
 }

@@ -1,7 +1,7 @@
 //! Two peers that publish to and receive from each other, on simulated time and network.
 
 use super::*;
-use crate::job::Timestamp;
+use crate::job::{Timestamp, VideoCodec};
 use crate::participant::rtp;
 use crate::participant::snapshot::TrackKind;
 use proptest::prelude::*;
@@ -62,6 +62,7 @@ impl World {
             cid: cid.to_owned(),
             kind,
             simulcast: false,
+            codec: VideoCodec::Vp8,
             discontinuous: false,
         };
         let tracks = vec![

@@ -13,11 +13,12 @@ use std::time::{Duration, Instant};
 use super::moment::Moment;
 use super::rtp::Header;
 use super::rtp::codec::Codec;
+use super::rtp::h264;
 use super::rtp::rtcp::{self, Block, Compounds};
 use super::sdp::{self, Description};
 use super::snapshot::{LatencySample, RxTotals, TrackKind};
 use super::srtp::Srtp;
-use super::stamp::{Stamp, Trailer};
+use super::stamp::{self, Stamp, Trailer};
 
 use bandwidth::Estimator;
 use freeze::Freezes;
@@ -253,7 +254,7 @@ impl Receiver {
         let track = stream.track.and_then(|track| self.tracks.get_mut(track));
         let is_audio = stream.is_audio();
         let ends_frame = header.marker || is_audio;
-        let (brought, media) = if let Some(primary) = stream.repairs {
+        let (brought, media, codec) = if let Some(primary) = stream.repairs {
             // RFC 4588: the original's sequence number, then its payload.
             let primary = self.ssrcs.iter().position(|ssrc| *ssrc == primary);
             match (
@@ -267,25 +268,35 @@ impl Receiver {
                     (
                         stream.repaired(sequence, marker, media, arrival.at, totals),
                         media,
+                        stream.codec(),
                     )
                 }
                 // Padding, or retransmissions of a stream that never came.
-                _ => (Brought::default(), &[][..]),
+                _ => (Brought::default(), &[][..], Codec::Rtx),
             }
         } else {
             let totals = &mut self.totals;
             (
                 stream.packet(header, payload, index, arrival.at, totals),
                 payload,
+                stream.codec(),
             )
         };
         if brought.gaps {
             let due = arrival.at + stream::NACK_DELAY;
             self.next_nack = Some(self.next_nack.map_or(due, |next| next.min(due)));
         }
+        let trailer = match codec {
+            _ if brought.duplicate => Trailer::Absent,
+            // In user data at the beginning of a picture: behind a slice it would be a part of it.
+            Codec::H264 => h264::user_data::<{ stamp::LEN }>(media)
+                .map_or(Trailer::Absent, |data| Stamp::read(&data)),
+            _ if ends_frame => Stamp::read(media),
+            _ => Trailer::Absent,
+        };
         let mut sid = None;
         if let Some(track) = track {
-            sid = ends_frame.then(|| Arc::clone(&track.sid));
+            sid = matches!(trailer, Trailer::Valid(_)).then(|| Arc::clone(&track.sid));
             if track.packets == 0 {
                 self.firsts.push(First::Packet {
                     sid: Arc::clone(&track.sid),
@@ -306,9 +317,7 @@ impl Receiver {
             self.saw_frame = true;
             self.firsts.push(First::Frame { at: arrival.at });
         }
-        if ends_frame && !brought.duplicate {
-            self.read_stamp(media, sid.unwrap_or_default(), arrival);
-        }
+        self.stamped(trailer, sid.unwrap_or_default(), arrival);
     }
 
     fn add_stream(&mut self, header: &Header, index: u64, now: Instant) -> Option<usize> {
@@ -374,8 +383,8 @@ impl Receiver {
         }));
     }
 
-    fn read_stamp(&mut self, media: &[u8], sid: Arc<str>, arrival: Moment) {
-        match Stamp::read(media) {
+    fn stamped(&mut self, trailer: Trailer, sid: Arc<str>, arrival: Moment) {
+        match trailer {
             Trailer::Absent => {}
             Trailer::Malformed => self.totals.stamps_malformed += 1,
             Trailer::Valid(stamp) => {

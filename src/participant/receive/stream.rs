@@ -133,6 +133,11 @@ impl Stream {
         (self.window.highest() + 1 - self.base).saturating_sub(self.received + pending)
     }
 
+    /// How its payloads are read.
+    pub const fn codec(&self) -> Codec {
+        self.kind.codec
+    }
+
     /// Whether each packet is a frame.
     pub fn is_audio(&self) -> bool {
         self.kind.kind == TrackKind::Audio

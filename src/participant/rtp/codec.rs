@@ -1,5 +1,7 @@
 //! What a payload tells of its frame: whether a keyframe starts here, and its size.
 
+use super::h264::{nal, picture_size};
+
 /// How to read a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Codec {
@@ -40,7 +42,9 @@ pub struct Keyframe {
 pub fn keyframe(codec: Codec, payload: &[u8]) -> Option<Keyframe> {
     match codec {
         Codec::Vp8 => vp8(payload),
-        Codec::H264 => h264(payload).then_some(Keyframe { size: None }),
+        Codec::H264 => h264(payload).then(|| Keyframe {
+            size: picture_size(payload),
+        }),
         Codec::Opus | Codec::Rtx => None,
         Codec::Other => Some(Keyframe { size: None }),
     }
@@ -81,9 +85,7 @@ fn vp8(payload: &[u8]) -> Option<Keyframe> {
 
 /// A parameter set or the first slice of an IDR picture, alone, aggregated or fragmented.
 fn h264(payload: &[u8]) -> bool {
-    const IDR: u8 = 5;
-    const SPS: u8 = 7;
-    let starts = |nal: u8| matches!(nal & 0x1f, IDR | SPS);
+    let starts = |header: u8| matches!(nal::kind(header), nal::IDR | nal::SPS);
     match payload {
         [24 | 56 | 88 | 120, _, _, nal, ..] => starts(*nal),
         [28 | 60 | 92 | 124, fu, ..] => fu & 0x80 != 0 && starts(*fu),

@@ -1,6 +1,7 @@
 //! RTP's formats (RFC 3550, RFC 8285): reading untrusted bytes, writing our own.
 
 pub mod codec;
+pub mod h264;
 pub mod rtcp;
 pub mod sequence;
 

@@ -38,7 +38,7 @@ pub fn add_track(track: &PublishTrack) -> Message {
                 (request.width, request.height) = (top.width, top.height);
             }
             request.simulcast_codecs = vec![proto::SimulcastCodec {
-                codec: "vp8".to_owned(),
+                codec: track.codec.name().to_owned(),
                 cid: track.cid.clone(),
                 layers: layers.clone(),
                 ..proto::SimulcastCodec::default()

@@ -8,7 +8,7 @@ use livekit_protocol as proto;
 use proto::signal_request::Message as Request;
 use proto::signal_response::Message as Response;
 
-use crate::job::Quality;
+use crate::job::{Quality, VideoCodec};
 use crate::participant::failure::{Cause, Failure};
 use crate::participant::moment::Moment;
 use crate::participant::peer::{Command, PeerEvent, PublishTrack, Role};
@@ -314,20 +314,22 @@ impl Session {
 
     fn add_tracks(&mut self) {
         let publish = &self.spec.publish;
-        let track = |kind, simulcast, discontinuous| PublishTrack {
+        let track = |kind| PublishTrack {
             cid: format!("{:?}-{}", kind, self.sid).to_lowercase(),
             kind,
-            simulcast,
-            discontinuous,
+            simulcast: false,
+            codec: VideoCodec::default(),
+            discontinuous: false,
         };
-        let audio = publish
-            .audio
-            .as_ref()
-            .map(|a| track(TrackKind::Audio, false, a.discontinuous));
-        let video = publish
-            .video
-            .as_ref()
-            .map(|v| track(TrackKind::Video, v.simulcast, false));
+        let audio = publish.audio.as_ref().map(|a| PublishTrack {
+            discontinuous: a.discontinuous,
+            ..track(TrackKind::Audio)
+        });
+        let video = publish.video.as_ref().map(|v| PublishTrack {
+            simulcast: v.simulcast,
+            codec: v.codec,
+            ..track(TrackKind::Video)
+        });
         self.publishing = audio.into_iter().chain(video).collect();
         for track in &self.publishing {
             let request = Box::new(request::add_track(track));
