@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use muster::job::VideoCodec;
 use muster::local::LivekitServer;
 use muster::participant::media::LAYERS;
 use muster::participant::snapshot::{State, TrackKind};
@@ -83,10 +84,11 @@ async fn join(
     participant
 }
 
-async fn publisher(engine: &Engine, server: &LivekitServer) -> Participant {
+async fn publisher(engine: &Engine, server: &LivekitServer, codec: VideoCodec) -> Participant {
+    let simulcast = true;
     let publish = Publish {
         audio: Some(AudioPublish::default()),
-        video: Some(VideoPublish::simulcast_720p()),
+        video: Some(VideoPublish { simulcast, codec }),
         source: 1,
     };
     join(engine, server, "muster", publish, Subscribe::Nothing).await
@@ -116,6 +118,15 @@ struct SeenLayer {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_python_sdk_decodes_every_layer_and_the_tone() {
+    the_python_sdk_decodes(VideoCodec::Vp8).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_python_sdk_decodes_every_layer_of_h264() {
+    the_python_sdk_decodes(VideoCodec::H264).await;
+}
+
+async fn the_python_sdk_decodes(codec: VideoCodec) {
     let _alone = alone().await;
     let Some(python) = tools::python(&helper("requirements.txt")) else {
         skip!("python3");
@@ -124,7 +135,7 @@ async fn the_python_sdk_decodes_every_layer_and_the_tone() {
         skip!("livekit-server or Go");
     };
     let engine = Engine::start(EngineConfig::default()).expect("the engine starts");
-    let publisher = publisher(&engine, &server).await;
+    let publisher = publisher(&engine, &server, codec).await;
 
     let qualities = ["low", "medium", "high"];
     let mut command = client(&python, &server, "python");
@@ -159,6 +170,15 @@ async fn the_python_sdk_decodes_every_layer_and_the_tone() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_browser_sees_and_hears_the_publisher() {
+    a_browser_sees_and_hears(VideoCodec::Vp8).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_browser_sees_h264() {
+    a_browser_sees_and_hears(VideoCodec::H264).await;
+}
+
+async fn a_browser_sees_and_hears(codec: VideoCodec) {
     let _alone = alone().await;
     let Some(chromium) = tools::program(&["chromium", "chromium-browser", "google-chrome"]) else {
         skip!("chromium");
@@ -173,7 +193,7 @@ async fn a_browser_sees_and_hears_the_publisher() {
         skip!("livekit-server or Go");
     };
     let engine = Engine::start(EngineConfig::default()).expect("the engine starts");
-    let publisher = publisher(&engine, &server).await;
+    let publisher = publisher(&engine, &server, codec).await;
 
     let mut command = client(&node, &server, "browser");
     command

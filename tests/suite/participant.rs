@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use livekit_api::access_token::{AccessToken, VideoGrants};
-use muster::job::Layout;
+use muster::job::{Layout, VideoCodec};
 use muster::local::LivekitServer;
 use muster::participant::snapshot::LatencySample;
 use muster::participant::spec::{AudioPublish, VideoPublish};
@@ -58,12 +58,24 @@ async fn connected(participant: &Participant) -> Snapshot {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn participant_counts_are_plausible() {
+    counts_are_plausible(VideoCodec::Vp8).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn participant_counts_are_plausible_with_h264() {
+    counts_are_plausible(VideoCodec::H264).await;
+}
+
+async fn counts_are_plausible(codec: VideoCodec) {
     let _alone = alone().await;
     let Some(server) = livekit::start().await else {
         skip!("livekit-server or Go");
     };
     let engine = engine(Faults::default());
-    let publisher = engine.join(publisher(&server, "plain", "publisher"));
+    let mut publisher = publisher(&server, "plain", "publisher");
+    let simulcast = true;
+    publisher.publish.video = Some(VideoPublish { simulcast, codec });
+    let publisher = engine.join(publisher);
     connected(&publisher).await;
     let subscribers: Vec<_> = (0..5)
         .map(|i| engine.join(subscriber(&server, "plain", &format!("subscriber-{i}"))))
