@@ -24,6 +24,7 @@ fn publish() -> Command {
         cid: "voice".to_owned(),
         kind: crate::participant::snapshot::TrackKind::Audio,
         simulcast: false,
+        codec: crate::job::VideoCodec::Vp8,
         discontinuous: false,
     }])
 }
