@@ -8,7 +8,8 @@ use super::args::{BucketArgs, FleetArgs, JobArgs, KeysArgs, OutputArgs, StartArg
 use super::coordinate::{Coordination, Outcome, coordinate};
 use super::progress::Shown;
 use super::signals::Signals;
-use super::{bucket_clock, edge, output, plan, tickets, viewer};
+use super::tickets::IssueArgs;
+use super::{bucket_clock, edge, output, plan, viewer};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::job::RunId;
@@ -37,7 +38,7 @@ pub struct Args {
     #[command(flatten)]
     bucket: BucketArgs,
     #[command(flatten)]
-    tickets: tickets::Args,
+    tickets: IssueArgs,
 
     /// Print a link that shows the room in a browser; whoever has it may watch
     #[arg(long, help_heading = "Output")]

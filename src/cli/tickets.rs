@@ -16,7 +16,7 @@ const SESSION_ENDS: &str = "AWS_CREDENTIAL_EXPIRATION";
 
 /// Tickets for the run's vantages. They are secret.
 #[derive(clap::Args, Debug)]
-pub struct Args {
+pub struct IssueArgs {
     /// Give each vantage a ticket, and print the URL of each: with one a prober needs neither
     /// bucket credentials nor the SFU's secret; it is secret itself
     #[arg(long, help_heading = "Tickets")]
@@ -28,7 +28,7 @@ pub struct Args {
     pub ticket_book: Option<PathBuf>,
 }
 
-impl Args {
+impl IssueArgs {
     /// Whether vantages take part by tickets.
     pub fn wanted(&self) -> bool {
         self.print_tickets || self.ticket_book.is_some()

@@ -136,6 +136,7 @@ impl Ticket {
                 get: urls(written.get)?,
                 create: urls(written.create)?,
                 put: urls(written.put)?,
+                whole: Doors::whole(&written.run, &written.vantage),
             },
             tokens: MintedTokens {
                 tester: Secret::new(written.tester_token),
@@ -232,6 +233,7 @@ pub(super) mod tests {
         let (job, vantage) = (sample::job(), sample::vantage("a"));
         let signing_key = SigningKey::from_seed([7; 32]).unwrap();
         let doors = Doors::of(&job, &vantage, &signing_key.public());
+        let whole = Doors::whole(&job.run, &vantage);
         let signed = |keys: std::collections::BTreeSet<RunKey>| {
             keys.into_iter()
                 .map(|k| {
@@ -256,6 +258,7 @@ pub(super) mod tests {
                 get: signed(doors.get),
                 create: signed(doors.create),
                 put: signed(doors.put),
+                whole,
             },
             tokens: MintedTokens {
                 tester: Secret::new("hunter3"),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::CLAIMS;
 use crate::job::{ClaimId, Job, RunId, Vantage, Workload};
-use crate::rendezvous::keys::{Item, RunKey};
+use crate::rendezvous::keys::{Folder, Item, RunKey};
 use crate::signature::PublicKey;
 
 /// The objects of one vantage in one run.
@@ -42,6 +42,12 @@ impl Doors {
             create: own,
             put: [live].into(),
         }
+    }
+
+    /// The listings that are made of its objects alone.
+    pub fn whole(run: &RunId, vantage: &Vantage) -> BTreeSet<String> {
+        let own = [Folder::Slots, Folder::Ready, Folder::Live];
+        own.map(|folder| folder.list_of(run, vantage).prefix).into()
     }
 
     /// Whether some ticket of `vantage` in `run` may open this object.

@@ -64,6 +64,7 @@ pub async fn issue(
                 get: sign(signer, Op::Get, doors.get, life).await?,
                 create: sign(signer, Op::Create, doors.create, life).await?,
                 put: sign(signer, Op::Put, doors.put, life).await?,
+                whole: Doors::whole(&job.run, &vantage),
             },
             tokens: MintedTokens::mint(keys, &job, &vantage, life.length())?,
             vantage: vantage.clone(),

@@ -26,4 +26,5 @@ mod operate;
 mod participant;
 mod rooms;
 mod store;
+mod tickets;
 mod tidy;

@@ -1,7 +1,7 @@
 //! Requests by URLs that somebody else has signed: no credentials, and nothing but what each URL
 //! allows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -35,6 +35,9 @@ pub struct PresignedUrls {
     pub create: BTreeMap<Key, Secret>,
     /// To write whether it exists or not.
     pub put: BTreeMap<Key, Secret>,
+    /// The prefixes below which `get` has all keys that there can be: these can be listed, by
+    /// looking at each.
+    pub whole: BTreeSet<String>,
 }
 
 impl PresignedUrls {
@@ -129,7 +132,7 @@ impl S3Store {
         }
     }
 
-    /// A listing by looking at each key that it may have: all that URLs can read.
+    /// A listing by looking at each key that it may have.
     pub(super) async fn list_by_urls(&self, request: &List) -> Option<Result<Listing, StoreError>> {
         let urls = self.urls.as_ref()?;
         let selected = |key: &&Key| {
@@ -142,8 +145,8 @@ impl S3Store {
         };
         let keys: Vec<&Key> = urls.get.keys().filter(selected).take(MAX_LISTED).collect();
         let at = || At::prefix(&self.location, &request.prefix);
-        if request.folders || keys.is_empty() {
-            let why = "it has no URLs that make up this listing".into();
+        if request.folders || !urls.whole.contains(&request.prefix) {
+            let why = "it has not the URLs that make up this listing".into();
             return Some(Err(StoreError::NoTicketFor { at: at(), why }));
         }
         let looks = keys.iter().map(|key| self.get(key, LOOKED_AT));
