@@ -103,6 +103,7 @@ struct Health {
     tick_lag_max_us: AtomicU64,
     pacing_lag_max_us: AtomicU64,
     own_buffer_drops: AtomicU64,
+    socket_calls: AtomicU64,
 }
 
 /// All media threads.
@@ -180,6 +181,7 @@ impl Threads {
             tick_lag_max_us: take(&self.health.tick_lag_max_us),
             pacing_lag_max_us: take(&self.health.pacing_lag_max_us),
             own_buffer_drops: get(&self.health.own_buffer_drops),
+            socket_calls: get(&self.health.socket_calls),
         }
     }
 }
@@ -399,6 +401,8 @@ impl Thread {
             seat.peer.timeout(now, outbox);
             let failures = send(&seat.socket, outbox, faults, chance);
             seat.peer.count_send_failures(failures);
+            let calls = seat.socket.take_calls();
+            health.socket_calls.fetch_add(calls, Ordering::Relaxed);
             if seat.drops > before {
                 let drops = &health.own_buffer_drops;
                 drops.fetch_add(seat.drops - before, Ordering::Relaxed);

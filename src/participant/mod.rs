@@ -99,6 +99,8 @@ pub struct EngineHealth {
     pub pacing_lag_max_us: u64,
     /// Datagrams that the kernel dropped because a receive buffer here was full.
     pub own_buffer_drops: u64,
+    /// System calls that received or sent datagrams.
+    pub socket_calls: u64,
 }
 
 /// The media threads. Cheap to clone; they end when the last clone and participant are gone.

@@ -8,7 +8,7 @@ use std::io;
 use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::outbox::{Outbox, Run};
@@ -30,6 +30,8 @@ pub struct Socket {
     udp: UdpSocket,
     /// Runs of datagrams leave as one; until the kernel or the network card refuses.
     segments: AtomicBool,
+    /// System calls that received or sent, since they were last taken.
+    calls: AtomicU64,
 }
 
 impl Socket {
@@ -53,7 +55,13 @@ impl Socket {
         Ok(Self {
             udp: socket,
             segments: AtomicBool::new(true),
+            calls: AtomicU64::new(0),
         })
+    }
+
+    /// System calls that received or sent, since the last call.
+    pub fn take_calls(&self) -> u64 {
+        self.calls.swap(0, Ordering::Relaxed)
     }
 
     /// The port.
@@ -117,6 +125,7 @@ impl Socket {
             *datagrams = run.datagrams;
             count += 1;
         }
+        self.calls.fetch_add(1, Ordering::Relaxed);
         let (socket, headers) = (self.udp.as_raw_fd(), headers.as_mut_ptr());
         // SAFETY: `count` headers are there, and what they point at outlives the call.
         let sent = unsafe { libc::sendmmsg(socket, headers, count, libc::MSG_DONTWAIT) };
@@ -325,6 +334,7 @@ impl Batch {
             header.msg_hdr.msg_controllen = CONTROL;
         }
         let count = libc::c_uint::try_from(BATCH).unwrap_or(0);
+        socket.calls.fetch_add(1, Ordering::Relaxed);
         // SAFETY: `count` headers are there, and what they point at outlives the call.
         let received = unsafe {
             libc::recvmmsg(
