@@ -7,12 +7,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::clock;
 
+use super::arrival::KernelClock;
 use super::failure::{Cause, Failure};
 use super::moment::Moment;
 use super::outbox::Outbox;
@@ -22,9 +23,6 @@ use super::shared::Shared;
 use super::udp::{Batch, Epoll, Socket};
 use super::wake::{Due, Wakeups};
 use super::{EngineConfig, EngineHealth, Faults};
-
-/// A kernel's timestamp that lies further back than this is of another clock.
-const MAX_WAIT: Duration = Duration::from_secs(10);
 
 /// Commands of one peer that may wait for its thread: a tick sees a few, at the start of a session
 /// with many candidates a dozen.
@@ -360,8 +358,7 @@ impl Thread {
         let faults = self.config.faults;
         let mut batch = std::mem::replace(&mut self.batch, Batch::empty());
         self.with(slot, |seat, now, out, chance| {
-            let kernel_now = SystemTime::now().duration_since(UNIX_EPOCH);
-            let kernel_now = kernel_now.unwrap_or_default();
+            let clock = KernelClock::read(now);
             loop {
                 let more = batch.receive(&seat.socket);
                 for datagram in batch.datagrams() {
@@ -372,8 +369,7 @@ impl Thread {
                     if is_rtp && chance.hits(faults.drop_received_ppm) {
                         continue;
                     }
-                    let waited = datagram.came.map(|came| kernel_now.saturating_sub(came));
-                    let arrival = arrival(waited, now);
+                    let arrival = clock.moment(datagram.came);
                     seat.peer
                         .datagram(datagram.bytes, datagram.source, arrival, now, out);
                 }
@@ -399,9 +395,6 @@ impl Thread {
         let done = catch_unwind(AssertUnwindSafe(|| {
             act(seat, now, outbox, chance);
             seat.peer.timeout(now, outbox);
-            if seat.peer.wants_departure() {
-                seat.peer.left(Instant::now());
-            }
             let failures = send(&seat.socket, outbox, faults, chance);
             seat.peer.count_send_failures(failures);
             let calls = seat.socket.take_calls();
@@ -458,17 +451,6 @@ fn send(socket: &Socket, outbox: &mut Outbox, faults: Faults, chance: &mut Chanc
     };
     outbox.clear();
     failures
-}
-
-/// When a datagram came, on all clocks, from how long it waited by the kernel's.
-fn arrival(waited: Option<Duration>, now: Moment) -> Moment {
-    let waited = waited.filter(|waited| *waited <= MAX_WAIT);
-    let waited = waited.unwrap_or_default();
-    Moment {
-        at: now.at.checked_sub(waited).unwrap_or(now.at),
-        wall: now.wall - waited,
-        shared: now.shared - waited,
-    }
 }
 
 /// The kernel counts in 32 bits.

@@ -9,6 +9,7 @@
 //!    └ join(spec) ── a signalling task per participant ── Participant (snapshot, events, leave)
 //! ```
 
+mod arrival;
 mod engine;
 pub mod failure;
 mod keys;
