@@ -65,6 +65,14 @@ pub struct RunClock {
 }
 
 impl RunClock {
+    /// Whether the clock that it goes by was read. If not, local time stands in for it.
+    pub const fn is_known(&self) -> bool {
+        match self.by {
+            ReferenceClock::Sfu => self.reading.sfu.is_some(),
+            ReferenceClock::Bucket => self.reading.bucket.is_some(),
+        }
+    }
+
     /// The same at another local time, when the clocks may have drifted apart.
     pub fn seen_at(&self, now: Timestamp) -> RunClock {
         let age = now

@@ -75,6 +75,12 @@ pub enum Metric {
     /// Share of wanted subscriptions that brought packets, second by second over the whole
     /// window, in percent.
     Receiving,
+    /// End-to-end latency from publisher to subscriber, in milliseconds.
+    Latency(Statistic),
+    /// Frames per second of each video subscription (W3C webrtc-stats).
+    Fps(Statistic),
+    /// Share of the time of video subscriptions that was frozen (W3C webrtc-stats), in percent.
+    Frozen,
 }
 
 /// How a metric is compared with a bound.
@@ -97,6 +103,8 @@ pub enum Bound {
     Percent(f64),
     /// Milliseconds.
     Millis(f64),
+    /// Frames per second.
+    FramesPerSecond(f64),
     /// A connection quality.
     Quality(Quality),
     /// The baseline's figure of the same metric times `factor`, plus `plus_ms` milliseconds.
@@ -127,7 +135,7 @@ pub enum ThresholdError {
     NoComparison(String),
     /// Not a metric that muster measures.
     #[error(
-        "threshold `{text}` names `{metric}`; use connected, receiving, loss, quality, or one of rtt, join, connect, track_subscribe, jitter with _p1 to _p100, _mean or _max, like rtt_p95"
+        "threshold `{text}` names `{metric}`; use connected, receiving, loss, frozen, quality, or one of rtt, latency, jitter, join, connect, track_subscribe, fps with _p1 to _p100, _mean or _max, like rtt_p95"
     )]
     Metric {
         /// The threshold as written.
@@ -180,6 +188,7 @@ impl FromStr for Metric {
             "connected" => return Ok(Metric::Connected),
             "receiving" => return Ok(Metric::Receiving),
             "loss" => return Ok(Metric::Loss),
+            "frozen" => return Ok(Metric::Frozen),
             "quality" => return Ok(Metric::Quality),
             _ => {}
         }
@@ -187,6 +196,8 @@ impl FromStr for Metric {
         let statistic = statistic.parse()?;
         match name {
             "rtt" => Ok(Metric::Rtt(statistic)),
+            "latency" => Ok(Metric::Latency(statistic)),
+            "fps" => Ok(Metric::Fps(statistic)),
             "join" => Ok(Metric::Join(statistic)),
             "connect" => Ok(Metric::Connect(statistic)),
             "track_subscribe" => Ok(Metric::TrackSubscribe(statistic)),
@@ -202,8 +213,11 @@ impl fmt::Display for Metric {
             Metric::Connected => f.write_str("connected"),
             Metric::Receiving => f.write_str("receiving"),
             Metric::Loss => f.write_str("loss"),
+            Metric::Frozen => f.write_str("frozen"),
             Metric::Quality => f.write_str("quality"),
             Metric::Rtt(s) => write!(f, "rtt_{s}"),
+            Metric::Latency(s) => write!(f, "latency_{s}"),
+            Metric::Fps(s) => write!(f, "fps_{s}"),
             Metric::Join(s) => write!(f, "join_{s}"),
             Metric::Connect(s) => write!(f, "connect_{s}"),
             Metric::TrackSubscribe(s) => write!(f, "track_subscribe_{s}"),
@@ -228,6 +242,7 @@ impl fmt::Display for Bound {
         match self {
             Bound::Percent(p) => write!(f, "{p}%"),
             Bound::Millis(ms) => write!(f, "{ms}ms"),
+            Bound::FramesPerSecond(n) => write!(f, "{n}"),
             Bound::Quality(q) => f.write_str(q.name()),
             Bound::Baseline { factor, plus_ms } => write!(f, "baseline*{factor}+{plus_ms}ms"),
         }
@@ -275,7 +290,7 @@ fn baseline(s: &str) -> Option<Bound> {
 
 fn bound(metric: Metric, s: &str) -> Result<Bound, &'static str> {
     match metric {
-        Metric::Connected | Metric::Receiving | Metric::Loss => s
+        Metric::Connected | Metric::Receiving | Metric::Loss | Metric::Frozen => s
             .strip_suffix('%')
             .and_then(number)
             .filter(|p| *p <= 100.0)
@@ -286,6 +301,9 @@ fn bound(metric: Metric, s: &str) -> Result<Bound, &'static str> {
             .find(|q| q.name() == s)
             .map(Bound::Quality)
             .ok_or("use lost, poor, good or excellent"),
+        Metric::Fps(_) => number(s)
+            .map(Bound::FramesPerSecond)
+            .ok_or("write a number of frames per second like 24"),
         _ => millis(s).map(Bound::Millis).or_else(|| baseline(s)).ok_or(
             "write a time like 200ms or 1.5s, or relative to the baseline like baseline*2+50ms",
         ),
@@ -391,6 +409,10 @@ mod tests {
             "rtt_p95<baseline*2+100ms",
             "join_mean<=1500ms",
             "jitter_max<30ms",
+            "latency_p95<200ms",
+            "latency_p95<baseline*2+50ms",
+            "fps_p5>=20",
+            "frozen<0.5%",
         ] {
             assert_eq!(
                 text.parse::<Threshold>().map(|t| t.to_string()),
@@ -414,6 +436,8 @@ mod tests {
             ("rtt_p101<1s", "`rtt_p101`"),
             ("rtt<1s", "`rtt`"),
             ("quality>=fine", "`fine`"),
+            ("fps_p5>=20ms", "`20ms`"),
+            ("fps>=20", "`fps`"),
             ("loss<NaN%", "`NaN%`"),
         ] {
             let e = text.parse::<Threshold>().map_err(|e| e.to_string());

@@ -46,6 +46,9 @@ pub struct Distribution {
 }
 
 impl Histogram {
+    /// The largest value that is told from larger ones.
+    pub const HIGH: u64 = HIGH;
+
     /// An empty one.
     pub fn new() -> Self {
         let mut counts = hdrhistogram::Histogram::new(DIGITS)
@@ -81,10 +84,16 @@ impl Histogram {
 
     /// Add another's counts.
     pub fn merge(&mut self, other: &Histogram) {
-        for v in other.counts.iter_recorded() {
-            self.add(v.value_iterated_to().min(HIGH), v.count_at_value());
+        for (value, n) in other.values() {
+            self.add(value, n);
         }
         self.over = self.over.saturating_add(other.over);
+    }
+
+    /// Each value, within the resolution, with its count; ascending.
+    pub fn values(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let recorded = self.counts.iter_recorded();
+        recorded.map(|v| (v.value_iterated_to().min(HIGH), v.count_at_value()))
     }
 
     /// Samples.

@@ -1,5 +1,7 @@
 //! Histograms, series, host samples. Histograms merge without losing a count.
 
 mod histogram;
+mod signed;
 
 pub use histogram::{Distribution, Histogram};
+pub use signed::SignedHistogram;

@@ -117,6 +117,7 @@ pub fn start_load(
         next: BTreeMap::new(),
         failures: 0,
         time: RunTime::new(known),
+        stamp_offset_us: None,
         pongs: pong_tx,
         live: live_tx,
         parts: part_tx,
@@ -159,6 +160,8 @@ struct Load {
     next: BTreeMap<Role, u32>,
     failures: u64,
     time: RunTime,
+    /// What is added to local time for stamps, in microseconds.
+    stamp_offset_us: Option<i64>,
     pongs: mpsc::Sender<Pongs>,
     live: watch::Sender<LiveFigures>,
     parts: mpsc::Sender<TierPart>,
@@ -201,6 +204,7 @@ impl Load {
     async fn settle(&mut self, tier: &TierPlan, tally: &mut Tally) {
         let phase = format!("tier {} settling", tier.tier);
         self.time.until(tier.settle_from).await;
+        self.set_shared_clock();
         let begun = self.time.now().max(tier.settle_from);
         self.members.retain(|_, m| {
             !matches!(
@@ -343,11 +347,21 @@ impl Load {
                 to: at(&closed),
             },
             clock: Some(TierClock { opened, closed }),
+            stamp_offset_us: self.stamp_offset_us,
             requested: self.plan.headcount(tier),
         };
         // What was counted after the window is not of it.
         (heading.measured.to <= window.to + LATE)
             .then(|| tally.close(heading, &seen, host, processors()))
+    }
+
+    /// Lets stamps be on the reference clock as it is known now. It stays so for the tier: what is
+    /// learned of the clocks meanwhile is in the part, and taken into account where parts meet.
+    fn set_shared_clock(&mut self) {
+        let clock = self.time.clock();
+        self.stamp_offset_us = clock.is_known().then(|| clock.offset.midpoint_us());
+        let offset_us = self.stamp_offset_us.unwrap_or(0);
+        self.context.engine.set_shared_clock(offset_us);
     }
 
     /// Hands on what was sampled since the last time, and what it tells of the SFU's clock.

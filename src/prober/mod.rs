@@ -7,6 +7,7 @@
 
 mod cohort;
 pub(crate) mod descriptors;
+mod flows;
 pub(crate) mod host;
 mod identity;
 mod load;

@@ -1,27 +1,29 @@
 //! One tier's figures, from what its participants counted: pure.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::flows::Flows;
 use super::host::HostSample;
-use super::identity::{Role, publisher};
+use super::identity::Role;
 use crate::job::{ClaimId, Digest, Quality, RunId, SCHEMA_MAJOR, Vantage, WriteId};
 use crate::load::{TierPlan, Window};
 use crate::measure::Histogram;
 use crate::participant::snapshot::{Phases, RxTotals, TxTotals};
 use crate::participant::{EngineHealth, Event, Samples, Snapshot, State, TrackSnapshot};
-use crate::report::flow::{Flow, Publisher};
 use crate::report::part::{
     ConnectedSeries, GeneratorHealth, Headcount, PacketCounts, SentCounts, SfuInfo, TierClock,
     TierPart,
 };
 
+/// A participant's number within its role.
+pub type Id = (Role, u32);
+
 /// A participant as the tally sees it at one moment.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    /// Its number within its role.
-    pub id: (Role, u32),
+    /// Which it is.
+    pub id: Id,
     /// Whether it was asked to join for the tier at hand.
     pub new: bool,
     /// What it has counted.
@@ -51,6 +53,8 @@ pub struct Heading {
     pub clock: Option<TierClock>,
     /// What was asked for.
     pub requested: Headcount,
+    /// What was added to local time for stamps, in microseconds.
+    pub stamp_offset_us: Option<i64>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -63,16 +67,13 @@ struct Base {
 /// A tier in the making.
 #[derive(Debug, Default)]
 pub struct Tally {
-    base: BTreeMap<(Role, u32), Base>,
+    base: BTreeMap<Id, Base>,
     host: HostSample,
     latest: Headcount,
-    /// Each subscriber's tracks as they were a second ago.
-    tracks: BTreeMap<(Role, u32), BTreeMap<Arc<str>, TrackSnapshot>>,
     subscriptions_wanted: u64,
-    /// By the publisher's identity.
-    flows: BTreeMap<Arc<str>, Flow>,
+    flows: Flows,
     connected: ConnectedSeries,
-    rtt_us: Histogram,
+    rtt_by_us: BTreeMap<&'static str, Histogram>,
     jitter_us: Histogram,
     track_subscribe_us: Histogram,
     quality: BTreeMap<Quality, u64>,
@@ -124,14 +125,18 @@ impl Tally {
             })
             .collect();
         self.latest = connected(seen);
-        self.tracks = tracks(seen);
+        self.flows.remember(seen);
     }
 
     /// Samples that were taken inside the window.
     pub fn samples(&mut self, samples: &Samples) {
-        for us in samples.rtt_us.iter().chain(&samples.rtcp_rtt_us) {
-            self.rtt_us.record(u64::from(*us));
+        for (by, rtt_us) in [("ice", &samples.rtt_us), ("rtcp", &samples.rtcp_rtt_us)] {
+            for us in rtt_us {
+                let histogram = self.rtt_by_us.entry(by).or_default();
+                histogram.record(u64::from(*us));
+            }
         }
+        self.flows.latency(&samples.latency);
     }
 
     /// A second of the window is over. Who was connected at its beginning and at its end counts
@@ -148,7 +153,7 @@ impl Tally {
         for s in seen {
             if s.id.0 == Role::Subscriber {
                 self.subscriptions_wanted += u64::from(s.snapshot.subscriptions_wanted);
-                self.flow(s);
+                self.flows.second(s);
             }
             if s.snapshot.state.is_connected() {
                 if let Some(us) = s.snapshot.rx.jitter_us {
@@ -159,7 +164,7 @@ impl Tally {
                 }
             }
         }
-        self.tracks = tracks(seen);
+        self.flows.remember(seen);
         self.health(health);
     }
 
@@ -169,31 +174,13 @@ impl Tally {
         self.connected.publishers.push(None);
         self.connected.subscribers.push(None);
         self.latest = connected(seen);
-        self.tracks = tracks(seen);
+        self.flows.remember(seen);
         self.health(health);
     }
 
     fn health(&mut self, health: EngineHealth) {
         self.tick_lag_us.record(health.tick_lag_max_us);
         self.pacing_lag_us.record(health.pacing_lag_max_us);
-    }
-
-    /// What a subscriber's tracks brought since the last second, and from whom.
-    fn flow(&mut self, s: &Seen) {
-        let before = self.tracks.get(&s.id);
-        for track in &s.tracks {
-            let before = before.and_then(|tracks| tracks.get(&track.sid));
-            let since = |count: fn(&TrackSnapshot) -> u64| {
-                count(track).saturating_sub(before.map_or(0, count))
-            };
-            let flow = self.flows.entry(Arc::clone(&track.publisher)).or_default();
-            flow.lost += since(|t| t.lost);
-            if !track.muted {
-                flow.subscriptions_wanted += 1;
-                let came = s.snapshot.state.is_connected() && since(|t| t.packets) > 0;
-                flow.subscriptions_receiving += u64::from(came);
-            }
-        }
     }
 
     /// The window closes: the part.
@@ -238,11 +225,12 @@ impl Tally {
         processors: f64,
     ) -> TierPart {
         let since = |now: Option<u64>, then: Option<u64>| Some(now?.saturating_sub(then?));
-        let mut flows: BTreeMap<Publisher, Flow> = BTreeMap::new();
-        for (identity, flow) in &self.flows {
-            let from = publisher(&heading.run, identity);
-            flows.entry(from).or_default().merge(flow);
+        let flows = self.flows.of(&heading.run);
+        let mut rtt_us = Histogram::new();
+        for by in self.rtt_by_us.values() {
+            rtt_us.merge(by);
         }
+        let named = |(by, h): (&&str, &Histogram)| ((*by).to_owned(), h.clone());
         TierPart {
             schema: SCHEMA_MAJOR,
             write_id: heading.write_id,
@@ -263,7 +251,10 @@ impl Tally {
             connect_us: Histogram::new(),
             phases_us: BTreeMap::new(),
             track_subscribe_us: self.track_subscribe_us.clone(),
-            rtt_us: self.rtt_us.clone(),
+            rtt_us,
+            rtt_by_us: self.rtt_by_us.iter().map(named).collect(),
+            layers: self.flows.layers().clone(),
+            stamp_offset_us: heading.stamp_offset_us,
             jitter_us: self.jitter_us.clone(),
             packets: PacketCounts::default(),
             sent: SentCounts::default(),
@@ -305,13 +296,6 @@ fn connected(seen: &[Seen]) -> Headcount {
     count
 }
 
-fn tracks(seen: &[Seen]) -> BTreeMap<(Role, u32), BTreeMap<Arc<str>, TrackSnapshot>> {
-    let by_sid = |t: &TrackSnapshot| (Arc::clone(&t.sid), t.clone());
-    seen.iter()
-        .map(|s| (s.id, s.tracks.iter().map(by_sid).collect()))
-        .collect()
-}
-
 /// Adds what one participant did in the window.
 fn add(part: &mut TierPart, s: &Seen, base: &Base, length: Duration) {
     let (rx, rx0) = (&s.snapshot.rx, &base.rx);
@@ -337,6 +321,7 @@ fn add(part: &mut TierPart, s: &Seen, base: &Base, length: Duration) {
         .saturating_sub(tx.retransmitted.saturating_sub(tx0.retransmitted));
     part.sent.bytes += tx.bytes.saturating_sub(tx0.bytes);
     part.sent.frames_skipped += tx.frames_skipped.saturating_sub(tx0.frames_skipped);
+    part.sent.send_failures += tx.send_failures.saturating_sub(tx0.send_failures);
     if s.id.0 != Role::Subscriber {
         return;
     }
@@ -434,6 +419,7 @@ mod tests {
                 publishers: 0,
                 subscribers: 2,
             },
+            stamp_offset_us: Some(900),
         }
     }
 
@@ -495,44 +481,17 @@ mod tests {
     }
 
     #[test]
-    fn what_came_is_told_apart_by_who_published_it() {
-        let of = |sid: &str, publisher: &str, packets, lost| TrackSnapshot {
-            sid: sid.into(),
-            publisher: publisher.into(),
-            lost,
-            ..with_track(packets, State::Connected).tracks.remove(0)
-        };
-        let seen = |n: u64| {
-            let mut s = with_track(0, State::Connected);
-            let mut muted = of("TR_4", "alice", 0, 0);
-            muted.muted = true;
-            s.tracks = vec![
-                of("TR_1", "r.iad.p0", n * 50, n),
-                of("TR_2", "r.iad.p1", n * 50, 0),
-                of("TR_3", "r.lhr.p0", 7, 3),
-                muted,
-            ];
-            s.snapshot.subscriptions_wanted = 3;
-            [s]
-        };
+    fn round_trips_are_told_apart_by_what_measured_them() {
         let mut tally = Tally::default();
-        tally.open(&seen(1), HostSample::default());
-        tally.second(&seen(2), EngineHealth::default());
-        tally.second(&seen(4), EngineHealth::default());
-        let part = tally.close(heading(), &seen(4), HostSample::default(), 1.0);
-        let flow = |from: Publisher| {
-            let flow = &part.flows[&from];
-            let (wanted, receiving) = (flow.subscriptions_wanted, flow.subscriptions_receiving);
-            (wanted, receiving, flow.lost)
-        };
-        let vantage = |label: &str| Publisher::Vantage(label.parse().unwrap());
-        assert_eq!(flow(vantage("iad")), (4, 4, 3));
-        assert_eq!(flow(vantage("lhr")), (2, 0, 0));
-        assert_eq!(flow(Publisher::Other), (0, 0, 0));
-        assert_eq!(
-            (part.subscriptions_receiving, part.subscriptions_wanted),
-            (4, 6)
-        );
+        tally.samples(&Samples {
+            rtt_us: vec![1_000, 2_000],
+            rtcp_rtt_us: vec![5_000],
+            ..Samples::default()
+        });
+        let part = tally.close(heading(), &[], HostSample::default(), 1.0);
+        assert_eq!(part.rtt_us.count(), 3);
+        let counts = ["ice", "rtcp"].map(|by| part.rtt_by_us[by].count());
+        assert_eq!((counts, part.stamp_offset_us), ([2, 1], Some(900)));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The combined report for a terminal: up to 118 columns, unknown shown as `-`.
 
+mod media;
+
 use super::table::{paragraph, table};
 use crate::job::{Quality, Vantage};
 use crate::load::{Knee, Verdict};
@@ -16,6 +18,9 @@ pub fn text(c: &Combined) -> String {
     let sections = [
         head(c),
         tiers(c),
+        media::media(c),
+        media::matrix(c),
+        media::connecting(c),
         notes(c),
         thresholds(c),
         probers(c),

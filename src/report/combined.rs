@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::flow::Publisher;
 use super::part::{Headcount, PacketCounts, SentCounts, SfuInfo};
 use crate::job::{
     ClaimId, Layout, Quality, RunId, Span, Threshold, Timestamp, Vantage, VideoCodec,
@@ -164,12 +165,17 @@ pub struct Tier {
     /// Of the vantages, the worst.
     pub worst: Worst,
     /// The vantages' figures beside each other, each vantage counted once; by name:
-    /// `connected_percent`, `loss_percent`, `rtt_mean_ms`, `jitter_mean_ms`, `bitrate_in_mbps`.
+    /// `connected_percent`, `loss_percent`, `rtt_mean_ms`, `latency_mean_ms`, `jitter_mean_ms`,
+    /// `bitrate_in_mbps`.
     pub across: BTreeMap<String, Spread>,
     /// Every threshold of the job, in its order.
     pub thresholds: Vec<ThresholdReport>,
     /// Each vantage that measured it, by label.
     pub rows: Vec<VantageRow>,
+    /// What went from each vantage's publishers to each vantage's subscribers: a matrix, row by
+    /// row.
+    #[serde(default)]
+    pub flows: Vec<FlowReport>,
 }
 
 /// One tier at one vantage.
@@ -243,16 +249,29 @@ pub struct Figures {
     pub subscriber_loss_percent: Option<Distribution>,
     /// Media-path round trip.
     pub rtt_ms: Option<Distribution>,
+    /// The same by how it was measured: `ice` (consent checks), `rtcp` (receiver reports).
+    #[serde(default)]
+    pub rtt_by_ms: BTreeMap<String, Distribution>,
+    /// End-to-end latency from publisher to subscriber.
+    #[serde(default)]
+    pub latency: LatencyFigures,
     /// Interarrival jitter (RFC 3550).
     pub jitter_ms: Option<Distribution>,
     /// Dial to JoinResponse.
     pub join_ms: Option<Distribution>,
     /// Dial to ICE and DTLS up.
     pub connect_ms: Option<Distribution>,
-    /// Each phase of connecting.
+    /// Each phase of connecting: `dns`, `tcp`, `tls`, `websocket` and `join` follow each other;
+    /// `ice`, `first_packet` and `first_frame` count from the dial; `dtls` from ICE being up.
     pub phases_ms: BTreeMap<String, Distribution>,
     /// Subscription to first packet.
     pub track_subscribe_ms: Option<Distribution>,
+    /// What video subscribers saw; absent without video.
+    #[serde(default)]
+    pub video: Option<VideoFigures>,
+    /// Seconds of video subscriptions by the layer received (`1280x720`).
+    #[serde(default)]
+    pub layers: BTreeMap<String, u64>,
     /// The worst LiveKit connection quality that at least 5 % of the samples had, or worse.
     pub quality: Option<Quality>,
     /// All samples of it.
@@ -273,6 +292,49 @@ pub struct Figures {
     pub reconnects: u64,
     /// Participants by selected transport.
     pub transports: BTreeMap<String, u64>,
+}
+
+/// End-to-end latency: from when a frame's last packet was sent to when it came, by the clocks of
+/// both vantages as they were measured.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LatencyFigures {
+    /// By the clocks' best guess; below zero when they are off by more than the way.
+    pub ms: Option<Distribution>,
+    /// How far each of them may be off, at most; absent when that isn't known.
+    pub plus_minus_ms: Option<f64>,
+    /// Frames that came before they can have been sent, and are in no figure: the clocks
+    /// contradict each other.
+    pub contradictory: u64,
+}
+
+/// What video subscribers saw, as W3C webrtc-stats defines it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct VideoFigures {
+    /// `framesPerSecond` of each video subscription in each second: complete frames, in order.
+    pub frames_per_second: Option<Distribution>,
+    /// `freezeCount`.
+    pub freezes: u64,
+    /// `totalFreezesDuration`.
+    pub freeze_seconds: f64,
+    /// The share of the time of all video subscriptions.
+    pub frozen_percent: f64,
+}
+
+/// What went from one vantage's publishers to another's subscribers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FlowReport {
+    /// Who published; `*` for anybody who isn't of the run.
+    pub from: Publisher,
+    /// Who subscribed.
+    pub to: Vantage,
+    /// Share of wanted subscriptions with packets in their second.
+    pub receiving_percent: Option<f64>,
+    /// Packets that never came, own drops included.
+    pub lost: u64,
+    /// End-to-end latency.
+    pub latency: LatencyFigures,
+    /// What video subscribers saw; absent without video.
+    pub video: Option<VideoFigures>,
 }
 
 /// Participants really connected, second by second, added over the vantages.
@@ -307,6 +369,9 @@ pub struct Worst {
     pub rtt_p95_ms: Option<At<f64>>,
     /// Largest loss.
     pub loss_percent: Option<At<f64>>,
+    /// Largest 95th percentile of the latency from all publishers.
+    #[serde(default)]
+    pub latency_p95_ms: Option<At<f64>>,
     /// Worst quality.
     pub quality: Option<At<Quality>>,
 }

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::combined::{At, Connected, Figures, Generator, Range, Spread, Worst};
+use super::combined::{
+    At, Connected, Figures, Generator, LatencyFigures, Range, Spread, VideoFigures, Worst,
+};
+use super::flow::Flow;
+use super::latency::Latency;
 use super::merge::TierMerge;
 use super::part::TierPart;
 use crate::job::{Quality, Vantage};
@@ -23,8 +27,11 @@ pub fn rounded(x: f64) -> f64 {
 }
 
 fn distribution(h: &Histogram, unit: f64) -> Option<Distribution> {
-    let d = h.distribution(unit)?;
-    Some(Distribution {
+    h.distribution(unit).map(shown)
+}
+
+fn shown(d: Distribution) -> Distribution {
+    Distribution {
         count: d.count,
         min: rounded(d.min),
         mean: rounded(d.mean),
@@ -33,14 +40,20 @@ fn distribution(h: &Histogram, unit: f64) -> Option<Distribution> {
         p95: rounded(d.p95),
         p99: rounded(d.p99),
         max: rounded(d.max),
-    })
+    }
 }
 
 /// All figures of a tier's sums.
-pub fn figures(m: &TierMerge) -> Figures {
+pub fn figures(m: &TierMerge, latency: &Latency) -> Figures {
+    let flow = m.flow();
     let ms = |h: &Histogram| distribution(h, US_PER_MS);
     let share = |p: Option<f64>| p.map(rounded);
-    let phases = m.phases_us.iter();
+    let named_ms = |named: &BTreeMap<String, Histogram>| {
+        let known = named
+            .iter()
+            .filter_map(|(name, h)| Some((name.clone(), ms(h)?)));
+        known.collect()
+    };
     let rate = |bps: u64| (m.vantages > 0).then(|| rounded(bps as f64 / 1e6));
     Figures {
         requested: m.requested,
@@ -54,13 +67,15 @@ pub fn figures(m: &TierMerge) -> Figures {
         own_drops_percent: share(percent(m.packets.own_drops, m.packets.expected)),
         subscriber_loss_percent: distribution(&m.loss_ppm, PPM_PER_PERCENT),
         rtt_ms: ms(&m.rtt_us),
+        rtt_by_ms: named_ms(&m.rtt_by_us),
+        latency: latency_figures(latency),
         jitter_ms: ms(&m.jitter_us),
         join_ms: ms(&m.join_us),
         connect_ms: ms(&m.connect_us),
-        phases_ms: phases
-            .filter_map(|(name, h)| Some((name.clone(), ms(h)?)))
-            .collect(),
+        phases_ms: named_ms(&m.phases_us),
         track_subscribe_ms: ms(&m.track_subscribe_us),
+        video: video(&flow),
+        layers: m.layers.clone(),
         quality: quality(m),
         quality_samples: m.quality.clone(),
         bitrate_in_mbps: rate(m.bps_in),
@@ -72,6 +87,38 @@ pub fn figures(m: &TierMerge) -> Figures {
         reconnects: m.reconnects,
         transports: m.transports.clone(),
     }
+}
+
+/// What is known of a latency.
+pub fn latency_figures(l: &Latency) -> LatencyFigures {
+    LatencyFigures {
+        ms: l.us.distribution(US_PER_MS).map(shown),
+        plus_minus_ms: l
+            .plus_minus_us
+            .filter(|_| !l.us.is_empty())
+            .map(|us| rounded(us as f64 / US_PER_MS)),
+        contradictory: l.contradictory,
+    }
+}
+
+/// What video subscribers saw of a flow; `None` when it had no video.
+pub fn video(flow: &Flow) -> Option<VideoFigures> {
+    Some(VideoFigures {
+        frozen_percent: rounded(percent(flow.freeze_us, video_us(flow))?),
+        freezes: flow.freezes,
+        freeze_seconds: rounded(flow.freeze_us as f64 / 1e6),
+        frames_per_second: distribution(&flow.frame_rate_milli, 1e3),
+    })
+}
+
+/// Time of wanted video subscriptions.
+fn video_us(flow: &Flow) -> u64 {
+    flow.video_wanted.saturating_mul(1_000_000)
+}
+
+/// Time that video was frozen, of `frozen_us`, in percent.
+pub fn frozen_percent(m: &TierMerge, frozen_us: u64) -> Option<f64> {
+    percent(frozen_us, video_us(&m.flow()))
 }
 
 /// A part of a whole in percent; `None` of nothing.
@@ -189,6 +236,7 @@ pub fn worst(rows: &BTreeMap<Vantage, Figures>) -> Worst {
     Worst {
         rtt_p95_ms: largest(|f| Some(f.rtt_ms?.p95)),
         loss_percent: largest(|f| f.loss_percent),
+        latency_p95_ms: largest(|f| Some(f.latency.ms?.p95)),
         quality: quality.map(|(value, vantage)| At {
             value,
             vantage: vantage.clone(),
@@ -200,10 +248,11 @@ pub fn worst(rows: &BTreeMap<Vantage, Figures>) -> Worst {
 /// nothing.
 pub fn across(rows: &BTreeMap<Vantage, Figures>) -> BTreeMap<String, Spread> {
     type Column = (&'static str, fn(&Figures) -> Option<f64>);
-    const COLUMNS: [Column; 5] = [
+    const COLUMNS: [Column; 6] = [
         ("connected_percent", |f| f.connected_percent),
         ("loss_percent", |f| f.loss_percent),
         ("rtt_mean_ms", |f| Some(f.rtt_ms?.mean)),
+        ("latency_mean_ms", |f| Some(f.latency.ms?.mean)),
         ("jitter_mean_ms", |f| Some(f.jitter_ms?.mean)),
         ("bitrate_in_mbps", |f| f.bitrate_in_mbps),
     ];
@@ -250,7 +299,9 @@ mod tests {
 
     #[test]
     fn nothing_measured_is_no_figure() {
-        let f = figures(&TierMerge::default());
+        let f = figures(&TierMerge::default(), &Latency::none());
+        assert_eq!((f.latency.ms, f.latency.plus_minus_ms), (None, None));
+        assert_eq!(f.video, None);
         assert_eq!(f.loss_percent, None);
         assert_eq!(f.connected_percent, None);
         assert_eq!(f.receiving_percent, None);
@@ -283,7 +334,7 @@ mod tests {
         part.packets.expected = 1_000;
         part.packets.lost = 30;
         part.packets.own_drops = 20;
-        let f = figures(&TierMerge::of(&part));
+        let f = figures(&TierMerge::of(&part), &Latency::none());
         assert_eq!(f.loss_percent, Some(1.0));
         assert_eq!(f.own_drops_percent, Some(2.0));
     }

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::job::Vantage;
+use crate::measure::{Histogram, SignedHistogram};
 
 /// Who published.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,6 +54,23 @@ pub struct Flow {
     pub subscriptions_receiving: u64,
     /// Packets that never came, own drops included.
     pub lost: u64,
+    /// Of the wanted subscriptions, those to video, over the seconds.
+    #[serde(default)]
+    pub video_wanted: u64,
+    /// W3C webrtc-stats `freezeCount` of all video subscriptions.
+    #[serde(default)]
+    pub freezes: u64,
+    /// W3C webrtc-stats `totalFreezesDuration` of all video subscriptions, in microseconds.
+    #[serde(default)]
+    pub freeze_us: u64,
+    /// W3C webrtc-stats `framesPerSecond`, once a second and video subscription, in thousandths of
+    /// frames per second: complete frames, in order.
+    #[serde(default)]
+    pub frame_rate_milli: Histogram,
+    /// From when a frame's last packet was sent to when it came, each on the run's reference clock
+    /// as it is known there. Negative when the two clocks disagree by more than the way.
+    #[serde(default)]
+    pub latency_us: SignedHistogram,
 }
 
 impl Flow {
@@ -65,6 +83,11 @@ impl Flow {
             other.subscriptions_receiving,
         );
         sum(&mut self.lost, other.lost);
+        sum(&mut self.video_wanted, other.video_wanted);
+        sum(&mut self.freezes, other.freezes);
+        sum(&mut self.freeze_us, other.freeze_us);
+        self.frame_rate_milli.merge(&other.frame_rate_milli);
+        self.latency_us.merge(&other.latency_us);
     }
 
     /// Subscriptions without packets, over the seconds.

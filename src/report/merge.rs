@@ -39,6 +39,10 @@ pub struct TierMerge {
     pub bps_out: u64,
     /// Media-path round trip.
     pub rtt_us: Histogram,
+    /// The same by how it was measured.
+    pub rtt_by_us: BTreeMap<String, Histogram>,
+    /// Seconds of video subscriptions by the layer received.
+    pub layers: BTreeMap<String, u64>,
     /// Interarrival jitter.
     pub jitter_us: Histogram,
     /// Dial to JoinResponse.
@@ -108,14 +112,24 @@ impl TierMerge {
             fresh.merge(h);
             fresh
         };
-        let phases = part.phases_us.iter();
+        let copies = |named: &BTreeMap<String, Histogram>| {
+            let copied = named.iter().map(|(name, h)| (name.clone(), copy(h)));
+            copied.collect::<BTreeMap<_, _>>()
+        };
+        // As above, into empty ones.
+        let fresh = |(publisher, flow): (&Publisher, &Flow)| {
+            let mut fresh = Flow::default();
+            fresh.merge(flow);
+            (publisher.clone(), fresh)
+        };
+        let flows = part.flows.iter().map(fresh).collect();
         Self {
             vantages: 1,
             requested: part.requested,
             connected,
             subscriptions_wanted: part.subscriptions_wanted,
             subscriptions_receiving: part.subscriptions_receiving,
-            flows: part.flows.clone(),
+            flows,
             packets: part.packets,
             sent: part.sent,
             lost_on_path,
@@ -123,10 +137,12 @@ impl TierMerge {
             bps_in: bps(part.packets.bytes),
             bps_out: bps(part.sent.bytes),
             rtt_us: copy(&part.rtt_us),
+            rtt_by_us: copies(&part.rtt_by_us),
+            layers: part.layers.clone(),
             jitter_us: copy(&part.jitter_us),
             join_us: copy(&part.join_us),
             connect_us: copy(&part.connect_us),
-            phases_us: phases.map(|(name, h)| (name.clone(), copy(h))).collect(),
+            phases_us: copies(&part.phases_us),
             track_subscribe_us: copy(&part.track_subscribe_us),
             loss_ppm: copy(&part.loss_ppm),
             bitrate_in_kbps: copy(&part.bitrate_in_kbps),
@@ -135,6 +151,15 @@ impl TierMerge {
             reconnects: part.reconnects,
             transports: part.transports.clone(),
         }
+    }
+
+    /// What came from all publishers together.
+    pub fn flow(&self) -> Flow {
+        let mut all = Flow::default();
+        for flow in self.flows.values() {
+            all.merge(flow);
+        }
+        all
     }
 
     /// Add another's. Associative and commutative.
@@ -176,9 +201,9 @@ impl TierMerge {
         self.jitter_us.merge(&other.jitter_us);
         self.join_us.merge(&other.join_us);
         self.connect_us.merge(&other.connect_us);
-        for (name, h) in &other.phases_us {
-            self.phases_us.entry(name.clone()).or_default().merge(h);
-        }
+        merge_named(&mut self.phases_us, &other.phases_us);
+        merge_named(&mut self.rtt_by_us, &other.rtt_by_us);
+        merge_counts(&mut self.layers, &other.layers);
         self.track_subscribe_us.merge(&other.track_subscribe_us);
         self.loss_ppm.merge(&other.loss_ppm);
         self.bitrate_in_kbps.merge(&other.bitrate_in_kbps);
@@ -186,6 +211,12 @@ impl TierMerge {
         merge_counts(&mut self.failures, &other.failures);
         sum(&mut self.reconnects, other.reconnects);
         merge_counts(&mut self.transports, &other.transports);
+    }
+}
+
+fn merge_named(into: &mut BTreeMap<String, Histogram>, from: &BTreeMap<String, Histogram>) {
+    for (name, h) in from {
+        into.entry(name.clone()).or_default().merge(h);
     }
 }
 

@@ -12,6 +12,7 @@ pub mod combine;
 pub mod combined;
 mod figures;
 pub mod flow;
+mod latency;
 mod merge;
 pub mod part;
 mod publishers;

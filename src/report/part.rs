@@ -65,6 +65,11 @@ impl TierClock {
         }
     }
 
+    /// Whether the clocks were read at all. If not, local time stands in for them.
+    pub const fn is_known(&self) -> bool {
+        self.opened.is_known() && self.closed.is_known()
+    }
+
     /// The SFU's clock minus the prober's, at any time in the window.
     fn sfu(&self) -> Option<OffsetInterval> {
         Some(self.opened.reading.sfu?.hull(self.closed.reading.sfu?))
@@ -127,6 +132,9 @@ pub struct SentCounts {
     pub bytes: u64,
     /// Frames that were skipped because the prober was late.
     pub frames_skipped: u64,
+    /// Datagrams that the prober's own kernel did not take.
+    #[serde(default)]
+    pub send_failures: u64,
 }
 
 impl SentCounts {
@@ -137,6 +145,7 @@ impl SentCounts {
         sum(&mut self.retransmitted, other.retransmitted);
         sum(&mut self.bytes, other.bytes);
         sum(&mut self.frames_skipped, other.frames_skipped);
+        sum(&mut self.send_failures, other.send_failures);
     }
 }
 
@@ -227,6 +236,10 @@ pub struct TierPart {
     pub track_subscribe_us: Histogram,
     /// Media-path round trip: each sample of each participant.
     pub rtt_us: Histogram,
+    /// The same by how it was measured: `ice` (consent checks, RFC 7675), `rtcp` (receiver
+    /// reports, RFC 3550 6.4.1, of publishers).
+    #[serde(default)]
+    pub rtt_by_us: BTreeMap<String, Histogram>,
     /// Interarrival jitter (RFC 3550), once a second and participant.
     pub jitter_us: Histogram,
     /// All subscribers' packets.
@@ -238,6 +251,14 @@ pub struct TierPart {
     pub loss_ppm: Histogram,
     /// Bit rate received per subscriber, in kbit/s.
     pub bitrate_in_kbps: Histogram,
+    /// Layers received: seconds of video subscriptions with packets, by the size of the latest
+    /// keyframe (`1280x720`), `unknown` while it is.
+    #[serde(default)]
+    pub layers: BTreeMap<String, u64>,
+    /// What is added to local time to write and read stamps in the window, in microseconds: the
+    /// reference clock's offset as it was known before. Absent when it wasn't.
+    #[serde(default)]
+    pub stamp_offset_us: Option<i64>,
     /// LiveKit's connection quality, once a second and participant that had one.
     pub quality: BTreeMap<Quality, u64>,
     /// Participants that failed for this tier or during it, by cause.

@@ -9,8 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::flow::{Flow, Publisher};
 use super::merge::TierMerge;
-use super::tier::{Expected, Parts};
+use super::part::TierClock;
+use super::tier::{Expected, Measured, Parts};
+use crate::clock::OffsetInterval;
 use crate::job::Vantage;
+use crate::measure::Histogram;
 
 /// What is known of a tier's publishers.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +21,8 @@ pub struct Publishers {
     sound: BTreeSet<Vantage>,
     /// Why the others can't be relied on, in words that follow their label.
     doubted: BTreeMap<Vantage, String>,
+    /// What was known of the clocks, and what was added for stamps, in microseconds.
+    clocks: BTreeMap<Vantage, (TierClock, i64)>,
     /// How many vantages there should be.
     expected: u32,
 }
@@ -25,8 +30,14 @@ pub struct Publishers {
 impl Publishers {
     /// By the parts of one tier.
     pub fn new(parts: &Parts, expected: Expected) -> Self {
+        let clock = |(vantage, m): (&Vantage, &Measured)| {
+            let part = m.part();
+            let clock = part.clock.clone().filter(TierClock::is_known)?;
+            Some((vantage.clone(), (clock, part.stamp_offset_us?)))
+        };
         let mut publishers = Publishers {
             expected: expected.count,
+            clocks: parts.iter().filter_map(clock).collect(),
             ..Publishers::default()
         };
         for vantage in expected.labels {
@@ -43,11 +54,32 @@ impl Publishers {
         publishers
     }
 
-    fn are_sound(&self, publisher: &Publisher) -> bool {
+    /// Whether these can be relied on.
+    pub fn are_sound(&self, publisher: &Publisher) -> bool {
         match publisher {
             Publisher::Vantage(vantage) => self.sound.contains(vantage),
             Publisher::Other => false,
         }
+    }
+
+    /// What a time between two vantages' stamps is too long by, by what their clocks were really
+    /// apart; `None` when that isn't known. Within one prober it is the same clock.
+    pub fn clock_error(&self, from: &Publisher, to: &Vantage) -> Option<OffsetInterval> {
+        let from = match from {
+            Publisher::Vantage(from) => from,
+            Publisher::Other => return None,
+        };
+        if from == to {
+            return Some(OffsetInterval { lo_us: 0, hi_us: 0 });
+        }
+        let (there, added_there) = self.clocks.get(from)?;
+        let (here, added_here) = self.clocks.get(to)?;
+        let added = added_here.saturating_sub(*added_there);
+        let ahead = here.ahead_of(there);
+        Some(OffsetInterval {
+            lo_us: ahead.lo_us.saturating_add(added),
+            hi_us: ahead.hi_us.saturating_add(added),
+        })
     }
 
     /// Whether every vantage's can be relied on.
@@ -81,6 +113,27 @@ impl Publishers {
         let lost = self.reliable(m, m.packets.lost, |flow| flow.lost);
         let own_drops = m.packets.lost.saturating_sub(m.lost_on_path);
         lost.saturating_sub(own_drops)
+    }
+
+    /// Time that video was frozen, in microseconds, and not for want of a publisher that sends.
+    pub fn surely_frozen_us(&self, m: &TierMerge) -> u64 {
+        let sum = |a: u64, f: &Flow| a.saturating_add(f.freeze_us);
+        let sound = m.flows.iter().filter(|(p, _)| self.are_sound(p));
+        sound.map(|(_, flow)| flow).fold(0, sum)
+    }
+
+    /// The frame rates that subscribers got from publishers that can be relied on, and from the
+    /// others as many that are as high as can be.
+    pub fn frame_rates_at_best(&self, m: &TierMerge) -> Histogram {
+        let mut best = Histogram::new();
+        for (publisher, flow) in &m.flows {
+            if self.are_sound(publisher) {
+                best.merge(&flow.frame_rate_milli);
+            } else {
+                best.record_n(Histogram::HIGH, flow.frame_rate_milli.count());
+            }
+        }
+        best
     }
 
     /// Why what came from the publishers is no evidence against the SFU, in words; `None` when it

@@ -15,7 +15,7 @@ use crate::job::{
     Vantage, WriteId,
 };
 use crate::load::{Window, schedule};
-use crate::measure::Histogram;
+use crate::measure::{Histogram, SignedHistogram};
 use crate::rendezvous::objects::{ReferenceClock, RosterEntry, Start};
 use crate::store::RequestCounts;
 
@@ -93,8 +93,20 @@ fn flow(subscribers: u64) -> Flow {
     Flow {
         subscriptions_wanted: subscribers * 2,
         subscriptions_receiving: subscribers * 2,
+        video_wanted: subscribers,
+        frame_rate_milli: histogram(&[29_000, 30_000, 31_000], subscribers),
+        latency_us: latency(&[38_000, 41_000, 47_000], subscribers),
         ..Flow::default()
     }
+}
+
+/// So many frames of each of these latencies.
+pub fn latency(us: &[i64], n: u64) -> SignedHistogram {
+    let mut h = SignedHistogram::default();
+    for us in us {
+        h.record_n(*us, n);
+    }
+    h
 }
 
 /// A tier in which nothing came from a vantage's publishers.
@@ -169,6 +181,13 @@ pub fn part(label: &str, tier: u32) -> TierPart {
         ]),
         track_subscribe_us: histogram(&[60_000, 140_000, 210_000], n),
         rtt_us: histogram(&[400, 700, 1_300, 2_600], n * 3),
+        rtt_by_us: [
+            ("ice".to_owned(), histogram(&[400, 1_300], n * 3)),
+            ("rtcp".to_owned(), histogram(&[700, 2_600], n * 3)),
+        ]
+        .into(),
+        layers: [("1280x720".to_owned(), n), ("320x180".to_owned(), n * 2)].into(),
+        stamp_offset_us: Some(0),
         jitter_us: histogram(&[200, 900, 2_100], n * 3),
         packets: PacketCounts {
             expected: 2_000 * n,
@@ -333,6 +352,10 @@ pub fn any_part(seed: u64) -> TierPart {
     for flow in part.flows.values_mut() {
         flow.subscriptions_receiving = draw(40);
         flow.lost = draw(40_000);
+        flow.freeze_us = draw(9_000_000);
+        flow.frame_rate_milli = histogram(&[draw(30_000), draw(60_000)], draw(20));
+        let us = [draw(300_000), draw(50_000)].map(|us| us.cast_signed() - 5_000);
+        flow.latency_us = latency(&us, draw(20));
     }
     if draw(4) == 0 {
         part.flows.insert(Publisher::Other, flow(draw(3)));
@@ -342,6 +365,8 @@ pub fn any_part(seed: u64) -> TierPart {
         part.flows.clear();
     }
     part.sent.frames_skipped = draw(40);
+    part.sent.send_failures = draw(4);
+    part.stamp_offset_us = (draw(3) > 0).then_some(draw(20_000).cast_signed());
     part.generator.tick_lag_us = histogram(&[draw(1_000), draw(70_000)], 100);
     part.failures = BTreeMap::from([("ice_timeout".to_owned(), draw(3))]);
     part

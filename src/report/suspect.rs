@@ -40,6 +40,10 @@ pub const JOIN_LAG_MAX_MS: f64 = 250.0;
 /// load than the tier says.
 pub const FRAMES_SKIPPED_PERCENT: f64 = 1.0;
 
+/// Datagrams that the prober's own kernel did not take, in percent of packets to be sent: to
+/// subscribers they are lost, and not by the SFU. A tenth of the default bound on loss (1 %).
+pub const SEND_FAILURES_PERCENT: f64 = 0.1;
+
 /// What a prober was short of, with the measured value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Shortage {
@@ -57,13 +61,15 @@ pub enum Shortage {
     JoinLag(f64),
     /// This share of frames was not sent.
     FramesSkipped(f64),
+    /// This share of packets was not sent.
+    SendFailures(f64),
 }
 
 impl Shortage {
     /// Whether the SFU had less load than the tier says, so that good figures prove nothing
     /// either.
     pub const fn lowers_load(self) -> bool {
-        matches!(self, Shortage::FramesSkipped(_))
+        matches!(self, Shortage::FramesSkipped(_) | Shortage::SendFailures(_))
     }
 }
 
@@ -84,6 +90,7 @@ impl fmt::Display for Shortage {
             Shortage::PacingLag(ms) => write!(f, "sent late (pacing lag p99 {ms:.0} ms)"),
             Shortage::JoinLag(ms) => write!(f, "joined late (by {ms:.0} ms at worst)"),
             Shortage::FramesSkipped(p) => write!(f, "did not send {p:.1} % of its frames"),
+            Shortage::SendFailures(p) => write!(f, "could not send {p:.2} % of its packets"),
         }
     }
 }
@@ -131,6 +138,11 @@ pub fn shortages(part: &TierPart) -> Vec<Shortage> {
             share(part.sent.frames_skipped, frames),
             FRAMES_SKIPPED_PERCENT,
             Shortage::FramesSkipped,
+        ),
+        over(
+            share(part.sent.send_failures, part.sent.packets),
+            SEND_FAILURES_PERCENT,
+            Shortage::SendFailures,
         ),
     ]
     .into_iter()
@@ -189,6 +201,10 @@ mod tests {
             (
                 "did not send 50.0 % of its frames",
                 short(|p| p.sent.frames_skipped = p.sent.packets),
+            ),
+            (
+                "could not send 1.00 % of its packets",
+                short(|p| p.sent.send_failures = p.sent.packets / 100),
             ),
         ] {
             assert_eq!(found, [text]);

@@ -3,8 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::clocks::{self, Terms};
-use super::combined::{Figures, Judgement, ThresholdReport, Tier, VantageClock, VantageRow};
+use super::combined::{
+    Figures, FlowReport, Judgement, ThresholdReport, Tier, VantageClock, VantageRow,
+};
 use super::figures;
+use super::flow::{Flow, Publisher};
+use super::latency::{self, Latency};
 use super::merge::TierMerge;
 use super::part::TierPart;
 use super::publishers::Publishers;
@@ -141,15 +145,29 @@ pub fn report(
     for m in parts.values() {
         total.merge(&m.sums);
     }
+    let publishers = Publishers::new(parts, expected);
+    let cells = cells(parts, &publishers);
+    let mut latency = Latency::none();
+    let mut latencies: BTreeMap<&Vantage, Latency> = BTreeMap::new();
+    for cell in &cells {
+        let own = latencies.entry(cell.to).or_insert_with(Latency::none);
+        own.merge(&cell.latency);
+        latency.merge(&cell.latency);
+    }
+    let none = Latency::none();
     let figures: BTreeMap<Vantage, Figures> = parts
         .iter()
-        .map(|(v, m)| (v.clone(), figures::figures(&m.sums)))
+        .map(|(v, m)| {
+            let latency = latencies.get(v).unwrap_or(&none);
+            (v.clone(), figures::figures(&m.sums, latency))
+        })
         .collect();
     let gaps = gaps(parts, expected);
     let parties = Parties {
         parts,
         baseline,
-        publishers: &Publishers::new(parts, expected),
+        publishers: &publishers,
+        latencies: &latencies,
     };
     let thresholds: Vec<ThresholdReport> = thresholds
         .iter()
@@ -174,7 +192,7 @@ pub fn report(
         started_apart_uncertainty_ms: apart.and_then(|(_, more)| more),
         worst: figures::worst(&figures),
         across: figures::across(&figures),
-        figures: (total.vantages > 0).then(|| figures::figures(&total)),
+        figures: (total.vantages > 0).then(|| figures::figures(&total, &latency)),
         thresholds,
         rows: parts
             .values()
@@ -182,6 +200,50 @@ pub fn report(
             .zip(clocks.into_values())
             .map(|((m, f), clock)| m.row(f, clock))
             .collect(),
+        flows: cells.iter().map(flow_report).collect(),
+    }
+}
+
+/// A place in the matrix of publishers and subscribers.
+struct Cell<'a> {
+    from: &'a Publisher,
+    to: &'a Vantage,
+    flow: &'a Flow,
+    latency: Latency,
+}
+
+/// All of them, row by row.
+fn cells<'a>(parts: &'a Parts, publishers: &Publishers) -> Vec<Cell<'a>> {
+    let flows = |(to, m): (&'a Vantage, &'a Measured)| {
+        m.sums
+            .flows
+            .iter()
+            .map(move |(from, flow)| (from, to, flow))
+    };
+    let mut cells: Vec<Cell> = parts
+        .iter()
+        .flat_map(flows)
+        .map(|(from, to, flow)| Cell {
+            from,
+            to,
+            flow,
+            latency: latency::between(from, to, flow, publishers),
+        })
+        .collect();
+    cells.sort_by_key(|cell| (cell.from, cell.to));
+    cells
+}
+
+fn flow_report(cell: &Cell) -> FlowReport {
+    let flow = cell.flow;
+    let receiving = figures::percent(flow.subscriptions_receiving, flow.subscriptions_wanted);
+    FlowReport {
+        from: cell.from.clone(),
+        to: cell.to.clone(),
+        receiving_percent: receiving.map(figures::rounded),
+        lost: flow.lost,
+        latency: figures::latency_figures(&cell.latency),
+        video: figures::video(flow),
     }
 }
 
@@ -191,6 +253,7 @@ struct Parties<'a> {
     parts: &'a Parts<'a>,
     baseline: &'a Parts<'a>,
     publishers: &'a Publishers,
+    latencies: &'a BTreeMap<&'a Vantage, Latency>,
 }
 
 fn threshold_report(
@@ -212,6 +275,7 @@ fn threshold_report(
             };
             let evidence = Evidence {
                 own: &m.sums,
+                latency: parties.latencies.get(vantage),
                 shortages: &m.shortages,
                 publishers: parties.publishers,
                 baseline,

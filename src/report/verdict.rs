@@ -15,13 +15,14 @@ use std::fmt;
 
 use super::combined::Judgement;
 use super::figures;
+use super::latency::Latency;
 use super::merge::TierMerge;
 use super::publishers::Publishers;
 use super::suspect::Shortage;
 use crate::job::threshold::{Bound, Comparison, Metric, Statistic};
 use crate::job::{Quality, Threshold};
 use crate::load::Verdict;
-use crate::measure::Histogram;
+use crate::measure::{Histogram, SignedHistogram};
 
 /// A measured figure with its unit.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,6 +31,8 @@ pub enum Value {
     Percent(f64),
     /// Milliseconds.
     Millis(f64),
+    /// Frames per second.
+    FramesPerSecond(f64),
     /// LiveKit's connection quality.
     Quality(Quality),
 }
@@ -41,6 +44,7 @@ impl fmt::Display for Value {
             Value::Percent(p) if *p > 0.0 && *p < 0.01 => write!(f, "{p:.4} %"),
             Value::Percent(p) => write!(f, "{p:.2} %"),
             Value::Millis(ms) => write!(f, "{ms:.1} ms"),
+            Value::FramesPerSecond(n) => write!(f, "{n:.1} fps"),
             Value::Quality(q) => f.write_str(q.name()),
         }
     }
@@ -64,11 +68,29 @@ pub fn measure(metric: Metric, m: &TierMerge) -> Option<Value> {
         Metric::Loss => percent(figures::loss_percent(m)),
         Metric::Quality => figures::quality(m).map(Value::Quality),
         Metric::Rtt(s) => time(&m.rtt_us, s),
+        Metric::Latency(s) => signed(&m.flow().latency_us, s),
+        Metric::Fps(s) => frame_rate(&m.flow().frame_rate_milli, s),
+        Metric::Frozen => percent(figures::frozen_percent(m, m.flow().freeze_us)),
         Metric::Join(s) => time(&m.join_us, s),
         Metric::Connect(s) => time(&m.connect_us, s),
         Metric::TrackSubscribe(s) => time(&m.track_subscribe_us, s),
         Metric::Jitter(s) => time(&m.jitter_us, s),
     }
+}
+
+fn signed(us: &SignedHistogram, statistic: Statistic) -> Option<Value> {
+    let us = match statistic {
+        Statistic::Percentile(p) => us.quantile(f64::from(p) / 100.0)? as f64,
+        Statistic::Mean => us.mean()?,
+        Statistic::Max => us.max()? as f64,
+    };
+    Some(Value::Millis(us / 1e3))
+}
+
+fn frame_rate(milli: &Histogram, statistic: Statistic) -> Option<Value> {
+    Some(Value::FramesPerSecond(
+        statistic_us(milli, statistic)? / 1e3,
+    ))
 }
 
 fn statistic_us(h: &Histogram, statistic: Statistic) -> Option<f64> {
@@ -84,6 +106,8 @@ fn statistic_us(h: &Histogram, statistic: Statistic) -> Option<f64> {
 pub struct Evidence<'a> {
     /// Its own sums.
     pub own: &'a TierMerge,
+    /// The latency of what came from all publishers.
+    pub latency: Option<&'a Latency>,
     /// What its prober was short of.
     pub shortages: &'a [Shortage],
     /// Whose publishers are known to have sent.
@@ -143,7 +167,8 @@ pub fn judge(threshold: &Threshold, evidence: Evidence) -> Judgement {
             }
             AtBest::Measured => judged(Verdict::Failed, None),
             AtBest::Value(_) | AtBest::Anything => {
-                let doubt = evidence.publishers.lasting_doubt(evidence.own);
+                let clocks = clock_doubt(threshold, bound, evidence);
+                let doubt = clocks.or_else(|| evidence.publishers.lasting_doubt(evidence.own));
                 unknown(doubt.as_deref().unwrap_or("not all publishers are known"))
             }
         };
@@ -151,7 +176,30 @@ pub fn judge(threshold: &Threshold, evidence: Evidence) -> Judgement {
     if relative && matches!(evidence.baseline, Baseline::Suspect(_)) {
         return unknown("the prober itself was short during its baseline");
     }
-    judged(Verdict::Held, None)
+    match clock_doubt(threshold, bound, evidence) {
+        Some(doubt) => unknown(&doubt),
+        None => judged(Verdict::Held, None),
+    }
+}
+
+/// Why the clocks leave open whether a latency meets its threshold, in words.
+fn clock_doubt(threshold: &Threshold, bound: Option<Value>, evidence: Evidence) -> Option<String> {
+    let (Metric::Latency(statistic), Some(latency)) = (threshold.metric, evidence.latency) else {
+        return None;
+    };
+    if latency.contradictory > 0 {
+        return Some(format!(
+            "{} frames came before they can have been sent, by the clocks",
+            latency.contradictory
+        ));
+    }
+    let Some((most_us, error_us)) = latency.most_us.as_ref().zip(latency.plus_minus_us) else {
+        return Some("not all clocks are known".to_owned());
+    };
+    let meets = |us| compare(signed(us, statistic)?, threshold.comparison, bound?);
+    let decided = bound.is_none() || meets(&latency.least_us) == meets(most_us);
+    let error_ms = error_us as f64 / 1e3;
+    (!decided).then(|| format!("the clocks are known to ± {error_ms:.1} ms only"))
 }
 
 /// What a figure would be at best, if publishers that can't be relied on had sent all.
@@ -186,6 +234,17 @@ fn at_best(metric: Metric, evidence: Evidence) -> AtBest {
             publishers.surely_lost(own),
             own.packets.expected,
         )),
+        Metric::Latency(s) => evidence
+            .latency
+            .filter(|latency| latency.contradictory == 0)
+            .and_then(|latency| signed(&latency.least_us, s))
+            .map_or(AtBest::Anything, AtBest::Value),
+        Metric::Fps(s) => frame_rate(&publishers.frame_rates_at_best(own), s)
+            .map_or(AtBest::Measured, AtBest::Value),
+        Metric::Frozen => percent(figures::frozen_percent(
+            own,
+            publishers.surely_frozen_us(own),
+        )),
         Metric::TrackSubscribe(_) | Metric::Jitter(_) => unless(publishers.doubt(own)),
         Metric::Quality => unless(publishers.lasting_doubt(own)),
     }
@@ -196,6 +255,7 @@ fn resolve(threshold: &Threshold, baseline: Baseline) -> Option<Value> {
     match threshold.bound {
         Bound::Percent(p) => Some(Value::Percent(p)),
         Bound::Millis(ms) => Some(Value::Millis(ms)),
+        Bound::FramesPerSecond(n) => Some(Value::FramesPerSecond(n)),
         Bound::Quality(q) => Some(Value::Quality(q)),
         Bound::Baseline { factor, plus_ms } => match baseline {
             Baseline::Fit(m) | Baseline::Suspect(m) => match measure(threshold.metric, m)? {
@@ -213,6 +273,7 @@ fn compare(value: Value, comparison: Comparison, bound: Value) -> Option<bool> {
         (Value::Percent(a), Value::Percent(b)) | (Value::Millis(a), Value::Millis(b)) => {
             a.partial_cmp(&b)?
         }
+        (Value::FramesPerSecond(a), Value::FramesPerSecond(b)) => a.partial_cmp(&b)?,
         (Value::Quality(a), Value::Quality(b)) => a.cmp(&b),
         _ => return None,
     };
