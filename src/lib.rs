@@ -17,6 +17,7 @@
 //! | [`prober`] | load ends by the hard deadline, whatever the bucket says |
 //! | [`measure`] | histograms merge without losing a count |
 //! | [`report`] | fail is final, pass needs a complete tier, the rest is unknown |
+//! | [`cost`] | what is not known is not free |
 //! | [`render`] | a rendering shows what the report says, and adds nothing |
 //! | [`local`] | what it started, it stops |
 //! | [`bench`](mod@bench) | a figure was measured, or it says why not |
@@ -32,6 +33,7 @@ pub mod aws;
 pub mod bench;
 pub mod cli;
 pub mod clock;
+pub mod cost;
 pub mod error;
 pub mod exit;
 pub mod function;

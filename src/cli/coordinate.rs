@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
-use super::edge;
+use super::{edge, others};
 use crate::clock;
 use crate::error::Error;
 use crate::job::{Job, RunId, Vantage, Workload};
@@ -29,6 +29,8 @@ pub struct Coordination {
     pub rooms: Rooms,
     /// End as soon as a fixed start is in the bucket.
     pub detach: bool,
+    /// Take part in the load of an SFU that another run is at.
+    pub beside_others: bool,
 }
 
 /// What came of it.
@@ -52,9 +54,13 @@ pub async fn coordinate(
         bucket,
         rooms,
         detach,
+        beside_others,
     } = with;
     let store = bucket.store();
     probe(store, edge::random()).await?.require(store)?;
+    if !beside_others {
+        others::refuse(store, &rooms, &job).await?;
+    }
     let made = make_room(&rooms, &job).await?;
     let run = job.run.clone();
     let ended = run_coordinator(

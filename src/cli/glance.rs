@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::job::{RunId, Timestamp};
 use crate::rendezvous::keys::{self, Item, RunKey};
 use crate::rendezvous::status::{Glimpse, Status};
-use crate::store::{Object, S3Store, Store};
+use crate::store::{Listing, Object, S3Store, Store};
 
 /// How many runs are looked at at a time.
 const AT_ONCE: usize = 8;
@@ -47,48 +47,63 @@ impl Onlooker {
     /// # Errors
     /// When the bucket doesn't answer. A run that isn't there has no objects.
     pub async fn look(&self, run: &RunId) -> Result<Status, Error> {
-        let listing = self.store.list(&keys::list_run(run)).await?;
-        let mut seen = Glimpse {
-            job: self.read(&RunKey::new(run, Item::Job), &listing).await?,
-            start: self.read(&RunKey::new(run, Item::Start), &listing).await?,
-            abort: self.read(&RunKey::new(run, Item::Abort), &listing).await?,
-            ..Glimpse::default()
-        };
-        seen.listing = listing;
-        if let Some(revision) = report::revision(&seen.listing) {
-            // One that can't be read leaves the verdict unknown.
-            seen.combined = report::read(&self.store, run, revision).await.ok();
-        }
+        let seen = glimpse(&self.store, run).await?;
         Ok(Status::of(run, &seen, self.now()))
     }
 
     /// Where each of these runs stands.
     pub async fn look_at(&self, runs: &[RunId]) -> Result<Vec<Status>, Error> {
-        let mut statuses = Vec::new();
-        for some in runs.chunks(AT_ONCE) {
-            let mut under_way = Vec::new();
-            for run in some {
-                under_way.push(self.look(run));
-            }
-            statuses.extend(try_join_all(under_way).await?);
-        }
-        Ok(statuses)
+        let seen = glimpses(&self.store, runs).await?;
+        let now = self.now();
+        let seen = runs.iter().zip(&seen);
+        Ok(seen.map(|(run, seen)| Status::of(run, seen, now)).collect())
     }
+}
 
-    /// What a listing has of an object; one that has been deleted since is none.
-    async fn read(
-        &self,
-        key: &RunKey,
-        listing: &crate::store::Listing,
-    ) -> Result<Option<Object>, Error> {
-        let name = key.to_string();
-        if !listing.objects.iter().any(|entry| entry.key == name) {
-            return Ok(None);
+/// What there is to see of each of these runs.
+pub async fn glimpses(store: &dyn Store, runs: &[RunId]) -> Result<Vec<Glimpse>, Error> {
+    let mut seen = Vec::new();
+    for some in runs.chunks(AT_ONCE) {
+        let mut under_way = Vec::new();
+        for run in some {
+            under_way.push(glimpse(store, run));
         }
-        match self.store.get(&key.key(), key.limit()).await {
-            Ok(object) => Ok(Some(object)),
-            Err(e) if e.is_absent() => Ok(None),
-            Err(e) => Err(e.into()),
-        }
+        seen.extend(try_join_all(under_way).await?);
+    }
+    Ok(seen)
+}
+
+async fn glimpse(store: &dyn Store, run: &RunId) -> Result<Glimpse, Error> {
+    let listing = store.list(&keys::list_run(run)).await?;
+    let item = async |item| read(store, &RunKey::new(run, item), &listing).await;
+    let (job, start, abort) = (
+        item(Item::Job).await?,
+        item(Item::Start).await?,
+        item(Item::Abort).await?,
+    );
+    let combined = match report::revision(&listing) {
+        // One that can't be read leaves the verdict unknown.
+        Some(revision) => report::read(store, run, revision).await.ok(),
+        None => None,
+    };
+    Ok(Glimpse {
+        listing,
+        job,
+        start,
+        abort,
+        combined,
+    })
+}
+
+/// What a listing has of an object; one that has been deleted since is none.
+async fn read(store: &dyn Store, key: &RunKey, listing: &Listing) -> Result<Option<Object>, Error> {
+    let name = key.to_string();
+    if !listing.objects.iter().any(|entry| entry.key == name) {
+        return Ok(None);
+    }
+    match store.get(&key.key(), key.limit()).await {
+        Ok(object) => Ok(Some(object)),
+        Err(e) if e.is_absent() => Ok(None),
+        Err(e) => Err(e.into()),
     }
 }

@@ -176,6 +176,7 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
         settings,
         keys,
         link,
+        beside_others: args.job.beside_others,
     }
     .run(job, &mut signals)
     .await;
@@ -210,6 +211,8 @@ struct Local {
     keys: Keys,
     /// What `--viewer` asks for.
     link: Option<Secret>,
+    /// Whether other runs at the SFU are put up with.
+    beside_others: bool,
 }
 
 impl Local {
@@ -225,6 +228,7 @@ impl Local {
             bucket: store.into(),
             rooms,
             detach: false,
+            beside_others: self.beside_others,
         };
         let mut ended = std::pin::pin!(coordinate(coordination, tell, aborted));
         let mut shown = Shown::default();

@@ -16,6 +16,7 @@ pub(crate) mod guards;
 mod iam;
 mod local;
 pub(crate) mod log;
+mod others;
 mod output;
 pub(crate) mod plan;
 mod probe;

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::args::{FleetArgs, Format, JobArgs, StartArgs};
 use super::{edge, guards, output};
+use crate::cost::Bill;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::job::{Fleet, Job, JobSpec, Origin, Ramp, Timestamp, Vantage, Workload};
@@ -86,6 +87,8 @@ struct Plan<'a> {
     tiers: Vec<Tier>,
     /// The most participants at once, over the whole fleet.
     peak_participants: u64,
+    /// What it will cost, estimated.
+    cost: Bill,
 }
 
 #[derive(Serialize)]
@@ -140,6 +143,7 @@ impl Plan<'_> {
             job,
             tiers,
             peak_participants: job.peak_participants(),
+            cost: job.estimate(),
         }
     }
 
@@ -216,6 +220,7 @@ impl Plan<'_> {
                     self.peak_participants, job.limits.max_participants, job.limits.join_rate
                 ),
             ),
+            ("cost", format!("about {}", self.cost.text())),
         ];
         let mut text = String::new();
         for (name, value) in rows {

@@ -34,7 +34,7 @@ pub async fn run(args: &Args) -> Result<Exit, Error> {
 }
 
 /// All runs of the bucket, the newest first; at least one.
-pub async fn runs(store: &impl Store) -> Result<Vec<RunId>, Error> {
+pub async fn runs(store: &dyn Store) -> Result<Vec<RunId>, Error> {
     let listing = store.list(&keys::list_runs()).await?;
     let mut runs: Vec<RunId> = listing
         .prefixes
@@ -50,7 +50,7 @@ pub async fn runs(store: &impl Store) -> Result<Vec<RunId>, Error> {
 }
 
 /// The newest revision of the newest run that has one.
-async fn newest(store: &impl Store) -> Result<Combined, Error> {
+async fn newest(store: &dyn Store) -> Result<Combined, Error> {
     let runs = runs(store).await?;
     for run in &runs {
         if let Some(revision) = newest_revision(store, run).await? {
@@ -66,7 +66,7 @@ async fn newest(store: &impl Store) -> Result<Combined, Error> {
 }
 
 /// The newest revision of `run`.
-pub async fn of_run(store: &impl Store, run: &RunId) -> Result<Combined, Error> {
+pub async fn of_run(store: &dyn Store, run: &RunId) -> Result<Combined, Error> {
     if let Some(revision) = newest_revision(store, run).await? {
         return read(store, run, revision).await;
     }
@@ -80,11 +80,11 @@ pub async fn of_run(store: &impl Store, run: &RunId) -> Result<Combined, Error> 
     Err(error.into())
 }
 
-pub fn place(store: &impl Store) -> String {
+pub fn place(store: &dyn Store) -> String {
     At::store(store.location()).to_string()
 }
 
-async fn newest_revision(store: &impl Store, run: &RunId) -> Result<Option<Revision>, Error> {
+async fn newest_revision(store: &dyn Store, run: &RunId) -> Result<Option<Revision>, Error> {
     Ok(revision(&store.list(&keys::list_combined(run)).await?))
 }
 
@@ -102,7 +102,7 @@ pub fn revision(listing: &Listing) -> Option<Revision> {
 }
 
 /// A revision of a run's combined report.
-pub async fn read(store: &impl Store, run: &RunId, revision: Revision) -> Result<Combined, Error> {
+pub async fn read(store: &dyn Store, run: &RunId, revision: Revision) -> Result<Combined, Error> {
     let key = RunKey::new(run, Item::Combined(revision));
     let object = store.get(&key.key(), key.limit()).await?;
     let combined = serde_json::from_slice::<Combined>(&object.body)

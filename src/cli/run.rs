@@ -86,6 +86,7 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
         bucket: store.into(),
         rooms,
         detach: args.detach,
+        beside_others: args.job.beside_others,
     };
     let mut ended = std::pin::pin!(coordinate(coordination, tell, aborted));
     let mut signals = Signals::listen()?;

@@ -75,6 +75,7 @@ async fn begin(event: CoordinatorEvent, to: Deployment, keys: Keys) -> Result<Va
         tickets: BTreeMap::new(),
         bucket: store.into(),
         detach: true,
+        beside_others: false,
     };
     let mut ended = std::pin::pin!(write_and_start(coordination, tell, aborted));
     let mut shown = progress::Shown::default();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cost::{self, Bill, Functions, Prices};
 use crate::load::join_time;
 
 use super::{
@@ -137,6 +138,12 @@ pub struct Job {
     pub times: Times,
     /// How much at most.
     pub limits: Limits,
+    /// What things cost.
+    #[serde(default)]
+    pub prices: Prices,
+    /// The functions that its probers run in; absent when they run elsewhere.
+    #[serde(default)]
+    pub functions: Option<Functions>,
     /// The vantages that take part by ticket alone, each with the key that its parts are signed
     /// with. The others make a key themselves.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -255,11 +262,31 @@ impl Job {
             headroom_percent,
             times,
             limits,
+            prices: spec.prices.unwrap_or_default(),
+            functions: None,
             ticket_keys: BTreeMap::new(),
         };
         job.check_size()?;
         job.check_settle()?;
+        job.check_cost(spec.max_cost)?;
         Ok(job)
+    }
+
+    /// What the run will cost, as far as its plan tells.
+    pub fn estimate(&self) -> Bill {
+        cost::bill(&self.prices, &cost::used(self, self.functions))
+    }
+
+    fn check_cost(&self, max: Option<f64>) -> Result<(), JobError> {
+        let estimate = self.estimate();
+        match max {
+            // A maximum that is no number allows nothing.
+            Some(max) if estimate.total > max || max.is_nan() => Err(JobError::TooDear {
+                estimate: estimate.text(),
+                max: max.to_string(),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// The most participants of the whole fleet at once.

@@ -56,6 +56,14 @@ pub enum JobError {
         /// The limit.
         max: u32,
     },
+    /// More money than allowed.
+    #[error("the run would cost about {estimate}; --max-cost is {max}: lower the load or raise it")]
+    TooDear {
+        /// The bill.
+        estimate: String,
+        /// `--max-cost`
+        max: String,
+    },
     /// A start in the past.
     #[error("the start at {0} has passed; give a time at least {min_s} s ahead", min_s = START_LEAD.as_secs())]
     StartPassed(Timestamp),

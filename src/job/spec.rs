@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
+use crate::cost::Prices;
+
 use super::{Layout, Ramp, Span, Threshold, Timestamp, Vantage, VideoCodec};
 
 /// What a user asks for, before defaults and checks. Flags override the file's keys.
@@ -48,6 +50,10 @@ pub struct JobSpec {
     pub join_rate: Option<u32>,
     /// How wide a clock's interval may be before its vantage is marked.
     pub clock_width: Option<Span>,
+    /// What things cost; muster's own list when it is absent.
+    pub prices: Option<Prices>,
+    /// The most that the run may be estimated to cost, in the currency of the prices.
+    pub max_cost: Option<f64>,
     /// How long to wait for the slots.
     pub timeout: Option<Span>,
     /// How long after the last window reports may come.
@@ -79,6 +85,8 @@ impl JobSpec {
             max_participants: over.max_participants.or(self.max_participants),
             join_rate: over.join_rate.or(self.join_rate),
             clock_width: over.clock_width.or(self.clock_width),
+            prices: over.prices.or(self.prices),
+            max_cost: over.max_cost.or(self.max_cost),
             timeout: over.timeout.or(self.timeout),
             grace: over.grace.or(self.grace),
             start_at: over.start_at.or(self.start_at),

@@ -408,6 +408,9 @@ fn summary(c: &Combined) -> String {
         bytes(c.usage.bytes_out)
     );
     out.push_str(&line("Used", &used));
+    if let Some(cost) = &c.cost {
+        out.push_str(&line("Cost", &cost.text()));
+    }
     if let Some(requests) = &c.usage.requests {
         out.push_str(&line("Requests", &asked(requests)));
     }

@@ -11,6 +11,7 @@ use super::combined::{
 use super::part::{ReportPart, SfuInfo, TierPart};
 use super::tier::{self, Expected, Measured, Parts};
 use super::{accept, figures, slots};
+use crate::cost::{self, Bill, Used};
 use crate::job::{ClaimId, Job, SCHEMA_MAJOR, Timestamp, Vantage, Workload};
 use crate::load::{Knee, Verdict, headroom, locate};
 use crate::rendezvous::objects::Start;
@@ -86,6 +87,7 @@ pub fn combine(inputs: &CombineInputs) -> Combined {
     let located = locate(&verdicts);
     let capacity = located.capacity.and_then(|n| level(tier_of(&tiers, n)?));
     let (verdict, reasons) = run_verdict(inputs, &tiers);
+    let usage = usage(&parts, &reports);
     Combined {
         schema: SCHEMA_MAJOR,
         run: job.run.clone(),
@@ -103,7 +105,8 @@ pub fn combine(inputs: &CombineInputs) -> Combined {
         start_at: inputs.start.as_ref().map(|s| s.start_at),
         reference: inputs.start.as_ref().map(|s| s.reference),
         sfu: sfu(&parts),
-        usage: usage(&parts, &reports),
+        cost: (!is_loopback(&job.url)).then(|| cost(job, &parts, usage.requests)),
+        usage,
         tiers,
         dropped: slots::dropped(&vantages),
         vantages,
@@ -200,6 +203,39 @@ fn sfu(parts: &TierParts) -> Vec<SfuInfo> {
     let all = parts.values().flat_map(BTreeMap::values);
     let distinct: BTreeSet<SfuInfo> = all.flat_map(|m| m.part().sfu.iter().cloned()).collect();
     distinct.into_iter().collect()
+}
+
+/// What was measured, at the job's prices.
+fn cost(job: &Job, parts: &TierParts, requests: Option<RequestCounts>) -> Bill {
+    let (duration, settle) = (job.times.duration.0.as_secs(), job.times.settle.0.as_secs());
+    // Between the windows nothing is counted.
+    let whole = |bytes: u64| {
+        let all = u128::from(bytes) * u128::from(duration + settle);
+        u64::try_from(all / u128::from(duration.max(1))).unwrap_or(u64::MAX)
+    };
+    let sum = |of: fn(&TierPart) -> u64| {
+        let parts = parts.values().flat_map(BTreeMap::values);
+        parts.fold(0u64, |sum, m| sum.saturating_add(of(m.part())))
+    };
+    let used = Used {
+        bucket_writes: requests.map(|r| r.creates + r.heartbeats + r.lists),
+        bucket_reads: requests.map(|r| r.reads),
+        prober_egress_bytes: whole(sum(|part| part.sent.bytes)),
+        sfu_egress_bytes: whole(sum(|part| part.packets.bytes)),
+        // How long a function ran is not measured, but known: until the last window.
+        ..cost::used(job, job.functions)
+    };
+    cost::bill(&job.prices, &used)
+}
+
+/// Whether what goes to this SFU stays on the machine.
+fn is_loopback(url: &str) -> bool {
+    match url::Url::parse(url).as_ref().map(url::Url::host) {
+        Ok(Some(url::Host::Domain(name))) => name == "localhost",
+        Ok(Some(url::Host::Ipv4(ip))) => ip.is_loopback(),
+        Ok(Some(url::Host::Ipv6(ip))) => ip.is_loopback(),
+        _ => false,
+    }
 }
 
 fn usage(parts: &TierParts, reports: &BTreeMap<Vantage, &ReportPart>) -> Usage {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::flow::Publisher;
 use super::part::{Headcount, PacketCounts, SentCounts, SfuInfo};
+use crate::cost::Bill;
 use crate::job::{
     ClaimId, Layout, Quality, RunId, Span, Threshold, Timestamp, Vantage, VideoCodec,
 };
@@ -54,6 +55,10 @@ pub struct Combined {
     pub rejected: Vec<Rejection>,
     /// What the run used.
     pub usage: Usage,
+    /// What that costs at the job's prices; absent when nothing left the machine. Bytes between
+    /// the windows are taken at the windows' rate.
+    #[serde(default)]
+    pub cost: Option<Bill>,
 }
 
 /// The run's verdict.

@@ -86,6 +86,34 @@ async fn a_run_is_seen_and_stopped_from_another_terminal() {
     // Both have joined when the first settle period is over.
     tokio::time::sleep(Duration::from_secs(3)).await;
 
+    // Two runs at one SFU would measure each other.
+    let second = [
+        "run",
+        "--url",
+        server.url(),
+        "--vantages",
+        "lhr",
+        "--ramp",
+        "1",
+        "--timeout",
+        "1s",
+    ];
+    let refused = command(&fleet, &second).expect(Exit::BadConfiguration);
+    for word in ["run drill of this bucket is live", "--beside-others"] {
+        assert!(refused.stderr.contains(word), "{}", refused.stderr);
+    }
+    let elsewhere = EmbeddedBucket::start().await.expect("a bucket");
+    let elsewhere = Fleet::new(&server, &elsewhere.settings().expect("its settings"));
+    let refused = command(&elsewhere, &second).expect(Exit::BadConfiguration);
+    assert!(
+        refused.stderr.contains("run drill of another bucket"),
+        "{}",
+        refused.stderr
+    );
+    let beside = [&second[..], &["--beside-others"]].concat();
+    // It is let in; nobody comes to it.
+    command(&elsewhere, &beside).expect(Exit::TimedOut);
+
     let aborted = command(&fleet, &["abort", "drill", "--reason", "fire drill"]);
     let aborted = aborted.expect(Exit::Passed);
     assert!(

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use crate::cost::Prices;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::job::{JobSpec, Layout, Ramp, Span, Threshold, Timestamp, Vantage, VideoCodec};
@@ -93,6 +94,14 @@ pub struct JobArgs {
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub clock_width: Option<Span>,
 
+    /// File with prices, as src/cost/prices.json has them [default: AWS's of 2024]
+    #[arg(long, value_name = "FILE")]
+    pub prices: Option<PathBuf>,
+
+    /// Refuse a run that is estimated to cost more, in the currency of the prices
+    #[arg(long, value_name = "AMOUNT", allow_negative_numbers = true)]
+    pub max_cost: Option<f64>,
+
     /// How long to wait for all vantages, up to 24h
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub timeout: Option<Span>,
@@ -104,6 +113,10 @@ pub struct JobArgs {
     /// Put more than 50 participants of a role on LiveKit Cloud: you have their agreement
     #[arg(long)]
     pub cloud_agreement: bool,
+
+    /// Start although another run is live at the same SFU: the two measure each other
+    #[arg(long)]
+    pub beside_others: bool,
 }
 
 impl JobArgs {
@@ -113,7 +126,9 @@ impl JobArgs {
             Some(path) => read(path)?,
             None => JobSpec::default(),
         };
-        Ok(defaults.overridden_by(file).overridden_by(self.flags()))
+        let mut flags = self.flags();
+        flags.prices = self.prices.as_deref().map(prices).transpose()?;
+        Ok(defaults.overridden_by(file).overridden_by(flags))
     }
 
     fn flags(&self) -> JobSpec {
@@ -134,6 +149,7 @@ impl JobArgs {
             headroom_percent: self.headroom,
             max_participants: self.max_participants,
             join_rate: self.join_rate,
+            max_cost: self.max_cost,
             clock_width: self.clock_width,
             timeout: self.timeout,
             grace: self.grace,
@@ -211,6 +227,17 @@ fn read(path: &Path) -> Result<JobSpec, Error> {
     }
     let text = std::fs::read_to_string(path).map_err(|e| fail(e.to_string()))?;
     serde_json::from_str(&text).map_err(|e| fail(e.to_string()))
+}
+
+fn prices(path: &Path) -> Result<Prices, Error> {
+    let read = || {
+        let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
+        Prices::read(&text).map_err(|e| e.to_string())
+    };
+    read().map_err(|why| {
+        let text = format!("--prices {}: {why}", path.display());
+        Error::new(Exit::BadConfiguration, text)
+    })
 }
 
 fn percent(text: &str) -> Result<u32, String> {

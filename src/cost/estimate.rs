@@ -1,0 +1,139 @@
+//! What a job will use, as far as its plan tells: an upper estimate, for congestion only lowers it.
+
+use super::{Functions, Used};
+use crate::job::{Job, LEAVE_ALLOWANCE, Media, START_LEAD, Timestamp, Workload};
+use crate::load::{schedule, share};
+use crate::participant::media::{AUDIO_BITRATE, LAYERS, Quality};
+
+/// IPv4, UDP, RTP with its extensions, SRTP's tag (RFC 791, 768, 3550, 7714).
+const PACKET_OVERHEAD: u64 = 20 + 8 + 12 + 12 + 16;
+/// Payload of a full packet of video.
+const VIDEO_PAYLOAD: u64 = 1_150;
+/// Packets of audio each second, of 20 ms.
+const AUDIO_PACKETS: u64 = 50;
+/// Requests of a prober beside its heartbeats that read.
+const READS: u64 = 45;
+/// Those that write or list, beside one for each tier.
+const WRITES: u64 = 15;
+/// Seconds between two heartbeats under load.
+const HEARTBEAT_S: u64 = 3;
+/// Listings and reads of a coordinator, each second.
+const COORDINATOR_LISTS: u64 = 1;
+
+/// Bytes a second that one publisher sends, and that one subscriber of a room with so many
+/// publishers receives.
+pub fn media_rates(media: &Media, vantages: u32) -> (u64, u64) {
+    let video = |bps: u64| {
+        let bytes = bps / 8;
+        bytes + bytes.div_ceil(VIDEO_PAYLOAD) * PACKET_OVERHEAD
+    };
+    let audio = AUDIO_BITRATE.as_bps() / 8 + AUDIO_PACKETS * PACKET_OVERHEAD;
+    let top = |layer: &&crate::participant::media::Layer| {
+        media.simulcast || layer.quality == Quality::High
+    };
+    let sent: u64 = LAYERS
+        .iter()
+        .filter(top)
+        .map(|l| video(l.bitrate.as_bps()))
+        .sum();
+    let videos = u64::from(media.video_publishers) * u64::from(vantages);
+    let audios = u64::from(media.audio_publishers) * u64::from(vantages);
+    let shown = usize::try_from(videos).unwrap_or(usize::MAX);
+    let received: u64 = (0..shown.min(media.layout.videos()))
+        .filter_map(|i| media.layout.size(i))
+        .map(|(width, height)| {
+            let fits =
+                |l: &&crate::participant::media::Layer| l.width >= width && l.height >= height;
+            let layers = || LAYERS.iter().filter(top);
+            let layer = layers().find(fits).or_else(|| layers().next_back());
+            layer.map_or(0, |l| video(l.bitrate.as_bps()))
+        })
+        .sum();
+    let both = u64::from(media.video_publishers) * sent + u64::from(media.audio_publishers) * audio;
+    (both, received + audios * audio)
+}
+
+/// What the job will use, with probers in such functions, or elsewhere.
+pub fn used(job: &Job, functions: Option<Functions>) -> Used {
+    let Workload::SharedRoom { ramp_total, .. } = &job.workload;
+    let vantages = job.fleet.size();
+    let (sent, received) = media_rates(&job.media, vantages);
+    let zero = Timestamp::from_micros(0);
+    let tiers = schedule(job, zero);
+    let length = |from: Timestamp, to: Timestamp| to.saturating_since(from).as_secs();
+    let all = tiers.last().map_or(0, |t| length(zero, t.window.to));
+    let subscriber_seconds: u64 = tiers
+        .iter()
+        .map(|tier| {
+            let each = |i| {
+                if *ramp_total && tier.tier > 0 {
+                    share(tier.subscribers, vantages, i)
+                } else {
+                    tier.subscribers
+                }
+            };
+            let subscribers: u64 = (0..vantages).map(|i| u64::from(each(i))).sum();
+            subscribers * length(tier.settle_from, tier.window.to)
+        })
+        .sum();
+    let n = u64::from(vantages);
+    let count = u64::try_from(tiers.len()).unwrap_or(u64::MAX);
+    let seconds = all + START_LEAD.as_secs() + LEAVE_ALLOWANCE.as_secs();
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+    let functions = functions.map(|f| (f, (n * seconds) as f64));
+    Used {
+        functions,
+        // Coordinator, probers, and a finalizer for each report and the schedule.
+        invocations: if functions.is_some() { 2 * n + 2 } else { 0 },
+        bucket_writes: Some(
+            n * (WRITES + count + seconds / HEARTBEAT_S) + seconds * COORDINATOR_LISTS,
+        ),
+        bucket_reads: Some(n * READS + seconds * COORDINATOR_LISTS),
+        prober_egress_bytes: n * sent * all,
+        sfu_egress_bytes: subscriber_seconds * received,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::{JobSpec, Origin, WriteId};
+
+    fn job(ramp: &str) -> Job {
+        let spec = JobSpec {
+            url: Some("ws://sfu".into()),
+            expect: Some(3),
+            ramp: Some(ramp.parse().unwrap()),
+            ..JobSpec::default()
+        };
+        let origin = Origin {
+            run: "r1".parse().unwrap(),
+            write_id: WriteId::from_u64(1),
+            now: Timestamp::from_micros(0),
+        };
+        Job::resolve(spec, origin).unwrap()
+    }
+
+    #[test]
+    fn a_subscriber_of_the_speaker_takes_one_large_video_and_small_ones() {
+        // 1,700 kbit/s, twice 160 kbit/s (356x200 is more than 320x180: 450), three tones.
+        let (sent, received) = media_rates(&Media::default(), 3);
+        let mbps = |bytes: u64| bytes as f64 * 8.0 / 1e6;
+        assert!((2.4..2.7).contains(&mbps(sent)), "{}", mbps(sent));
+        assert!((2.7..3.2).contains(&mbps(received)), "{}", mbps(received));
+    }
+
+    #[test]
+    fn twice_the_load_is_twice_the_egress() {
+        let (one, two) = (used(&job("10"), None), used(&job("20"), None));
+        let tier = |u: &Used| u.sfu_egress_bytes;
+        // The baseline is the same in both.
+        let baseline = tier(&used(&job("10"), None)) * 2 - tier(&two);
+        assert!(
+            tier(&two) > tier(&one) && baseline < tier(&one) / 9,
+            "{baseline}"
+        );
+        assert_eq!(one.prober_egress_bytes, two.prober_egress_bytes);
+        assert_eq!((one.functions, one.invocations), (None, 0));
+    }
+}
