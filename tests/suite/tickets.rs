@@ -14,7 +14,7 @@ use muster::exit::Exit;
 use muster::job::{RunId, Timestamp};
 use muster::local::{EmbeddedBucket, LivekitServer};
 use muster::rendezvous::keys::{Item, RunKey};
-use muster::report::combined::{Combined, RunVerdict, SlotState};
+use muster::report::combined::{Combined, RunVerdict, SlotState, VantageReport};
 use muster::store::{S3Settings, S3Store, Store};
 
 use crate::fixtures::alone::alone;
@@ -34,7 +34,7 @@ const JOB: [&str; 14] = [
     "--grace",
     "10s",
     "--timeout",
-    "60s",
+    "5m",
     "--format",
     "json",
 ];
@@ -120,31 +120,31 @@ async fn run_by_tickets(fleet: &Fleet, settings: &S3Settings, server: &LivekitSe
     ];
 
     let forgeries = forged::forge(&store, &run).await;
-    let ended = coordinator
-        .ended(Duration::from_secs(120))
-        .expect(Exit::Passed);
+    let ended = coordinator.ended(Duration::from_secs(150));
     for prober in probers {
         let ended = prober.ended(Duration::from_secs(30)).expect(Exit::Passed);
         shows_no_secret(&ended, &book, server);
     }
-    let report = report_after_book(&ended, &book);
     shows_no_secret_but_tickets(&ended, server);
-    assert_eq!(report.verdict, RunVerdict::Passed, "{:?}", report.reasons);
-    assert!(
-        report
-            .vantages
-            .iter()
-            .all(|v| v.state == SlotState::Complete)
-    );
+    let report = report_after_book(&ended, &book);
+    let busy = report.tiers.iter().any(|t| !t.suspect.is_empty());
+    // A machine that was busy with something else is said to have been, and no more.
+    let exit = if busy { ended.code } else { Some(0) };
+    assert_eq!(ended.code, exit, "{:?}\n{}", report.reasons, ended.stderr);
+    assert_ne!(report.verdict, RunVerdict::Failed, "{:?}", report.reasons);
+    let complete = |v: &VantageReport| v.state == SlotState::Complete;
+    assert!(report.vantages.iter().all(complete));
     assert!(report.tiers.iter().all(|t| t.vantages == 3));
     forged::are_rejected(&report, &forgeries);
+    let mut alone = report.clone();
+    alone.rejected.clear();
+    assert_eq!(forged::without(&store, &run, &forgeries).await, alone);
 
     // What is forged later changes nothing at all.
     forged::forge_after(&store, &run).await;
     let again = fleet
         .start("finalizer", &["finalize", run.as_str(), "--format", "json"])
-        .ended(Duration::from_secs(30))
-        .expect(Exit::Passed);
+        .ended(Duration::from_secs(30));
     assert_eq!(again.report(), report);
 }
 
@@ -199,15 +199,12 @@ fn shows_no_secret(ended: &Ended, book: &BTreeMap<String, String>, server: &Live
 }
 
 fn shows_no_secret_but_tickets(ended: &Ended, server: &LivekitServer) {
-    assert!(
-        !ended.stderr.contains("X-Amz-Signature"),
-        "{}",
-        ended.stderr
-    );
+    // A join token is a JWT, and its head is always the same.
+    for secret in ["X-Amz-Signature", "eyJ"] {
+        assert!(!ended.stderr.contains(secret), "{}", ended.stderr);
+    }
     for shown in [&ended.stdout, &ended.stderr] {
         assert!(!shown.contains(server.secret().expose()));
-        // A join token is a JWT, and its head is always the same.
-        assert!(!shown.contains("eyJ"), "{shown}");
     }
 }
 

@@ -1,16 +1,19 @@
 //! Bodies that somebody with all rights to the bucket puts among a run's own: copied, replayed,
 //! oversized, wrongly signed, too new.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use muster::job::{RunId, SCHEMA_MAJOR, Vantage};
+use muster::local::EmbeddedBucket;
 use muster::rendezvous::document;
-use muster::rendezvous::keys::{Item, RunKey};
+use muster::rendezvous::drive::run_finalizer;
+use muster::rendezvous::keys::{Item, RunKey, list_run};
 use muster::report::combined::Combined;
 use muster::report::part::TierPart;
 use muster::signature::SigningKey;
-use muster::store::{Object, Store};
+use muster::store::{Object, S3Store, Store};
 use muster::ticket::Ticket;
 
 /// An object that must be rejected, and a part of the reason.
@@ -87,6 +90,37 @@ pub async fn forge(store: &dyn Store, run: &RunId) -> Vec<Forgery> {
         made.push(Forgery { key, reason });
     }
     made
+}
+
+/// The report of the same run where nobody forged anything.
+pub async fn without(store: &dyn Store, run: &RunId, forgeries: &[Forgery]) -> Combined {
+    let bucket = EmbeddedBucket::start().await.expect("a bucket");
+    let settings = bucket.settings().expect("its settings");
+    let clean = S3Store::connect(settings, Arc::new(muster::clock::now))
+        .await
+        .expect("the bucket opens");
+    let all = store.list(&list_run(run)).await.expect("the bucket lists");
+    for entry in all.objects {
+        let key: RunKey = entry.key.parse().expect("an object of a run");
+        let own = !forgeries.iter().any(|f| f.key == key);
+        if own
+            && !matches!(
+                key.item,
+                Item::Inputs(_) | Item::Combined(_) | Item::Page(_)
+            )
+        {
+            let object = store
+                .get(&key.key(), key.limit())
+                .await
+                .expect("it is there");
+            clean
+                .create(&key.key(), object.body)
+                .await
+                .expect("room for it");
+        }
+    }
+    let finished = run_finalizer(&clean.into(), run.clone(), false, 1).await;
+    finished.expect("all have reported").combined
 }
 
 /// Forges once the report stands.
