@@ -296,9 +296,7 @@ pub(super) mod tests {
             (&|t| t["endpoint"] = "hunter2\n".into(), "no endpoint"),
             (&|t| t["run"] = "another".into(), "is not a's"),
             (
-                &|t| {
-                    t["put"] = serde_json::json!({ live_b.as_str(): format!("https://x/{live_b}") })
-                },
+                &|t| t["put"][live_b.as_str()] = format!("https://x/{live_b}").into(),
                 "is not a's",
             ),
             (

@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::Settings;
 use crate::clock::Estimate;
 use crate::job::{Digest, Digested, Fleet, Job, RunId, Timestamp, Vantage};
 use crate::rendezvous::admission::{Verdict, verdict};
+use crate::rendezvous::chance;
 use crate::rendezvous::exchange::{Errand, Reply, Request, pause};
 use crate::rendezvous::keys::{Item, RunKey, list_runs, run_of_folder};
 use crate::rendezvous::objects::StartDocument;
@@ -55,25 +57,16 @@ fn done(result: Result<Digested<Job>, RendezvousError>) -> Step {
 }
 
 impl Find {
-    pub(super) fn new(
-        named: Option<RunId>,
-        vantage: Vantage,
-        key: PublicKey,
-        job_sha256: Option<Digest>,
-        place: String,
-        now: Timestamp,
-        timeout: Duration,
-        spread: u8,
-    ) -> Self {
+    pub(super) fn new(settings: &Settings, now: Timestamp) -> Self {
         Find {
-            named,
-            vantage,
-            key,
-            job_sha256,
-            place,
+            named: settings.run.clone(),
+            vantage: settings.vantage.clone(),
+            key: settings.key.public(),
+            job_sha256: settings.job_sha256,
+            place: settings.place.clone(),
             begun: now,
-            timeout,
-            spread,
+            timeout: settings.timeout,
+            spread: chance::byte(settings.seed, 0),
             look: Errand::at(now),
             candidates: Vec::new(),
             at: None,
@@ -271,11 +264,19 @@ mod tests {
     use crate::signature::SigningKey;
 
     fn find(named: Option<&str>, timeout_s: u64) -> Find {
-        let named = named.map(|run| run.parse().unwrap());
-        let timeout = Duration::from_secs(timeout_s);
-        let key = SigningKey::from_seed([1; 32]).unwrap().public();
-        let vantage = "iad".parse().unwrap();
-        Find::new(named, vantage, key, None, "here".into(), T0, timeout, 0)
+        let settings = Settings {
+            run: named.map(|run| run.parse().unwrap()),
+            vantage: "iad".parse().unwrap(),
+            timeout: Duration::from_secs(timeout_s),
+            must_end_by: None,
+            function: None,
+            build: "test".into(),
+            key: SigningKey::from_seed([1; 32]).unwrap(),
+            job_sha256: None,
+            place: "here".into(),
+            seed: 1,
+        };
+        Find::new(&settings, T0)
     }
 
     /// Looks until it ends, finding nothing; after how long, and with what.
@@ -307,6 +308,45 @@ mod tests {
             assert!(matches!(e, RendezvousError::NoSuchRun { .. }), "{e}");
             assert!((3..=at_most).contains(&waited), "{waited} s of {timeout_s}");
         }
+    }
+
+    /// What a search says of this job, which is there.
+    fn said(find: &mut Find, job: &Digested<Job>) -> Option<RendezvousError> {
+        let Step::Ask(Request::Read(key)) = find.wake(T0) else {
+            panic!("does not look")
+        };
+        let reply = Reply::Read(key, Ok(object(document::write(&job.document).unwrap())));
+        match find.replied(T0, reply, &Estimate::unknown()) {
+            Step::Done(result) => result.err(),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_job_that_gave_tickets_takes_their_holders_alone() {
+        let mut asked = job(JobSpec::default()).document;
+        let ticket = SigningKey::from_seed([2; 32]).unwrap();
+        asked
+            .ticket_keys
+            .insert("iad".parse().unwrap(), ticket.public());
+        let asked = document::digested(asked).unwrap();
+        let mut holder = find(Some("r1"), 600);
+        let e = said(&mut holder, &asked);
+        assert!(
+            matches!(e, Some(RendezvousError::NeedsTicket { .. })),
+            "{e:?}"
+        );
+        let mut holder = find(Some("r1"), 600);
+        holder.key = ticket.public();
+        holder.job_sha256 = Some(asked.digest);
+        assert_eq!(said(&mut holder, &asked), None);
+        let mut holder = find(Some("r1"), 600);
+        holder.job_sha256 = Some(Digest::of(b"another"));
+        let e = said(&mut holder, &job(JobSpec::default()));
+        assert!(
+            matches!(e, Some(RendezvousError::JobChanged { .. })),
+            "{e:?}"
+        );
     }
 
     #[test]

@@ -27,7 +27,7 @@ use super::keys::{Item, RunKey};
 use super::objects::{FunctionStart, Live, Ready};
 use super::progress::ProberProgress;
 use super::reference::Clocks;
-use super::{RendezvousError, chance, document};
+use super::{RendezvousError, document};
 use crate::clock::{Estimate, RunClock, Sample};
 use crate::job::{
     ClaimId, Digest, Digested, Job, RunId, SCHEMA_MAJOR, Timestamp, Vantage, WriteId,
@@ -206,16 +206,7 @@ struct Announcing {
 impl Prober {
     /// A prober that begins now.
     pub fn new(settings: Settings, now: Timestamp) -> Self {
-        let find = Find::new(
-            settings.run.clone(),
-            settings.vantage.clone(),
-            settings.key.public(),
-            settings.job_sha256,
-            settings.place.clone(),
-            now,
-            settings.timeout,
-            chance::byte(settings.seed, 0),
-        );
+        let find = Find::new(&settings, now);
         Prober {
             settings,
             begun: now,
