@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{RecvError, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
@@ -15,6 +15,7 @@ use crate::clock;
 
 use super::arrival::KernelClock;
 use super::failure::{Cause, Failure};
+use super::inbox::{self, Inbox, Post};
 use super::moment::Moment;
 use super::outbox::Outbox;
 use super::peer::{Command, Peer, PeerConfig, PeerEvent, Role};
@@ -63,7 +64,7 @@ enum Mail {
 /// A peer connection on a media thread. Dropping it closes the connection.
 #[derive(Debug)]
 pub struct PeerHandle {
-    mail: Sender<Mail>,
+    mail: Post<Mail>,
     id: u64,
     /// Commands that the thread has not read yet.
     waiting: Arc<AtomicUsize>,
@@ -107,7 +108,7 @@ struct Health {
 /// All media threads.
 #[derive(Debug)]
 pub struct Threads {
-    mail: Vec<Sender<Mail>>,
+    mail: Vec<Post<Mail>>,
     next: AtomicU64,
     /// The shared clock minus local time, in microseconds.
     shared_clock: Arc<AtomicI64>,
@@ -124,7 +125,7 @@ impl Threads {
         let shared_clock = Arc::new(AtomicI64::new(0));
         let mut mail = Vec::new();
         for i in 0..config.threads.max(1) {
-            let (sender, inbox) = mpsc::channel();
+            let (post, inbox) = inbox::inbox()?;
             let mut thread = Thread {
                 config: config.clone(),
                 inbox,
@@ -142,7 +143,7 @@ impl Threads {
             std::thread::Builder::new()
                 .name(format!("media-{i}"))
                 .spawn(move || thread.run())?;
-            mail.push(sender);
+            mail.push(post);
         }
         Ok(Self {
             mail,
@@ -158,7 +159,9 @@ impl Threads {
         let threads = u64::try_from(self.mail.len()).unwrap_or(1);
         let thread = usize::try_from(id.checked_rem(threads)?).ok()?;
         let mail = self.mail.get(thread)?.clone();
-        mail.send(Mail::Add(id, Box::new(peer))).ok()?;
+        if !mail.send(Mail::Add(id, Box::new(peer))) {
+            return None;
+        }
         let waiting = Arc::default();
         Some(PeerHandle { mail, id, waiting })
     }
@@ -198,7 +201,7 @@ struct Seat {
 
 struct Thread {
     config: EngineConfig,
-    inbox: Receiver<Mail>,
+    inbox: Inbox<Mail>,
     /// All sockets.
     all: Epoll,
     /// Of these, once more: those of peers on their way up.
@@ -224,7 +227,7 @@ impl Thread {
                 // Nothing to do until someone joins.
                 match self.inbox.recv() {
                     Ok(mail) => self.read(mail),
-                    Err(mpsc::RecvError) => return,
+                    Err(RecvError) => return,
                 }
                 wakeups = Wakeups::new(self.config.tick, Instant::now());
             }

@@ -12,6 +12,7 @@
 mod arrival;
 mod engine;
 pub mod failure;
+mod inbox;
 mod keys;
 mod layout;
 pub mod media;

@@ -311,8 +311,8 @@ impl Load {
         // The health figures are since the last call: what came before is not of the window.
         let _ = self.context.engine.health();
         let opened = self.time.clock();
-        tally.open(&self.seen(), HostSample::read());
         tracing::debug!(tier = tier.tier, "window opened");
+        tally.open(&self.seen(), HostSample::read());
         let (mut second, mut seen_to_begin) = (window.from, true);
         while second < window.to {
             self.show(&phase);
@@ -332,8 +332,8 @@ impl Load {
             self.drain_samples(|samples| tally.samples(samples));
         }
         let closed = self.time.clock();
-        let (seen, host) = (self.seen(), HostSample::read());
         tracing::debug!(tier = tier.tier, "window closed");
+        let (seen, host) = (self.seen(), HostSample::read());
         let at = |clock: &RunClock| clock.offset.to_other(clock.at);
         let heading = Heading {
             run: self.plan.job.run.clone(),

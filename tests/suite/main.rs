@@ -14,6 +14,7 @@
 mod bucket;
 mod check;
 mod cli;
+mod clock;
 mod counterparts;
 mod density;
 mod deploy;

@@ -48,7 +48,7 @@ fn a_peer_that_panics_takes_none_of_its_neighbours_with_it() {
 #[test]
 fn commands_that_wait_are_limited() {
     // A thread that never reads.
-    let (mail, _inbox) = mpsc::channel();
+    let (mail, _inbox) = inbox::inbox().unwrap();
     let peer = PeerHandle {
         mail,
         id: 0,
