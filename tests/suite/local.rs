@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use muster::exit::Exit;
 use muster::local::EmbeddedBucket;
-use muster::report::combined::{Combined, RunVerdict};
+use muster::report::combined::{Combined, Figures, RunVerdict, Tier};
+use muster::report::flow::Publisher;
 use tempfile::TempDir;
 
 use crate::fixtures::alone::alone;
@@ -183,7 +184,44 @@ async fn a_whole_run_on_one_machine() {
         assert!(figures.connected_percent.is_some_and(|p| p >= 90.0));
         assert!(figures.packets.received > 0);
         assert!(figures.loss_percent.is_some() && figures.rtt_ms.is_some());
-        assert!(figures.quality.is_some() && figures.jitter_ms.is_some());
+        assert!(figures.jitter_ms.is_some());
+        // In its first seconds the SFU says nothing of the quality.
+        assert!(tier.tier == 0 || figures.quality.is_some());
+        shows_what_users_got(figures);
+        shows_each_way(tier);
+    }
+}
+
+/// Every phase of connecting, and media as they came.
+#[track_caller]
+fn shows_what_users_got(figures: &Figures) {
+    let phases: Vec<&str> = figures.phases_ms.keys().map(String::as_str).collect();
+    // Over `ws://` there is no TLS.
+    let wanted = "dns dtls first_frame first_packet ice join tcp websocket";
+    assert_eq!(phases.join(" "), wanted);
+    let by: Vec<&str> = figures.rtt_by_ms.keys().map(String::as_str).collect();
+    assert_eq!(by, ["ice", "rtcp"]);
+    let video = figures.video.as_ref().expect("video was subscribed to");
+    let fps = video.frames_per_second.expect("it came");
+    assert!(fps.mean > 5.0 && fps.max < 60.0, "{fps:?}");
+    assert!(video.frozen_percent < 100.0, "{video:?}");
+    assert!(figures.layers.contains_key("1280x720"), "{figures:?}");
+}
+
+/// The matrix of latencies. All is on one machine, so that a latency between two probers is one
+/// within a prober, but for what the clocks leave open.
+#[track_caller]
+fn shows_each_way(tier: &Tier) {
+    const BEYOND_MS: f64 = 200.0;
+    assert_eq!(tier.flows.len(), 9);
+    for flow in &tier.flows {
+        let within = flow.from == Publisher::Vantage(flow.to.clone());
+        let latency = &flow.latency;
+        let (ms, error) = (latency.ms.expect("frames came"), latency.plus_minus_ms);
+        let error = error.expect("the clocks are known");
+        assert_eq!(within, error == 0.0, "{flow:?}");
+        let (least, most) = (-error, error + BEYOND_MS);
+        assert!(least <= ms.p50 && ms.p50 <= most, "{flow:?}");
     }
 }
 
