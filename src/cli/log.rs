@@ -2,7 +2,11 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use tracing_subscriber::EnvFilter;
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 use super::args::LogFormat;
 use crate::error::Error;
@@ -23,17 +27,24 @@ pub fn start(format: LogFormat) -> Result<(), Error> {
             format!("MUSTER_LOG=`{text}`: {e}; write a level like info or muster=debug"),
         )
     })?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr);
-    match format {
-        LogFormat::Json => builder.json().init(),
-        LogFormat::Text => builder
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let lines = match format {
+        LogFormat::Json => lines.json().boxed(),
+        LogFormat::Text => lines
             .with_target(false)
             .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
-            .init(),
-    }
+            .boxed(),
+    };
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(lines.with_filter(filter_fn(has_no_secret)))
+        .init();
     Ok(())
+}
+
+/// Libraries that are asked for more show whole requests, with signed URLs and tokens in them.
+fn has_no_secret(metadata: &Metadata<'_>) -> bool {
+    metadata.target().starts_with("muster") || *metadata.level() <= Level::INFO
 }
 
 /// Says why the command failed: the last line on standard error.

@@ -130,6 +130,49 @@ impl MintedTokens {
 /// The number of the tester that a run's probers join.
 pub(crate) const TESTER: u32 = 0;
 
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+    use livekit_api::access_token::Claims;
+
+    #[test]
+    fn a_ticket_s_tokens_join_one_room_in_one_role_for_a_while() {
+        let keys = Keys {
+            api_key: "key".into(),
+            api_secret: Secret::new("s".repeat(32)),
+        };
+        let (job, vantage) = (sample::job(), sample::vantage("a"));
+        let Workload::SharedRoom { room, .. } = &job.workload;
+        let hour = Duration::from_secs(3_600);
+        let minted = MintedTokens::mint(&keys, &job, &vantage, hour).unwrap();
+        // Every tier of 5, 10, 20 anew, and the baseline; a publisher in each.
+        assert_eq!(minted.subscribers.len(), 1 + 5 + 10 + 20);
+        assert_eq!(minted.publishers.len(), 4);
+        let tokens = JoinTokens::Minted(Arc::new(minted));
+        let whose = (&job.run, &vantage);
+        for (role, publish, hidden) in [
+            (Role::Publisher, true, false),
+            (Role::Subscriber, false, false),
+            (Role::Tester, false, true),
+        ] {
+            let (identity, token) = tokens.token(room, whose, (role, 0), hour).unwrap();
+            let claims = Claims::from_unverified(token.expose()).unwrap();
+            assert_eq!(claims.sub, identity);
+            let grants = claims.video;
+            assert!(grants.room_join && grants.room == *room);
+            assert_eq!(grants.can_publish, Some(publish));
+            assert_eq!(grants.can_subscribe, Some(!publish));
+            assert_eq!(grants.can_publish_data, Some(false));
+            assert_eq!(grants.hidden, hidden);
+            assert!(!grants.room_admin && !grants.room_create && !grants.room_list);
+            assert!(claims.exp - claims.nbf <= 3_600);
+        }
+        let spent = tokens.token(room, whose, (Role::Publisher, 4), hour);
+        assert!(spent.unwrap_err().to_string().contains("the ticket has no"));
+    }
+}
+
 /// A token for one participant in one room.
 ///
 /// # Errors

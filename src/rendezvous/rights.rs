@@ -48,10 +48,22 @@ pub fn prober(bucket: &BucketUrl, vantage: &Vantage) -> Value {
     policy(bucket, &writes, &reads, &[])
 }
 
-/// The policy of who runs `muster finalize`.
+/// The policy of who runs `muster finalize`: it reads all of a run but the tickets.
 pub fn finalizer(bucket: &BucketUrl) -> Value {
-    let reads = [object(bucket, &format!("{RUNS}*"))];
-    policy(bucket, &results(bucket), &reads, &[])
+    let names = [
+        "job.json",
+        "start.json",
+        "abort.json",
+        "slots/*",
+        "ready/*",
+        "live/*",
+        "tiers/*",
+        "reports/*",
+        "logs/*",
+    ];
+    let (results, mut reads) = (results(bucket), of_run(bucket, &names));
+    reads.extend(results.iter().cloned());
+    policy(bucket, &results, &reads, &[])
 }
 
 fn results(bucket: &BucketUrl) -> Vec<String> {
@@ -99,6 +111,27 @@ fn policy(bucket: &BucketUrl, writes: &[String], reads: &[String], deletes: &[St
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_else_reads_a_ticket() {
+        let bucket: BucketUrl = "s3://bucket/nightly".parse().unwrap();
+        let iad = "iad".parse().unwrap();
+        let tickets = |policy: Value| {
+            let statements = policy["Statement"].as_array().unwrap().clone();
+            let read = statements.iter().find(|s| s["Action"] == "s3:GetObject");
+            let read = read.unwrap()["Resource"].as_array().unwrap().clone();
+            let all = |r: &str| r.contains("tickets") || r.ends_with("runs/*");
+            read.iter()
+                .map(|r| r.as_str().unwrap().to_owned())
+                .filter(|r| all(r))
+                .collect::<Vec<_>>()
+        };
+        assert!(tickets(finalizer(&bucket)).is_empty());
+        assert_eq!(
+            tickets(prober(&bucket, &iad)),
+            ["arn:aws:s3:::bucket/nightly/runs/*/tickets/iad.json"]
+        );
+    }
 
     #[test]
     fn a_prefix_is_a_part_of_every_object() {

@@ -110,6 +110,8 @@ async fn run_by_tickets(fleet: &Fleet, settings: &S3Settings, server: &LivekitSe
         .expect("lhr's ticket");
     std::fs::write(&document, &object.body).expect("a file");
     let iad = fleet.bare().with("MUSTER_TICKET", &book["iad"]);
+    // However much is asked for.
+    let iad = iad.with("MUSTER_LOG", "trace");
     let alike = fleet.bare().with("JOB_COMPLETION_INDEX", "2");
     let piped = Stdio::from(File::open(&book_file).expect("the book"));
     let file = document.to_str().expect("a plain path");

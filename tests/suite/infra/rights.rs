@@ -77,8 +77,12 @@ fn items() -> Vec<(&'static str, Item)> {
     all
 }
 
-/// Whether `role` reads `item`. The functions of the core read all, a prober what concerns it.
+/// Whether `role` reads `item`. The functions of the core read all, but the finalizer no ticket;
+/// a prober what concerns it.
 fn reads(role: &str, writer: &str, item: &Item) -> bool {
+    if role == "FinalizerRole" {
+        return !matches!(item, Item::Ticket(_));
+    }
     let concerns = matches!(item, Item::Job | Item::Start | Item::Abort)
         || *item == Item::Ticket(vantage(HERE));
     role != "Role" || writer == role || concerns
