@@ -29,6 +29,9 @@
 //! | [`aws`] | no request says a secret |
 //! | [`function`] | a function takes on no load that it can't finish |
 
+#[macro_use]
+mod planted;
+
 pub mod aws;
 pub mod bench;
 pub mod cli;

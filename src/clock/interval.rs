@@ -46,7 +46,7 @@ impl Sample {
             sent,
             received,
             stamp: Timestamp::from_micros(date_s.saturating_mul(1_000_000)),
-            grain: Duration::from_secs(1),
+            grain: Duration::from_secs(if planted!(DateIsExact) { 0 } else { 1 }),
         }
     }
 }

@@ -23,7 +23,7 @@ pub fn verdict(document: &StartDocument, stored: Timestamp, job: &Digested<Job>)
             "its job was changed: the start was decided on a job.json with SHA-256 {}, and this one has {}",
             document.job_sha256, job.digest
         )),
-        Decision::Start(_) if stored > job.times.start_by => Verdict::Cancelled(format!(
+        Decision::Start(_) if stored > job.times.start_by && !planted!(LateStartCounts) => Verdict::Cancelled(format!(
             "its start was stored at {stored}, after {}",
             job.times.start_by
         )),
@@ -65,7 +65,7 @@ pub fn admission(start: &Start, job: &Job, claim: &ClaimId) -> Admission {
         Some(named) => named == claim,
         None => claim.k() == 0,
     };
-    if named {
+    if named || planted!(AnyClaimLoads) {
         Admission::Seated(Seat {
             index: entry.index,
             fleet_size: u32::try_from(start.roster.len()).unwrap_or(u32::MAX),

@@ -92,17 +92,20 @@ impl Errand {
     }
 }
 
-/// How long to wait before asking the same again, `waited` after it was first asked: half of that,
+/// How long to wait before asking the same again, `waited` after it was first asked: two thirds of that,
 /// from a second up to `longest`. `spread` in 0..=255 takes up to an eighth off, so that a fleet
 /// doesn't ask in step.
 pub fn pause(waited: Duration, longest: Duration, spread: u8) -> Duration {
-    let nominal = (waited / 2).clamp(PAUSE_MIN, longest);
+    let nominal = (waited * 2 / 3).clamp(PAUSE_MIN, longest);
     nominal - nominal / 8 * u32::from(spread) / 255
 }
 
 /// How long a prober waits before it looks for the start again, `waited` after it became ready:
 /// ten minutes take under thirty questions.
 pub fn start_poll(waited: Duration, spread: u8) -> Duration {
+    if planted!(EagerPolling) {
+        return PAUSE_MIN / 2;
+    }
     pause(waited, START_POLL_MAX, spread)
 }
 

@@ -170,6 +170,9 @@ impl Reference {
                 marked.entry(ready.vantage.clone()).or_insert(why);
             }
         }
+        if planted!(NobodyIsMarked) {
+            marked.clear();
+        }
         if marked.len() * 2 > readies.len() {
             return Reference::default();
         }

@@ -1,6 +1,6 @@
 //! Who takes part: from claims and what they found out to the start decision's roster.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::objects::{Ready, RosterEntry};
@@ -71,28 +71,22 @@ impl Gathered {
         fit
     }
 
-    /// How many wait for the start.
-    pub fn fit_count(&self, fleet: &Fleet, stale_before: Timestamp) -> u32 {
-        u32::try_from(self.fit(fleet, stale_before).len()).unwrap_or(u32::MAX)
-    }
-
     /// Decides, given whether the wait is over. A prober that became ready and was last heard of
     /// before `stale_before` (bucket's clock) is not waited with.
     pub fn call(&self, fleet: &Fleet, over: bool, stale_before: Timestamp) -> Call {
         let fit = self.fit(fleet, stale_before);
-        let unfit: Vec<String> = self
-            .latest(fleet)
-            .into_values()
+        let latest = self.latest(fleet);
+        let unfit: Vec<String> = latest
+            .values()
             .filter_map(|(ready, _)| Some(format!("{}: {}", ready.vantage, ready.unfit.as_ref()?)))
             .collect();
         let answered = match fleet {
-            Fleet::Vantages(named) => named.iter().all(|v| {
-                fit.iter().any(|(r, _)| r.vantage == *v)
-                    || self
-                        .latest(fleet)
-                        .get(v)
-                        .is_some_and(|(r, _)| r.unfit.is_some())
-            }),
+            Fleet::Vantages(named) => {
+                let waits: BTreeSet<&Vantage> = fit.iter().map(|(r, _)| &r.vantage).collect();
+                named.iter().all(|v| {
+                    waits.contains(v) || latest.get(v).is_some_and(|(r, _)| r.unfit.is_some())
+                })
+            }
             Fleet::Expect(n) => {
                 fit.len().saturating_add(unfit.len()) >= usize::try_from(*n).unwrap_or(usize::MAX)
             }

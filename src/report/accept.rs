@@ -2,6 +2,7 @@
 //! windows.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -11,6 +12,9 @@ use super::part::{ReportPart, TierPart};
 use super::slots;
 use super::tier::{Measured, Parts};
 use crate::job::{ClaimId, RunId, SCHEMA_MAJOR, Vantage};
+
+/// How far a window's edge may be missed by a prober that looks at its figures once a second.
+const EDGE: Duration = Duration::from_secs(1);
 
 /// The report of each vantage that counts.
 pub fn reports<'a>(
@@ -108,8 +112,23 @@ fn tier_reason(
             Some(plan) if plan.window != part.window => {
                 Some("its window is not the run's".to_owned())
             }
-            Some(_) => None,
+            Some(_) => outside(part),
         }
+    })
+}
+
+/// Why a part has samples from outside its window, if it has. A process that was stopped closes a
+/// window only when it goes on.
+fn outside(part: &TierPart) -> Option<String> {
+    let (window, measured) = (part.window, part.measured);
+    let before = window.from.saturating_since(measured.from);
+    let after = measured.to.saturating_since(window.to);
+    let most = before.max(after);
+    (most > EDGE).then(|| {
+        format!(
+            "it measured {:.1} s beyond its window",
+            most.as_secs_f64()
+        )
     })
 }
 

@@ -343,7 +343,7 @@ fn gaps(parts: &Parts, expected: Expected) -> Vec<String> {
 /// Which vantages did not measure the tier.
 fn missing(parts: &Parts, expected: Expected) -> Option<String> {
     let came = u32::try_from(parts.len()).unwrap_or(u32::MAX);
-    if came >= expected.count {
+    if came >= expected.count || planted!(MissingIsNoMatter) {
         return None;
     }
     let lost: Vec<String> = expected

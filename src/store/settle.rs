@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::backoff::mix;
+use crate::job::Digest;
 use super::{Backoff, ByteLimit, Key, Object, Store, StoreError};
 use std::time::Duration;
 
@@ -78,7 +79,8 @@ pub enum Next {
 impl Settling {
     /// Starts with a create. The body's bytes seed the spread of the delays.
     pub fn start(body: Bytes, backoff: Backoff) -> (Self, Next) {
-        let seed = body.iter().fold(0, |h, b| mix(h ^ u64::from(*b)));
+        let digest = Digest::of(&body);
+        let seed = digest.as_bytes().iter().fold(0, |h, b| mix(h ^ u64::from(*b)));
         let settling = Settling {
             body,
             backoff,
@@ -92,6 +94,7 @@ impl Settling {
     pub fn created(&mut self, answer: Result<(), StoreError>) -> Next {
         match answer {
             Ok(()) => done(Ok(Settled::Mine)),
+            Err(e) if e.is_exists() && planted!(ExistsIsMine) => done(Ok(Settled::Mine)),
             Err(e) if e.is_exists() => Next::Read,
             Err(e) => self.again(e, Next::Create),
         }
@@ -100,7 +103,7 @@ impl Settling {
     /// The read was answered.
     pub fn read(&mut self, answer: Result<Object, StoreError>) -> Next {
         match answer {
-            Ok(object) if object.body == self.body => done(Ok(Settled::Mine)),
+            Ok(object) if object.body == self.body && !planted!(ExistsIsTheirs) => done(Ok(Settled::Mine)),
             Ok(object) => done(Ok(Settled::Theirs(object))),
             // It was there for the create and isn't any more: the create decides anew.
             Err(e) if e.is_absent() => self.wait_or(Next::Create, e),

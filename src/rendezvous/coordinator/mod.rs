@@ -27,8 +27,9 @@ use crate::clock::Sample;
 use crate::job::{Digested, Job, SCHEMA_MAJOR, Timestamp, Vantage, Workload, WriteId};
 use crate::store::{Listing, Settled, StoreError};
 
-/// How often the slots are looked at.
-const GATHER_EVERY: Duration = Duration::from_millis(500);
+/// How often the slots are looked at, at first and at last.
+const GATHER_FIRST: Duration = Duration::from_millis(500);
+const GATHER_LAST: Duration = Duration::from_secs(2);
 /// How long after a failed request the next try comes.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -97,6 +98,7 @@ pub struct Coordinator {
     settings: Settings,
     tickets: BTreeMap<Vantage, bytes::Bytes>,
     clocks: Clocks,
+    begun: Timestamp,
     phase: Phase,
     abort: Option<String>,
     write_job: Errand,
@@ -106,6 +108,8 @@ pub struct Coordinator {
     /// Claims that were read, whatever they said.
     slots: BTreeSet<(Vantage, u32)>,
     gathered: Gathered,
+    /// Vantages that became ready.
+    waiting: BTreeSet<Vantage>,
     writes: u64,
     out: VecDeque<Action>,
 }
@@ -128,6 +132,7 @@ impl Coordinator {
             settings,
             tickets: BTreeMap::new(),
             clocks: Clocks::default(),
+            begun: now,
             phase: Phase::Writing,
             abort: None,
             write_job: Errand::at(now),
@@ -136,6 +141,7 @@ impl Coordinator {
             reads: BTreeSet::new(),
             slots: BTreeSet::new(),
             gathered: Gathered::default(),
+            waiting: BTreeSet::new(),
             writes: 0,
             out: VecDeque::new(),
         }
@@ -193,11 +199,12 @@ impl Coordinator {
             existing_room,
             ..
         } = &self.job.workload;
-        if *existing_room {
+        if *existing_room && !planted!(DeletesAnyRoom) {
             return Cleanup::Leave("it existed before the run");
         }
         match self.end() {
             Some(End::Over { .. } | End::Failed(_)) => Cleanup::Delete(room.clone()),
+            Some(End::Detached(_)) if planted!(DeletesTooSoon) => Cleanup::Delete(room.clone()),
             Some(End::Detached(_)) => Cleanup::Leave("the run goes on without the coordinator"),
             None => Cleanup::Leave("participants may be in it"),
         }
@@ -253,7 +260,9 @@ impl Coordinator {
     }
 
     fn gather(&mut self, now: Timestamp) {
-        if !self.must_wait(now) {
+        // While answers are still to come, once per look is enough.
+        let looks = self.look.wake_at().is_some_and(|t| t <= now);
+        if (looks || self.reads.is_empty() || self.abort.is_some()) && !self.must_wait(now) {
             self.phase = Phase::Deciding;
             self.decide = Errand::at(now);
             return self.act(now);
@@ -321,7 +330,9 @@ impl Coordinator {
             },
             Reply::Listed(_, answer) => {
                 self.look.answered();
-                self.look.again(now + GATHER_EVERY);
+                let waited = now.saturating_since(self.begun);
+                let pause = (waited / 10).clamp(GATHER_FIRST, GATHER_LAST);
+                self.look.again(now + pause);
                 match answer {
                     Ok(listing) => self.listed(&listing),
                     Err(e) => self.trouble(&e),
@@ -510,12 +521,17 @@ impl Coordinator {
         admitted
     }
 
-    fn ready_count(&self, vantage: Vantage) -> Progress {
+    fn ready_count(&mut self, vantage: Vantage) -> Progress {
         let fleet = &self.job.fleet;
+        if fleet.admits(&vantage) {
+            self.waiting.insert(vantage.clone());
+        }
+        let expected = fleet.size();
+        let ready = u32::try_from(self.waiting.len()).unwrap_or(u32::MAX);
         Progress::Ready {
             vantage,
-            ready: self.gathered.fit_count(fleet, Timestamp::from_micros(0)),
-            expected: fleet.size(),
+            ready: ready.min(expected),
+            expected,
         }
     }
 

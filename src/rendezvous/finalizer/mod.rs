@@ -67,6 +67,13 @@ pub struct Finished {
     pub combined: Combined,
 }
 
+/// A combined report that is to be stored.
+#[derive(Debug)]
+struct Made {
+    combined: Combined,
+    body: Bytes,
+}
+
 /// A finalizer.
 #[derive(Debug)]
 pub struct Finalizer {
@@ -94,7 +101,7 @@ enum Work {
     /// What counts.
     Inputs(Box<Inputs>, Bytes),
     /// A revision's inputs stand; its combined report is made.
-    Combined(Box<Inputs>, Option<Bytes>),
+    Combined(Box<Inputs>, Option<Box<Made>>),
 }
 
 impl Finalizer {
@@ -172,21 +179,34 @@ impl Finalizer {
                 }
             }
             Work::Combined(inputs, None) => {
-                let made = freeze::combined(&self.view, &job, inputs);
-                let body = made.map(|combined| serde_json::to_vec_pretty(&combined));
+                let mut counts = Inputs::clone(inputs);
+                if planted!(CountsWhatIsThere) {
+                    let id = counts.write_id.clone();
+                    counts = freeze::freeze(&self.view, &job, Revision(counts.revision), id, None);
+                }
+                let made = freeze::combined(&self.view, &job, &counts);
+                let made = made.and_then(|combined| {
+                    let body = serde_json::to_vec_pretty(&combined).ok()?.into();
+                    Some(Box::new(Made { combined, body }))
+                });
                 let inputs = inputs.clone();
-                match body {
-                    Some(Ok(body)) => self.work = Work::Combined(inputs, Some(body.into())),
+                match made {
+                    Some(made) => self.work = Work::Combined(inputs, Some(made)),
                     // An object is not what it was: that revision stays without a report.
-                    _ => self.freeze(&job, Revision(inputs.revision).next(), Some(&inputs)),
+                    None => self.freeze(&job, Revision(inputs.revision).next(), Some(&inputs)),
                 }
                 self.write = Errand::at(now);
                 return true;
             }
-            Work::Combined(inputs, Some(body)) => {
+            Work::Combined(inputs, Some(made)) => {
                 if self.write.start(now) {
                     let key = self.view.key(Item::Combined(Revision(inputs.revision)));
-                    out.push(Request::Create(key, body.clone()));
+                    let body = made.body.clone();
+                    out.push(if planted!(RevisionOverwritten) {
+                        Request::Overwrite(key, body)
+                    } else {
+                        Request::Create(key, body)
+                    });
                 }
             }
         }
@@ -413,18 +433,28 @@ impl Finalizer {
                     self.work = Work::Combined(Box::new(inputs), None);
                 }
             }
-            Work::Combined(inputs, body) => {
-                let body = match settled {
-                    Settled::Mine => body.unwrap_or_default(),
-                    Settled::Theirs(object) => object.body,
-                };
-                self.stored(now, &inputs, body);
-            }
+            Work::Combined(inputs, made) => match (settled, made) {
+                (Settled::Mine, Some(made)) => self.stored(now, &inputs, *made),
+                (Settled::Mine, None) => {}
+                (Settled::Theirs(object), _) => match serde_json::from_slice(&object.body) {
+                    Ok(combined) => {
+                        let body = object.body;
+                        self.stored(now, &inputs, Made { combined, body });
+                    }
+                    Err(e) => {
+                        let item = Item::Combined(Revision(inputs.revision));
+                        self.finish(Err(RendezvousError::Malformed {
+                            key: self.view.key(item).to_string(),
+                            why: e.to_string(),
+                        }));
+                    }
+                },
+            },
         }
     }
 
     /// A revision can be read. If more has come since it was frozen, there is a next one.
-    fn stored(&mut self, now: Timestamp, inputs: &Inputs, body: Bytes) {
+    fn stored(&mut self, now: Timestamp, inputs: &Inputs, made: Made) {
         let revision = Revision(inputs.revision);
         if let Some(job) = self.view.job().cloned() {
             let id = self.write_id();
@@ -434,17 +464,12 @@ impl Finalizer {
                 return self.freeze(&job, revision.next(), Some(inputs));
             }
         }
-        match serde_json::from_slice(&body) {
-            Ok(combined) => self.finish(Ok(Finished {
-                revision,
-                body,
-                combined,
-            })),
-            Err(e) => self.finish(Err(RendezvousError::Malformed {
-                key: self.view.key(Item::Combined(revision)).to_string(),
-                why: e.to_string(),
-            })),
-        }
+        let Made { combined, body } = made;
+        self.finish(Ok(Finished {
+            revision,
+            body,
+            combined,
+        }));
     }
 
     fn failed(&mut self, e: StoreError) {

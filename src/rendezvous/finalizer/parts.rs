@@ -100,8 +100,10 @@ fn judge(
     key: &PublicKey,
     body: &[u8],
 ) -> Result<BTreeSet<u32>, String> {
-    key.verify(&place.to_string(), claim, body)
-        .map_err(|e| e.to_string())?;
+    if !planted!(TakesCopies) {
+        key.verify(&place.to_string(), claim, body)
+            .map_err(|e| e.to_string())?;
+    }
     let (author, digest, tiers) = if matches!(place.item, Item::Report(_)) {
         let report: ReportPart = document::read(place, body).map_err(|e| e.to_string())?;
         let tiers = report.tiers.iter().map(|t| t.tier).collect();

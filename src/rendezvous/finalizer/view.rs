@@ -256,6 +256,12 @@ impl View {
             .listed
             .get(&Item::Abort)
             .is_some_and(|at| bucket_now.saturating_since(*at) > LEASE);
+        if planted!(WaitsForAll) {
+            return self
+                .expected(job, start)
+                .iter()
+                .all(|v| self.reports.contains_key(v));
+        }
         nobody_to_come || abort_is_old || bucket_now >= self.end(job, start)
     }
 

@@ -16,7 +16,7 @@ use crate::signature::PublicKey;
 use crate::store::Object;
 
 /// The longest pause between two looks through the bucket for a run.
-const LOOK_LAST: Duration = Duration::from_secs(60);
+const LOOK_LAST: Duration = Duration::from_secs(45);
 /// How long a named run may be missing: its coordinator and its probers may start together.
 const JOB_WITHIN: Duration = Duration::from_secs(10);
 /// How many of the newest runs are looked at.
@@ -243,7 +243,11 @@ impl Find {
         self.candidates.clear();
         self.look.answered();
         let waited = now.saturating_since(self.begun);
-        self.look.again(now + pause(waited, LOOK_LAST, self.spread));
+        let next = now + pause(waited * 3 / 2, LOOK_LAST, self.spread);
+        // A named one is not waited for longer than that.
+        let missing = self.begun + JOB_WITHIN;
+        let named = self.named.is_some() && now < missing;
+        self.look.again(if named { next.min(missing) } else { next });
         Step::Wait
     }
 }

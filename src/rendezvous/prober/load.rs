@@ -25,9 +25,7 @@ use crate::signature::SigningKey;
 use crate::store::{Op, RequestCounts, Settled, StoreError};
 
 /// How often a loading prober looks for an abort.
-const ABORT_EVERY: Duration = Duration::from_secs(7);
-/// A tier's end is the same moment for a whole fleet: its parts come within this.
-const PARTS_WITHIN: Duration = Duration::from_secs(1);
+const ABORT_EVERY: Duration = Duration::from_millis(8_500);
 /// How long after the end of the run's grace a report is still worth storing: it makes a revision.
 const REPORT_EXTRA: Duration = Duration::from_secs(60);
 /// The write ids of tiers (and of the report, the last): after those of what came before.
@@ -66,6 +64,8 @@ pub(super) struct Load {
     report: Option<Bytes>,
     send: Errand,
     checks: u64,
+    /// How many creates in a row failed.
+    failed: u32,
     requests: RequestCounts,
     trouble: String,
     stored: bool,
@@ -88,9 +88,9 @@ fn run_clock(begin: &Begin, clocks: &Clocks, now: Timestamp) -> RunClock {
     clocks.run(&begin.start, Some(&begin.claim.vantage()), width_max, now)
 }
 
-/// A share of a length of time, by chance.
-fn spread(all: Duration, seed: u64, n: u64) -> Duration {
-    all / 255 * u32::from(chance::byte(seed, n))
+/// The pause after a create failed as often as this before: it doubles up to eight seconds.
+fn retry_after(failed: u32) -> Duration {
+    RETRY_AFTER * 2u32.saturating_pow(failed.min(3))
 }
 
 impl Load {
@@ -130,6 +130,11 @@ impl Load {
                 stop_at,
             })));
         }
+        let (beat_ok, abort_ok) = if planted!(LeaseBeginsAnew) {
+            (now, now)
+        } else {
+            (begin.beat_ok, begin.abort_ok)
+        };
         Load {
             give_up: last + begin.job.times.grace.0 + REPORT_EXTRA,
             sequence: begin.sequence,
@@ -153,11 +158,12 @@ impl Load {
             parts: BTreeMap::new(),
             beat: Errand::at(now),
             abort: Errand::at(now + ABORT_EVERY),
-            beat_ok: now,
-            abort_ok: now,
+            beat_ok,
+            abort_ok,
             report: None,
             send: Errand::IDLE,
             checks: 0,
+            failed: 0,
             requests: RequestCounts::default(),
             trouble: String::new(),
             stored: false,
@@ -185,6 +191,9 @@ impl Load {
     /// When its right to load ends, unless the bucket answers. Both are needed: without an abort
     /// check it may be unwanted, and without a heartbeat the others count it as gone.
     fn lease_end(&self) -> Timestamp {
+        if planted!(LeaseByHeartbeatAlone) {
+            return self.beat_ok + LEASE;
+        }
         self.abort_ok.min(self.beat_ok) + LEASE
     }
 
@@ -201,6 +210,7 @@ impl Load {
             Event::LoadEnded => self.ended = true,
             Event::Part(mut part) => {
                 let tier = part.tier;
+                let at = now + self.spread(tier.into());
                 part.write_id = write_id(self.seed, TIER_WRITES + u64::from(tier));
                 let (claim, key) = (&self.begin.claim, &self.key);
                 let place = RunKey::new(&part.run, Item::Tier(claim.vantage(), tier));
@@ -208,7 +218,7 @@ impl Load {
                     self.parts.entry(tier).or_insert(Part {
                         part: *part,
                         body,
-                        errand: Errand::at(now + spread(PARTS_WITHIN, self.seed, tier.into())),
+                        errand: Errand::at(at),
                     });
                 }
             }
@@ -293,7 +303,7 @@ impl Load {
                 Ok(body) => self.report = Some(body),
                 Err(e) => return Some(Err(e)),
             }
-            self.send = Errand::at(now);
+            self.send = Errand::at(now + self.spread(u64::MAX));
         }
         if self.stored {
             return Some(Ok(Ended {
@@ -316,6 +326,11 @@ impl Load {
             }));
         }
         None
+    }
+
+    /// A tier's end is the same moment for a whole fleet.
+    fn spread(&self, n: u64) -> Duration {
+        super::spread(self.begin.seat.fleet_size, self.seed, n)
     }
 
     fn must_stop(&self, now: Timestamp) -> Option<String> {
@@ -387,10 +402,15 @@ impl Load {
             Reply::Read(key, answer) if key.item == Item::Abort => {
                 let asked = self.abort.answered();
                 self.checks += 1;
-                let sooner = spread(ABORT_EVERY / 8, self.seed, self.checks);
-                self.abort.again(now + ABORT_EVERY - sooner);
+                let sooner = u32::from(chance::byte(self.seed, self.checks));
+                self.abort.again(now + ABORT_EVERY - ABORT_EVERY / 16 / 255 * sooner);
                 match answer {
-                    Err(e) if e.is_absent() => self.abort_ok = asked.unwrap_or(self.abort_ok),
+                    Err(e) if e.is_absent() || planted!(UnknownIsAbsent) => {
+                        self.abort_ok = asked.unwrap_or(self.abort_ok);
+                    }
+                    Ok(_) if planted!(AbortUnheeded) => {
+                        self.abort_ok = asked.unwrap_or(self.abort_ok);
+                    }
                     Err(e) => self.trouble(&e, out),
                     Ok(object) => {
                         let reason = document::read::<Abort>(&key, &object.body)
@@ -419,11 +439,13 @@ impl Load {
                         // The report has it as well.
                         Ok(Settled::Theirs(_)) => self.taken(&key, out),
                         Ok(Settled::Mine) => {
+                            self.failed = 0;
                             let measured = ProberProgress::Measured { tier };
                             out.push_back(Action::Tell(measured));
                         }
                         Err(e) => {
-                            part.errand.again(now + RETRY_AFTER);
+                            part.errand.again(now + retry_after(self.failed));
+                            self.failed += 1;
                             self.trouble(&e, out);
                         }
                     }
@@ -440,7 +462,8 @@ impl Load {
                 }
                 (_, Err(e)) => {
                     self.send.answered();
-                    self.send.again(now + RETRY_AFTER);
+                    self.send.again(now + retry_after(self.failed));
+                    self.failed += 1;
                     self.trouble(&e, out);
                 }
             },
@@ -505,6 +528,8 @@ mod tests {
                 fleet_size: 1,
             },
             sequence: 0,
+            beat_ok: T0,
+            abort_ok: T0,
             aborted: Some("enough".into()),
         };
         Load::new(begin, &settings, T0, &Clocks::default(), 1, out)

@@ -42,6 +42,17 @@ use crate::store::{RequestCounts, Settled};
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(3);
 /// How long after a failed request the next try comes.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// What a whole fleet does at the same moment is spread over two milliseconds for each prober, so
+/// that a thousand ask five hundred times a second, up to this.
+const SPREAD_MAX: Duration = Duration::from_secs(4);
+
+/// A share of the time over which a fleet spreads what it does at once, by chance.
+fn spread(fleet: u32, seed: u64, n: u64) -> Duration {
+    let all = Duration::from_millis(2) * fleet.saturating_sub(1);
+    all.min(SPREAD_MAX) / 255 * u32::from(chance::byte(seed, n))
+}
+
 /// What a prober hears.
 #[derive(Clone, Debug)]
 pub enum Event {

@@ -1,5 +1,7 @@
 //! What a prober may do in the time that it has: which tiers it joins, until when it may load.
 
+use std::time::Duration;
+
 use super::LocalTier;
 use crate::clock::RunClock;
 use crate::job::{Job, Timestamp};
@@ -41,13 +43,23 @@ pub(super) fn joinable(
     seat: Seat,
 ) -> Vec<LocalTier> {
     let (offset, now) = (clock.offset, clock.at);
+    let late = match tiers.first() {
+        Some(first) if planted!(LateShiftsWindows) => {
+            now.saturating_since(offset.to_local(first.settle_from))
+        }
+        _ => Duration::ZERO,
+    };
     tiers
         .iter()
         .map(|plan| LocalTier {
             plan: *plan,
-            settle_from: offset.to_local(plan.settle_from),
-            from: offset.to_local(plan.window.from),
-            to: offset.to_local(plan.window.to),
+            settle_from: if planted!(JoinsAtOnce) {
+                now
+            } else {
+                offset.to_local(plan.settle_from) + late
+            },
+            from: offset.to_local(plan.window.from) + late,
+            to: offset.to_local(plan.window.to) + late,
         })
         .skip_while(|tier| {
             let all = headcount(job, &tier.plan, seat.fleet_size, seat.index);
@@ -60,30 +72,19 @@ pub(super) fn joinable(
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::clock::{OffsetInterval, Reading, ReferenceClock};
-    use crate::job::{JobSpec, Origin, WriteId};
+    use crate::job::JobSpec;
     use crate::load::schedule;
-
-    const T0: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
+    use crate::rendezvous::sample::{T0, job};
 
     /// The first tier that a prober joins when it comes `late_ms` after the start of a run whose
     /// tiers settle for 5 s and last for 20.
     fn first_joined(ramp: &str, late_ms: u64) -> Option<u32> {
-        let spec = JobSpec {
-            url: Some("ws://sfu".into()),
-            expect: Some(1),
+        let job = job(JobSpec {
             ramp: Some(ramp.parse().unwrap()),
             ..JobSpec::default()
-        };
-        let origin = Origin {
-            run: "r1".parse().unwrap(),
-            write_id: WriteId::from_u64(1),
-            now: T0,
-        };
-        let job = Job::resolve(spec, origin).unwrap();
+        });
         let tiers = schedule(&job, T0);
         let seat = Seat {
             index: 0,

@@ -50,6 +50,8 @@ pub(super) struct Wait {
     cancel: Errand,
     slots: Errand,
     beat: Errand,
+    /// When the last acknowledged heartbeat was sent.
+    beat_ok: Timestamp,
     confirm: Errand,
     check: Errand,
     start: Option<Start>,
@@ -58,6 +60,8 @@ pub(super) struct Wait {
     seat: Option<Seat>,
     /// What it must read again before it acts on it: the start, then the slot if that decides.
     unconfirmed: VecDeque<Item>,
+    /// Its create of a cancel was refused for good.
+    may_not_cancel: bool,
     /// How many looks in a row failed.
     failed: u32,
     /// Whether [`Wait::prepare`] has been.
@@ -84,6 +88,9 @@ pub(super) struct Begin {
     pub(super) start: Start,
     pub(super) seat: Seat,
     pub(super) sequence: u64,
+    /// When the last acknowledged heartbeat, and the abort check that allows it, were sent.
+    pub(super) beat_ok: Timestamp,
+    pub(super) abort_ok: Timestamp,
     pub(super) aborted: Option<String>,
 }
 
@@ -107,12 +114,14 @@ impl Wait {
             cancel: Errand::IDLE,
             slots: Errand::IDLE,
             beat: Errand::at(now),
+            beat_ok: now,
             confirm: Errand::IDLE,
             check: Errand::IDLE,
             start: None,
             stored: now,
             seat: None,
             unconfirmed: VecDeque::new(),
+            may_not_cancel: false,
             failed: 0,
             prepared: false,
             trouble: None,
@@ -153,7 +162,8 @@ impl Wait {
             if self.look.start(now) {
                 let key = RunKey::new(run, Item::Start);
                 // Whoever finds the time for a start passed cancels: the run's end is decided.
-                if clocks.bucket.surely_past(now, self.job.times.start_by) && self.asked > 0 {
+                let late = clocks.bucket.surely_past(now, self.job.times.start_by);
+                if late && self.asked > 0 && !self.may_not_cancel {
                     self.look.answered();
                     self.look.done();
                     self.cancel = Errand::at(now);
@@ -230,12 +240,13 @@ impl Wait {
             .roster
             .get(&vantage)
             .is_some_and(|entry| entry.claim.is_some());
-        if !named {
+        if !named && !planted!(SlotNotConfirmed) {
             self.unconfirmed
                 .push_back(Item::Slot(vantage, self.claim.k()));
         }
-        self.confirm = Errand::at(stands.max(local - CHECK_AHEAD));
-        self.check.again(now);
+        let ahead = CHECK_AHEAD + super::spread(self.job.fleet.size(), self.settings.seed, 0);
+        self.confirm = Errand::at(stands.max(local - ahead));
+        self.check.again(now + ABORT_EVERY);
         out.push_back(Action::Tell(ProberProgress::Started {
             local,
             tiers: u32::try_from(start.tiers.len()).unwrap_or(u32::MAX),
@@ -278,7 +289,8 @@ impl Wait {
                     Ok(object) => return self.confirmed(now, &key, &object),
                     Err(e) => {
                         self.trouble(e, out);
-                        self.confirm.again(now + RETRY_AFTER);
+                        let pause = self.retry_after();
+                        self.confirm.again(now + pause);
                     }
                 }
             }
@@ -286,6 +298,9 @@ impl Wait {
                 self.look.answered();
                 match answer {
                     Ok(object) => return self.decided(now, &key, &object),
+                    Err(e) if e.is_absent() && self.may_not_cancel => {
+                        return self.never_decided();
+                    }
                     Err(e) => {
                         let next = self.next_look(now, &e, &clocks.bucket);
                         self.look.again(next);
@@ -298,11 +313,15 @@ impl Wait {
                 match answer {
                     Ok(Settled::Theirs(object)) => return self.decided(now, &key, &object),
                     Ok(Settled::Mine) => return self.never_decided(),
-                    // Who may not decide may still leave: a start that comes now is none.
-                    Err(e) if !e.retryable() => return self.never_decided(),
+                    // Who may not decide looks a last time: a start that comes now is none.
+                    Err(e) if !e.retryable() => {
+                        self.may_not_cancel = true;
+                        self.look.again(now);
+                    }
                     Err(e) => {
                         self.trouble(e, out);
-                        self.cancel.again(now + RETRY_AFTER);
+                        let pause = self.retry_after();
+                        self.cancel.again(now + pause);
                     }
                 }
             }
@@ -315,7 +334,8 @@ impl Wait {
                     }
                     Err(e) => {
                         self.trouble(e, out);
-                        self.slots.again(now + RETRY_AFTER);
+                        let pause = self.retry_after();
+                        self.slots.again(now + pause);
                     }
                 }
             }
@@ -328,30 +348,38 @@ impl Wait {
                         self.check.again(now + ABORT_EVERY);
                     }
                     // After a gap the right to act is checked again.
-                    Err(e) if e.is_absent() && old => self.check.again(now),
-                    Err(e) if e.is_absent() => return self.begin(None),
+                    Err(e) if e.is_absent() && old && !planted!(OldCheckCounts) => self.check.again(now),
+                    Err(e) if e.is_absent() => return self.begin(asked.unwrap_or(now), None),
                     Ok(object) => {
                         let reason = document::read::<Abort>(&key, &object.body)
                             .map_or_else(|e| e.to_string(), |abort| abort.reason);
-                        return self.begin(Some(reason));
+                        return self.begin(now, Some(reason));
                     }
                     Err(e) => {
                         self.trouble(e, out);
-                        self.check.again(now + RETRY_AFTER);
+                        let pause = self.retry_after();
+                        self.check.again(now + pause);
                     }
                 }
             }
             Reply::Overwritten(_, answer) => {
-                self.beat.answered();
+                let asked = self.beat.answered();
                 let next = now + HEARTBEAT_EVERY;
                 self.beat.again(clocks.bucket.best_moment(next));
-                if let Err(e) = answer {
-                    self.trouble(e, out);
+                match answer {
+                    Ok(()) => self.beat_ok = asked.unwrap_or(self.beat_ok),
+                    Err(e) => self.trouble(e, out),
                 }
             }
             Reply::Read(..) => {}
         }
         Heard::Nothing
+    }
+
+    /// The pause after a request failed: it doubles up to four seconds.
+    fn retry_after(&mut self) -> Duration {
+        self.failed = self.failed.saturating_add(1);
+        RETRY_AFTER * 2u32.saturating_pow((self.failed - 1).min(2))
     }
 
     /// When to look for the start again: less and less often, and more often once it is due.
@@ -377,7 +405,8 @@ impl Wait {
             let same = document::read::<StartDocument>(key, &object.body).is_ok_and(
                 |d| matches!(d.decision, Decision::Start(s) if Some(&s) == self.start.as_ref()),
             );
-            if !same || object.last_modified != self.stored {
+            let other = !same || object.last_modified != self.stored;
+            if other && !planted!(StartNotConfirmed) {
                 // Another was written over it: that is the one that stands.
                 self.seat = None;
                 self.prepared = false;
@@ -392,6 +421,7 @@ impl Wait {
                 Err(e) => return Heard::Failed(e),
             }
         }
+        self.failed = 0;
         self.unconfirmed.pop_front();
         if self.unconfirmed.is_empty() {
             self.check.again(now);
@@ -462,7 +492,7 @@ impl Wait {
         }
     }
 
-    fn begin(&self, aborted: Option<String>) -> Heard {
+    fn begin(&self, asked: Timestamp, aborted: Option<String>) -> Heard {
         match (&self.start, self.seat) {
             (Some(start), Some(seat)) => Heard::Load(Box::new(Begin {
                 job: self.job.clone(),
@@ -470,6 +500,8 @@ impl Wait {
                 start: start.clone(),
                 seat,
                 sequence: self.sequence,
+                beat_ok: self.beat_ok,
+                abort_ok: asked,
                 aborted,
             })),
             _ => Heard::Nothing,

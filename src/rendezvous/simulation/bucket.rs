@@ -1,18 +1,15 @@
-//! The simulated bucket: a request goes through its ways, what befalls it is drawn.
+//! The simulated bucket: a request is under way, befallen by what is drawn, answered.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::FutureExt as _;
 
-use super::scenario::Scenario;
+use super::dice::Dice;
 use crate::job::Timestamp;
 use crate::store::{
-    At, ByteLimit, Fault, FaultRates, Key, List, Listing, MemoryStore, Object, Op, Put, Store,
-    StoreError,
+    At, ByteLimit, Entry, Key, List, Listing, Location, Object, Op, StoreError,
 };
 
 /// One call of the store.
@@ -24,12 +21,61 @@ pub(super) enum Call {
     List(List),
 }
 
+impl Call {
+    pub(super) fn op(&self) -> Op {
+        match self {
+            Call::Create(..) => Op::Create,
+            Call::Put(..) => Op::Put,
+            Call::Get(..) => Op::Get,
+            Call::List(..) => Op::List,
+        }
+    }
+
+    pub(super) fn key(&self) -> &str {
+        match self {
+            Call::Create(key, _) | Call::Put(key, _) | Call::Get(key, _) => key.as_str(),
+            Call::List(list) => &list.prefix,
+        }
+    }
+}
+
 /// Its result.
 #[derive(Clone, Debug)]
 pub(super) enum Answer {
     Put(Result<(), StoreError>),
     Got(Result<Object, StoreError>),
     Listed(Result<Listing, StoreError>),
+}
+
+/// How often what goes wrong, in thousandths of the calls that it can befall.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Weather {
+    pub(super) lost_request: u64,
+    pub(super) lost_response: u64,
+    /// 403
+    pub(super) denied: u64,
+    /// 500 and 503
+    pub(super) busy: u64,
+    /// 409
+    pub(super) conflict: u64,
+    /// 412, though there is no such key
+    pub(super) exists: u64,
+    /// A listing as it was some seconds ago.
+    pub(super) stale: u64,
+    /// Each way takes up to this.
+    pub(super) longest_delay_ms: u64,
+}
+
+/// What befalls a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    LostRequest,
+    LostResponse,
+    Denied,
+    Busy,
+    Conflict,
+    Exists,
+    Stale,
 }
 
 /// What will become of a call, drawn when it is sent.
@@ -42,142 +88,260 @@ pub(super) struct Way {
 
 /// How long a client waits for an answer that doesn't come.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How old a stale listing is.
+const STALE: Duration = Duration::from_secs(6);
 
-pub(super) struct SimBucket {
-    store: MemoryStore,
-    now: Arc<AtomicI64>,
-    faults: FaultRates,
-    seed: u64,
-    calls: AtomicU64,
-    stale: BTreeMap<List, Listing>,
+impl Weather {
+    /// Draws what becomes of a call.
+    pub(super) fn way(&self, dice: &mut Dice, op: Op) -> Way {
+        let mut drawn = dice.roll(1_000);
+        let mut befalls = |rate: u64, applies: bool| {
+            let hit = applies && drawn < rate;
+            drawn = if applies { drawn.saturating_sub(rate) } else { drawn };
+            // What was hit is not hit again.
+            drawn = if hit { 1_000 } else { drawn };
+            hit
+        };
+        let fault = if befalls(self.lost_request, true) {
+            Some(Fault::LostRequest)
+        } else if befalls(self.lost_response, true) {
+            Some(Fault::LostResponse)
+        } else if befalls(self.denied, true) {
+            Some(Fault::Denied)
+        } else if befalls(self.busy, true) {
+            Some(Fault::Busy)
+        } else if befalls(self.conflict, op == Op::Create) {
+            Some(Fault::Conflict)
+        } else if befalls(self.exists, op == Op::Create) {
+            Some(Fault::Exists)
+        } else if befalls(self.stale, op == Op::List) {
+            Some(Fault::Stale)
+        } else {
+            None
+        };
+        let delay = |dice: &mut Dice| {
+            Duration::from_micros(1 + dice.roll(self.longest_delay_ms * 1_000))
+        };
+        Way::befallen(delay(dice), delay(dice), fault)
+    }
 }
 
-impl SimBucket {
-    pub(super) fn new(scenario: &Scenario) -> Self {
-        let now = Arc::new(AtomicI64::new(0));
-        let clock = now.clone();
-        SimBucket {
-            store: MemoryStore::new(Arc::new(move || {
-                Timestamp::from_micros(clock.load(Ordering::Relaxed))
-            })),
-            now,
-            faults: scenario.faults,
-            seed: scenario.seed,
-            calls: AtomicU64::new(0),
-            stale: BTreeMap::new(),
-        }
-    }
-
-    /// The bucket's clock is true time.
-    pub(super) fn set_time(&self, now: Timestamp) {
-        self.now.store(now.as_micros(), Ordering::Relaxed);
-    }
-
-    /// Draws what becomes of a call.
-    pub(super) fn send(&self, call: &Call, dark: bool) -> Way {
-        let op = match call {
-            Call::Create(..) => Op::Create,
-            Call::Put(..) => Op::Put,
-            Call::Get(..) => Op::Get,
-            Call::List(..) => Op::List,
-        };
-        let n = self.calls.fetch_add(1, Ordering::Relaxed);
-        let fate = self.faults.fate(self.seed, n, op);
-        let fault = if dark {
-            Some(Fault::LostRequest)
-        } else {
-            fate.fault
-        };
+impl Way {
+    pub(super) fn befallen(before: Duration, after: Duration, fault: Option<Fault>) -> Self {
         let lost = matches!(fault, Some(Fault::LostRequest | Fault::LostResponse));
         Way {
-            before: fate.before,
-            after: if lost { PATIENCE } else { fate.after },
+            before,
+            after: if lost { PATIENCE } else { after },
             fault,
         }
     }
 
-    /// Carries a call out, as far as its way lets it.
-    pub(super) fn arrive(&mut self, call: Call, way: Way) -> Answer {
-        let location = self.store.location().clone();
-        let at = || At::store(&location);
+    /// Whether the answer comes, with its `Date`.
+    pub(super) fn is_answered(&self) -> bool {
+        !matches!(
+            self.fault,
+            Some(Fault::LostRequest | Fault::LostResponse)
+        )
+    }
+}
+
+/// An object.
+#[derive(Clone, Debug)]
+struct Stored {
+    body: Bytes,
+    /// As it says, so that what is too large need not be.
+    size: u64,
+    created: Timestamp,
+    written: Timestamp,
+}
+
+#[derive(Clone)]
+pub(super) struct SimBucket {
+    at: Rc<At>,
+    objects: BTreeMap<String, Stored>,
+    /// What was written once and is no more what it was.
+    pub(super) rewritten: BTreeSet<String>,
+}
+
+impl SimBucket {
+    pub(super) fn new() -> Self {
+        let location = Location {
+            bucket: "sim".into(),
+            prefix: String::new(),
+            endpoint: "memory".into(),
+        };
+        SimBucket {
+            at: Rc::new(At::store(&location)),
+            objects: BTreeMap::new(),
+            rewritten: BTreeSet::new(),
+        }
+    }
+
+    /// Carries a call out, as far as its way lets it. The bucket's clock is true time.
+    pub(super) fn arrive(&mut self, now: Timestamp, call: Call, way: Way) -> Answer {
         let error = match way.fault {
             None | Some(Fault::LostResponse | Fault::Stale) => None,
-            Some(Fault::LostRequest) => Some(lost(at())),
-            Some(Fault::Denied) => Some(StoreError::Denied {
-                at: at(),
-                op: Op::Get,
-                why: "drawn".into(),
-            }),
-            Some(Fault::Conflict) => Some(StoreError::Conflict { at: at() }),
-            Some(Fault::Exists) => Some(StoreError::Exists { at: at() }),
-            Some(Fault::Busy) => Some(StoreError::Busy {
-                at: at(),
-                why: "drawn".into(),
-            }),
+            Some(fault) => Some(self.error(fault, call.op())),
         };
         if let Some(e) = error {
-            return match call {
-                Call::Create(..) | Call::Put(..) => Answer::Put(Err(e)),
-                Call::Get(..) => Answer::Got(Err(e)),
-                Call::List(..) => Answer::Listed(Err(e)),
-            };
+            return Answer::error(call.op(), e);
         }
-        let gone = way.fault == Some(Fault::LostResponse);
-        let or_lost = |e: Option<StoreError>| if gone { Some(lost(at())) } else { e };
+        let stale = way.fault == Some(Fault::Stale);
+        let op = call.op();
+        let answer = self.answer(now, call, stale);
+        if way.fault == Some(Fault::LostResponse) {
+            return Answer::error(op, self.error(Fault::LostResponse, op));
+        }
+        answer
+    }
+
+    fn error(&self, fault: Fault, op: Op) -> StoreError {
+        let (at, why) = (At::clone(&self.at), String::from("drawn"));
+        match fault {
+            Fault::Denied => StoreError::Denied { at, op, why },
+            Fault::Conflict => StoreError::Conflict { at },
+            Fault::Exists => StoreError::Exists { at },
+            Fault::Busy => StoreError::Busy { at, why },
+            Fault::LostRequest | Fault::LostResponse | Fault::Stale => {
+                StoreError::Unreachable { at, why }
+            }
+        }
+    }
+
+    pub(super) fn answer(&mut self, now: Timestamp, call: Call, stale: bool) -> Answer {
+        let at = || At::clone(&self.at);
         match call {
-            Call::Create(key, body) => {
-                let result: Result<Put, _> = now(self.store.create(&key, body));
-                Answer::Put(or_lost(result.err()).map_or(Ok(()), Err))
+            Call::Create(key, _) if self.objects.contains_key(key.as_str()) => {
+                Answer::Put(Err(StoreError::Exists { at: at() }))
             }
-            Call::Put(key, body) => {
-                let result = now(self.store.put(&key, body));
-                Answer::Put(or_lost(result.err()).map_or(Ok(()), Err))
+            Call::Create(key, body) | Call::Put(key, body) => {
+                self.write(now, &key, body);
+                Answer::Put(Ok(()))
             }
-            Call::Get(key, limit) => {
-                let result = now(self.store.get(&key, limit));
-                Answer::Got(if gone { Err(lost(at())) } else { result })
-            }
+            Call::Get(key, limit) => Answer::Got(match self.objects.get(key.as_str()) {
+                None => Err(StoreError::Absent { at: at() }),
+                Some(stored) if stored.size > limit.0 => Err(StoreError::TooLarge {
+                    at: at(),
+                    size: stored.size,
+                    limit,
+                }),
+                Some(stored) => Ok(stored.object()),
+            }),
             Call::List(list) => {
-                let fresh = now(self.store.list(&list));
-                if gone {
-                    return Answer::Listed(Err(lost(at())));
-                }
-                let old = self.stale.get(&list).cloned();
-                if let Ok(listing) = &fresh {
-                    self.stale.insert(list, listing.clone());
-                }
-                match (way.fault, old) {
-                    (Some(Fault::Stale), old) => Answer::Listed(Ok(old.unwrap_or_default())),
-                    _ => Answer::Listed(fresh),
-                }
+                let as_of = if stale { now - STALE } else { now };
+                Answer::Listed(Ok(self.list(&list, as_of)))
             }
         }
+    }
+
+    /// Writes, whether something is there or not.
+    pub(super) fn write(&mut self, now: Timestamp, key: &Key, body: Bytes) {
+        self.write_sized(now, key, body, None);
+    }
+
+    /// Writes what says it has another size.
+    pub(super) fn write_sized(
+        &mut self,
+        now: Timestamp,
+        key: &Key,
+        body: Bytes,
+        size: Option<u64>,
+    ) {
+        let created = match self.objects.get(key.as_str()) {
+            Some(old) => {
+                if old.body != body {
+                    self.rewritten.insert(key.as_str().to_owned());
+                }
+                old.created
+            }
+            None => now,
+        };
+        let stored = Stored {
+            size: size.unwrap_or(body.len() as u64),
+            body,
+            created,
+            written: now,
+        };
+        self.objects.insert(key.as_str().to_owned(), stored);
+    }
+
+    fn list(&self, list: &List, as_of: Timestamp) -> Listing {
+        let prefix = list.prefix.as_str();
+        let mut listing = Listing::default();
+        for (key, stored) in self.objects.range(prefix.to_owned()..) {
+            let Some(rest) = key.strip_prefix(prefix) else {
+                break;
+            };
+            if stored.created > as_of {
+                continue;
+            }
+            if let Some((name, _)) = rest.split_once('/').filter(|_| list.folders) {
+                let folder = format!("{prefix}{name}/");
+                if listing.prefixes.last() != Some(&folder) {
+                    listing.prefixes.push(folder);
+                }
+                continue;
+            }
+            let written = if stored.written > as_of {
+                stored.created
+            } else {
+                stored.written
+            };
+            listing.objects.push(Entry {
+                key: key.clone(),
+                size: stored.size,
+                last_modified: floor(written, 1_000),
+            });
+        }
+        listing
     }
 
     /// Looks at an object without anybody noticing.
     pub(super) fn peek(&self, key: &Key) -> Option<Object> {
-        now(self.store.get(key, ByteLimit::mib(1_000))).ok()
+        self.objects.get(key.as_str()).map(Stored::object)
     }
 
-    /// Lists without anybody noticing.
-    pub(super) fn look(&self, list: &List) -> Listing {
-        now(self.store.list(list)).unwrap_or_default()
+    /// Every key with its body, without anybody noticing.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&str, &Bytes)> {
+        self.objects.iter().map(|(k, s)| (k.as_str(), &s.body))
     }
 
-    /// Writes an object from outside the world.
-    pub(super) fn poke(&self, key: &Key, body: Bytes) {
-        let _ = now(self.store.create(key, body));
+    /// Takes away what isn't to stay.
+    pub(super) fn retain(&mut self, stays: impl Fn(&str) -> bool) {
+        self.objects.retain(|key, _| stays(key));
+    }
+
+    /// When the last part was written.
+    pub(super) fn last_part(&self) -> Option<Timestamp> {
+        let parts = self
+            .objects
+            .iter()
+            .filter(|(key, _)| key.contains("/tiers/") || key.contains("/reports/"));
+        parts.map(|(_, stored)| stored.written).max()
     }
 }
 
-fn lost(at: At) -> StoreError {
-    StoreError::Unreachable {
-        at,
-        why: "drawn".into(),
+impl Stored {
+    fn object(&self) -> Object {
+        Object {
+            body: self.body.clone(),
+            etag: None,
+            last_modified: floor(self.written, 1_000_000),
+        }
     }
 }
 
-/// The memory store never waits.
-fn now<T>(call: impl Future<Output = T>) -> T {
-    call.now_or_never().unwrap()
+impl Answer {
+    fn error(op: Op, e: StoreError) -> Self {
+        match op {
+            Op::Create | Op::Put | Op::Delete => Answer::Put(Err(e)),
+            Op::Get => Answer::Got(Err(e)),
+            Op::List => Answer::Listed(Err(e)),
+        }
+    }
+}
+
+/// `t` rounded down to a multiple of `grain_us` microseconds, as stores do.
+fn floor(t: Timestamp, grain_us: i64) -> Timestamp {
+    Timestamp::from_micros(t.as_micros() - t.as_micros().rem_euclid(grain_us))
 }

@@ -8,13 +8,12 @@ use crate::clock::Sample;
 use crate::job::Timestamp;
 use crate::rendezvous::chance::mix;
 use crate::rendezvous::coordinator::{self, Coordinator};
-use crate::rendezvous::document;
 use crate::rendezvous::exchange::{Reply, Request};
 use crate::rendezvous::finalizer::{self, Finalizer};
 use crate::rendezvous::keys::RunKey;
 use crate::rendezvous::prober::{self, Orders, Prober};
 use crate::signature::SigningKey;
-use crate::store::{Backoff, List, Next, Settling};
+use crate::store::{Backoff, List, Next, RequestCounts, Settling};
 
 /// What a process hears, whatever it is.
 #[derive(Clone, Debug)]
@@ -44,23 +43,26 @@ pub(super) enum Machine {
 pub(super) struct Process {
     pub(super) casting: Casting,
     pub(super) machine: Machine,
-    /// Load that is on.
-    pub(super) load: Option<Orders>,
-    /// Tells this load's events from an earlier one's.
     pub(super) alive: bool,
     pub(super) ended: bool,
+    /// Tells this load's events from an earlier one's.
+    pub(super) load: u64,
+    /// How many actions it has taken.
+    pub(super) acted: u32,
+    /// When it is to wake, and which of its wakes that is.
+    pub(super) wakes: (Option<Timestamp>, u64),
 }
 
 impl Process {
-    pub(super) fn new(scenario: &Scenario, n: usize) -> Self {
-        let casting = scenario.cast[n].clone();
-        let seed = mix(scenario.seed ^ mix(n as u64 + 1));
-        let now = local(&casting, BEGIN + casting.begins);
+    pub(super) fn new(scenario: &Scenario, n: usize, casting: Casting) -> Self {
+        let seed = seed_of(scenario, n);
+        let now = casting.clock.local(BEGIN + casting.clock.begins);
+        let run = scenario.job.run.clone();
         let machine = match &casting.role {
             Role::Coordinator => Machine::Coordinator(Box::new(Coordinator::new(
-                document::digested(scenario.job.clone()).unwrap(),
+                scenario.job.clone(),
                 coordinator::Settings {
-                    detach: false,
+                    detach: scenario.job.times.start_at.is_some() && seed.is_multiple_of(2),
                     seed,
                 },
                 now,
@@ -69,21 +71,21 @@ impl Process {
                 prober::Settings {
                     run: None,
                     vantage: vantage.clone(),
-                    timeout: std::time::Duration::from_secs(90),
+                    key: signing_key(seed),
+                    timeout: scenario.patience,
                     must_end_by: None,
                     function: None,
-                    build: "sim".into(),
-                    key: signing_key(seed),
                     job_sha256: None,
+                    build: "sim".into(),
                     place: "sim".into(),
                     seed,
                 },
                 now,
             ))),
-            Role::Finalizer => Machine::Finalizer(Box::new(Finalizer::new(
+            Role::Finalizer { waits } => Machine::Finalizer(Box::new(Finalizer::new(
                 finalizer::Settings {
-                    run: scenario.job.run.clone(),
-                    wait: true,
+                    run,
+                    wait: *waits,
                     place: "sim".into(),
                     seed,
                 },
@@ -93,13 +95,20 @@ impl Process {
         Process {
             casting,
             machine,
-            load: None,
             alive: true,
             ended: false,
+            load: 0,
+            acted: 0,
+            wakes: (None, 0),
         }
     }
 
-    pub(super) fn handle(&mut self, now: Timestamp, heard: Heard) -> Vec<Does> {
+    pub(super) fn handle(
+        &mut self,
+        now: Timestamp,
+        requests: RequestCounts,
+        heard: Heard,
+    ) -> Vec<Does> {
         match &mut self.machine {
             Machine::Coordinator(machine) => {
                 let event = match heard {
@@ -122,6 +131,7 @@ impl Process {
                     Heard::Clock(sample) => prober::Event::Clock(sample),
                     Heard::Prober(event) => event,
                 };
+                machine.count(requests);
                 let actions = machine.handle(now, event).into_iter();
                 actions
                     .map(|action| match action {
@@ -139,11 +149,8 @@ impl Process {
                     Heard::Replied(reply) => finalizer::Event::Replied(reply),
                     Heard::Clock(sample) => finalizer::Event::Clock(sample),
                 };
-                machine
-                    .handle(now, event)
-                    .into_iter()
-                    .map(Does::Ask)
-                    .collect()
+                let requests = machine.handle(now, event).into_iter();
+                requests.map(Does::Ask).collect()
             }
         }
     }
@@ -156,41 +163,40 @@ impl Process {
         }
     }
 
-    /// How it ended, in words; a coordinator and a finalizer that ended well are both done.
-    pub(super) fn end(&self) -> Option<String> {
+    /// Whether the machine is done.
+    pub(super) fn is_done(&self) -> bool {
         match &self.machine {
-            Machine::Coordinator(m) => m.end().map(|e| format!("{e:?}")),
-            Machine::Prober(m) => m.end().map(|e| format!("{e:?}")),
-            Machine::Finalizer(m) => m.end().map(|e| match e {
-                Ok(f) => format!("revision {}", f.revision.0),
-                Err(e) => format!("{e:?}"),
-            }),
+            Machine::Coordinator(m) => m.end().is_some(),
+            Machine::Prober(m) => m.end().is_some(),
+            Machine::Finalizer(m) => m.end().is_some(),
+        }
+    }
+
+    /// How it ended, in words.
+    pub(super) fn end(&self) -> String {
+        match &self.machine {
+            Machine::Coordinator(m) => format!("{:?}", m.end()),
+            Machine::Prober(m) => format!("{:?}", m.end()),
+            Machine::Finalizer(m) => match m.end() {
+                Some(Ok(f)) => format!("revision {}", f.revision.0),
+                other => format!("{:?}", other.map(Result::as_ref)),
+            },
         }
     }
 }
 
-/// A key of a process' own.
-fn signing_key(seed: u64) -> SigningKey {
+/// What a process draws its numbers from.
+pub(super) fn seed_of(scenario: &Scenario, n: usize) -> u64 {
+    mix(scenario.seed ^ mix(n as u64 + 1))
+}
+
+/// A key of its own.
+pub(super) fn signing_key(seed: u64) -> SigningKey {
     let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_be_bytes());
-    SigningKey::from_seed(bytes).unwrap()
-}
-
-/// What a process' clock shows at a true time.
-pub(super) fn local(casting: &Casting, t: Timestamp) -> Timestamp {
-    let since = t.as_micros() - BEGIN.as_micros();
-    t.offset_micros(casting.offset_us + since * casting.drift_ppm / 1_000_000)
-}
-
-/// The first true time at which a process' clock shows at least `t`.
-pub(super) fn truly(casting: &Casting, t: Timestamp) -> Timestamp {
-    let since = t.as_micros() - BEGIN.as_micros() - casting.offset_us;
-    let guess = since * 1_000_000 / (1_000_000 + casting.drift_ppm);
-    let mut truth = BEGIN.offset_micros(guess - 2);
-    while local(casting, truth) < t {
-        truth = truth.offset_micros(1);
+    for (n, chunk) in (0..).zip(bytes.chunks_mut(8)) {
+        chunk.copy_from_slice(&mix(seed ^ mix(n)).to_le_bytes());
     }
-    truth
+    SigningKey::from_seed(bytes).unwrap()
 }
 
 /// A request on its way: one call, or a create that is settled by several.
@@ -206,7 +212,8 @@ pub(super) enum Exchange {
 pub(super) enum Then {
     Call(Exchange, Call),
     Wait(Exchange, std::time::Duration, Box<Next>),
-    Done(Reply),
+    /// With the body that was to be created.
+    Done(Reply, Option<Bytes>),
 }
 
 impl Exchange {
@@ -238,19 +245,19 @@ impl Exchange {
             Next::Wait(delay, then) => {
                 return Then::Wait(Exchange::Create(key, body, settling), delay, then);
             }
-            Next::Done(result) => return Then::Done(Reply::Created(key, *result)),
+            Next::Done(result) => return Then::Done(Reply::Created(key, *result), Some(body)),
         };
         Then::Call(Exchange::Create(key, body, settling), call)
     }
 
     pub(super) fn answered(self, answer: Answer) -> Then {
         match (self, answer) {
-            (Exchange::Read(key), Answer::Got(result)) => Then::Done(Reply::Read(key, result)),
+            (Exchange::Read(key), Answer::Got(result)) => Then::Done(Reply::Read(key, result), None),
             (Exchange::Overwrite(key), Answer::Put(result)) => {
-                Then::Done(Reply::Overwritten(key, result))
+                Then::Done(Reply::Overwritten(key, result), None)
             }
             (Exchange::List(list), Answer::Listed(result)) => {
-                Then::Done(Reply::Listed(list, result))
+                Then::Done(Reply::Listed(list, result), None)
             }
             (Exchange::Create(key, body, mut settling), answer) => {
                 let next = match answer {

@@ -3,154 +3,348 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::job::{Job, JobSpec, Origin, Ramp, Span, Timestamp, Vantage, WriteId};
+use super::bucket::{Fault, Weather};
+use super::clock::SimClock;
+use super::dice::Dice;
+use crate::job::{Digested, Job, JobSpec, Origin, Ramp, Span, Timestamp, Vantage, WriteId};
 use crate::rendezvous::chance::mix;
-use crate::store::FaultRates;
+use crate::rendezvous::document;
+use crate::store::Op;
 
-/// When every world begins, in true time.
+/// When every world begins, in true time, which is the bucket's.
 pub(super) const BEGIN: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
+
+/// How many probers a run has.
+const PROBERS: u64 = 10;
+/// How long the slots are waited for.
+const TIMEOUT_S: u64 = 25;
 
 /// A process to be.
 #[derive(Clone, Debug)]
 pub(super) struct Casting {
     pub(super) role: Role,
-    /// Begins so long after the world.
-    pub(super) begins: Duration,
-    /// Its clock's error at the world's beginning, and how fast it grows.
-    pub(super) offset_us: i64,
-    pub(super) drift_ppm: i64,
+    pub(super) clock: SimClock,
     /// Killed so long after the world's beginning.
     pub(super) killed: Option<Duration>,
-    /// Stopped so long after the world's beginning, for so long.
-    pub(super) stopped: Option<(Duration, Duration)>,
+    /// Killed at its n-th action: before it, or after.
+    pub(super) crash: Option<(u32, Moment)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Moment {
+    Before,
+    After,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     Coordinator,
     Prober(Vantage),
-    Finalizer,
+    /// With what a platform's trigger does, or one that waits for the run's end.
+    Finalizer { waits: bool },
 }
+
+/// A body that is none of the run's own doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Forgery {
+    /// A part of another place.
+    Copied,
+    /// A part as another run would have it.
+    Replayed,
+    /// A right part with another's signature.
+    WronglySigned,
+    TooNew,
+    TooLarge,
+    Garbage,
+    /// At a key that no run has.
+    Strange,
+}
+
+pub(super) const FORGERIES: [Forgery; 7] = [
+    Forgery::Copied,
+    Forgery::Replayed,
+    Forgery::WronglySigned,
+    Forgery::TooNew,
+    Forgery::TooLarge,
+    Forgery::Garbage,
+    Forgery::Strange,
+];
+
+/// The bucket's failure for ever.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Dark {
+    pub(super) after: Duration,
+    pub(super) fault: Fault,
+    /// Reads alone, writes alone, or all.
+    pub(super) befalls: fn(Op) -> bool,
+}
+
+/// What kind of a world it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Only clocks are wrong: all must be measured.
+    Calm,
+    /// Everything may go wrong.
+    Rough,
+    /// Somebody pulls the kill switch; the bucket is well.
+    Aborted,
+    /// The bucket falls silent, or refuses, for ever.
+    Dark,
+    /// All processes die.
+    Extinct,
+    /// Creates aren't atomic, and labels are taken twice.
+    Torn,
+    /// The coordinator is stopped until the time for a start has just passed.
+    Tardy,
+    /// The start is fixed with the job, and probers come late.
+    Late,
+    /// Somebody never comes, and the rest waits.
+    Waiting,
+}
+
+const KINDS: [Kind; 10] = [
+    Kind::Calm,
+    Kind::Rough,
+    Kind::Torn,
+    Kind::Aborted,
+    Kind::Dark,
+    Kind::Rough,
+    Kind::Late,
+    Kind::Extinct,
+    Kind::Tardy,
+    Kind::Rough,
+];
 
 /// A world's plan.
 #[derive(Clone, Debug)]
 pub(super) struct Scenario {
     pub(super) seed: u64,
-    pub(super) job: Job,
+    pub(super) kind: Kind,
+    pub(super) job: Digested<Job>,
     pub(super) cast: Vec<Casting>,
-    pub(super) faults: FaultRates,
-    /// From then on the bucket answers nothing.
-    pub(super) blackout: Option<Duration>,
+    pub(super) weather: Weather,
+    pub(super) dark: Option<Dark>,
     /// Then somebody writes `abort.json`.
     pub(super) abort: Option<Duration>,
-    /// Each prober whose label is expected is well, and so is the bucket: all must be measured.
-    pub(super) calm: bool,
-}
-
-/// Numbers drawn one after the other from a seed.
-pub(super) struct Dice(pub(super) u64);
-
-impl Dice {
-    pub(super) fn roll(&mut self, below: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        mix(self.0) % below.max(1)
-    }
-
-    fn chance(&mut self, percent: u64) -> bool {
-        self.roll(100) < percent
-    }
-
-    fn millis(&mut self, below: u64) -> Duration {
-        Duration::from_millis(self.roll(below))
-    }
+    /// Then all die.
+    pub(super) extinct: Option<Duration>,
+    /// Creates look and write in one step.
+    pub(super) atomic: bool,
+    pub(super) forgeries: Vec<(Duration, Forgery)>,
+    /// Who meets another node than it thinks, whose clock is so much ahead.
+    pub(super) stray: Option<(usize, i64)>,
+    /// How many SFU nodes probers meet.
+    pub(super) nodes: u64,
+    /// How long a prober looks for a run and waits for its start.
+    pub(super) patience: Duration,
 }
 
 impl Scenario {
-    /// Nothing goes wrong, except for clocks.
-    pub(super) fn calm(seed: u64) -> Self {
+    /// The world of a seed.
+    pub(super) fn of(seed: u64) -> Self {
+        let kind = KINDS[usize::try_from(seed % KINDS.len() as u64).unwrap()];
+        Self::of_kind(seed, kind)
+    }
+
+    pub(super) fn of_kind(seed: u64, kind: Kind) -> Self {
         let mut dice = Dice(mix(seed));
-        let probers = 1 + dice.roll(5);
-        let job = job(&mut dice, probers, 30);
-        let mut cast = vec![casting(&mut dice, Role::Coordinator, 0)];
+        let fixed = kind == Kind::Late || (kind != Kind::Tardy && dice.chance(20));
+        let tiers = dice.pick(&[1, 1, 1, 2]);
+        let duration_s = match kind {
+            // Longer than the lease, or than an abort takes.
+            Kind::Dark => 40 + dice.roll(20),
+            Kind::Aborted => 3 + dice.roll(25),
+            _ => 3 + dice.roll(6),
+        };
+        let spec = JobSpec {
+            duration: Some(Span::secs(duration_s)),
+            settle: Some(Span::secs(2 + dice.roll(2))),
+            ramp: Some(ramp(tiers)),
+            timeout: Some(Span::secs(TIMEOUT_S)),
+            grace: Some(Span::secs(10)),
+            existing_room: Some(dice.chance(20)),
+            thresholds: Some(vec!["connected>=99%".parse().unwrap()]),
+            start_at: fixed.then(|| BEGIN + Duration::from_secs(12 + dice.roll(10))),
+            ..JobSpec::default()
+        };
+        let job = job(&mut dice, PROBERS, BEGIN, spec);
+        let mut scenario = Self::quiet(seed, kind, job, PROBERS, 6_000);
+        let ends = scenario.job.times.hard_deadline;
+        let length = u64::try_from(ends.saturating_since(BEGIN).as_millis()).unwrap();
+        match kind {
+            Kind::Calm => {
+                let off = dice.pick(&[-2_000_000, 700_000, 3_000_000]);
+                let stray = usize::try_from(1 + dice.roll(PROBERS)).unwrap();
+                scenario.stray = dice.chance(40).then_some((stray, off));
+            }
+            Kind::Waiting => {}
+            Kind::Aborted => {
+                scenario.abort = Some(dice.millis(length));
+                if let Some(at) = scenario.job.times.start_at {
+                    // Who is stopped while it asks must ask again.
+                    let start = at.saturating_since(BEGIN);
+                    scenario.abort = Some(start - dice.millis(4_000));
+                    for one in &mut scenario.cast[1..] {
+                        let from = start - dice.millis(5_000);
+                        let to = start + Duration::from_secs(3) + dice.millis(15_000);
+                        one.clock.stopped = dice.chance(50).then_some((from, to));
+                    }
+                }
+            }
+            Kind::Dark => {
+                let (all, reads, writes): (fn(Op) -> bool, fn(Op) -> bool, fn(Op) -> bool) = (
+                    |_| true,
+                    |op| matches!(op, Op::Get | Op::List),
+                    |op| matches!(op, Op::Put | Op::Create),
+                );
+                scenario.dark = Some(Dark {
+                    after: dice.millis(length),
+                    fault: dice.pick(&[Fault::LostRequest, Fault::Denied, Fault::Busy]),
+                    befalls: dice.pick(&[all, all, reads, writes]),
+                });
+                scenario.stop_some(&mut dice, 10, length);
+            }
+            Kind::Extinct => {
+                scenario.extinct = Some(dice.millis(length));
+                scenario.storm(&mut dice);
+            }
+            Kind::Torn => scenario.tear(&mut dice),
+            Kind::Tardy => {
+                let by = scenario.job.times.start_by.saturating_since(BEGIN);
+                let from = Duration::from_secs(TIMEOUT_S) - dice.millis(1_500);
+                let to = by + Duration::from_secs(1) + dice.millis(1_500);
+                scenario.cast[0].clock.stopped = Some((from, to));
+                // Most must be missing, or it starts before, and is cancelled soon.
+                scenario.cast.truncate(4);
+            }
+            Kind::Late | Kind::Rough => {
+                if kind == Kind::Late {
+                    let at = scenario.job.times.start_at.unwrap_or(BEGIN);
+                    let start = at.saturating_since(BEGIN);
+                    for one in &mut scenario.cast[1..] {
+                        if dice.chance(30) {
+                            one.clock.begins = start - dice.millis(4_000);
+                        }
+                    }
+                }
+                scenario.storm(&mut dice);
+                scenario.crowd(&mut dice, length);
+                scenario.stop_some(&mut dice, 15, length);
+                scenario.kill_some(&mut dice, 20, length);
+                scenario.abort = dice.chance(15).then(|| dice.millis(length));
+            }
+        }
+        if matches!(kind, Kind::Calm | Kind::Rough | Kind::Extinct) && dice.chance(15) {
+            for forgery in FORGERIES {
+                let at = ends.saturating_since(BEGIN) - dice.millis(5_000);
+                scenario.forgeries.push((at, forgery));
+            }
+        }
+        scenario
+    }
+
+    /// A coordinator and its probers, each with a clock that is wrong.
+    pub(super) fn quiet(
+        seed: u64,
+        kind: Kind,
+        job: Digested<Job>,
+        probers: u64,
+        begin_within_ms: u64,
+    ) -> Self {
+        let mut dice = Dice(mix(seed ^ 0xca57));
+        let mut cast = vec![casting(&mut dice, Role::Coordinator, 500)];
         for n in 0..probers {
-            cast.push(casting(&mut dice, Role::Prober(label(n)), 8_000));
+            let prober = Role::Prober(label(n));
+            cast.push(casting(&mut dice, prober, begin_within_ms));
         }
         Scenario {
             seed,
+            kind,
             job,
             cast,
-            faults: FaultRates {
-                longest_delay: Duration::from_millis(1 + dice.roll(200)),
-                ..FaultRates::default()
+            weather: Weather {
+                longest_delay_ms: 1 + dice.roll(200),
+                ..Weather::default()
             },
-            blackout: None,
+            dark: None,
             abort: None,
-            calm: true,
+            extinct: None,
+            atomic: true,
+            forgeries: Vec::new(),
+            stray: None,
+            nodes: if dice.chance(25) { 3 } else { 1 },
+            patience: Duration::from_secs(90),
         }
     }
 
-    /// Everything goes wrong.
-    pub(super) fn rough(seed: u64) -> Self {
-        let mut scenario = Self::calm(seed);
-        let mut dice = Dice(mix(seed ^ 0x5eed));
-        scenario.calm = false;
-        let extra = dice.roll(3);
-        for n in 0..extra {
-            // Somebody with a label that another has, or that nobody expects.
-            let n = dice.roll(6) + n;
-            scenario
-                .cast
-                .push(casting(&mut dice, Role::Prober(label(n)), 60_000));
-        }
-        if dice.chance(20) {
-            scenario
-                .cast
-                .push(casting(&mut dice, Role::Coordinator, 20_000));
-        }
-        for _ in 0..1 + dice.roll(3) {
-            scenario
-                .cast
-                .push(casting(&mut dice, Role::Finalizer, 150_000));
-        }
-        for one in &mut scenario.cast {
-            if dice.chance(20) {
-                one.killed = Some(dice.millis(120_000));
-            }
-            if dice.chance(20) {
-                one.stopped = Some((dice.millis(120_000), dice.millis(150_000)));
-            }
-        }
-        let rate = [0, 20, 100][usize::try_from(dice.roll(3)).unwrap()];
-        scenario.faults = FaultRates {
+    fn storm(&mut self, dice: &mut Dice) {
+        let rate = dice.pick(&[0, 10, 60]);
+        self.weather = Weather {
             lost_request: rate,
             lost_response: rate,
-            denied: 0,
-            conflict: rate,
-            exists: rate / 4,
+            denied: rate / 8,
             busy: rate,
-            stale: rate,
-            longest_delay: Duration::from_millis(1 + dice.roll(1_500)),
+            conflict: rate,
+            exists: rate,
+            stale: rate * 2,
+            longest_delay_ms: 1 + dice.roll(1_000),
         };
-        scenario.abort = dice.chance(15).then(|| dice.millis(120_000));
-        scenario
     }
 
-    /// The bucket falls silent for ever.
-    pub(super) fn blackout(seed: u64) -> Self {
-        let mut scenario = Self::calm(seed);
-        let mut dice = Dice(mix(seed ^ 0xb1ac));
-        scenario.calm = false;
-        scenario.blackout = Some(dice.millis(90_000));
-        scenario
+    /// Others with labels that some have or nobody expects, and more than one of the rest.
+    fn crowd(&mut self, dice: &mut Dice, length: u64) {
+        for _ in 0..dice.roll(3) {
+            let prober = Role::Prober(label(dice.roll(PROBERS + 2)));
+            let within = dice.pick(&[6_000, 60_000]);
+            self.cast.push(casting(dice, prober, within));
+        }
+        if dice.chance(15) {
+            self.cast.push(casting(dice, Role::Coordinator, 20_000));
+        }
+        for _ in 0..dice.pick(&[0, 0, 1, 2]) {
+            let finalizer = Role::Finalizer {
+                waits: dice.chance(50),
+            };
+            let mut one = casting(dice, finalizer, 1);
+            one.clock.begins = Duration::from_millis(length) - dice.millis(20_000);
+            self.cast.push(one);
+        }
     }
 
-    /// Somebody pulls the kill switch in a calm world.
-    pub(super) fn aborted(seed: u64) -> Self {
-        let mut scenario = Self::calm(seed);
-        let mut dice = Dice(mix(seed ^ 0xab04));
-        scenario.calm = false;
-        scenario.abort = Some(dice.millis(90_000));
-        scenario
+    fn stop_some(&mut self, dice: &mut Dice, percent: u64, length: u64) {
+        for one in &mut self.cast {
+            if dice.chance(percent) {
+                let from = dice.millis(length);
+                one.clock.stopped = Some((from, from + dice.millis(90_000)));
+            }
+        }
+    }
+
+    fn kill_some(&mut self, dice: &mut Dice, percent: u64, length: u64) {
+        for one in &mut self.cast {
+            if dice.chance(percent) {
+                one.killed = Some(dice.millis(length));
+            } else if dice.chance(percent) {
+                let n = u32::try_from(dice.roll(40)).unwrap();
+                one.crash = Some((n, dice.pick(&[Moment::Before, Moment::After])));
+            }
+        }
+    }
+
+    fn tear(&mut self, dice: &mut Dice) {
+        self.atomic = false;
+        self.weather.longest_delay_ms = 1 + dice.roll(600);
+        for n in 1..=PROBERS {
+            if dice.chance(50) {
+                let n = usize::try_from(n).unwrap();
+                let mut twin = self.cast[n].clone();
+                twin.clock.begins += dice.millis(800);
+                self.cast.push(twin);
+            }
+        }
+        let mut twin = self.cast[0].clone();
+        twin.clock.begins += dice.millis(400);
+        self.cast.push(twin);
     }
 }
 
@@ -158,46 +352,62 @@ pub(super) fn label(n: u64) -> Vantage {
     format!("v{n}").parse().unwrap()
 }
 
-fn casting(dice: &mut Dice, role: Role, begins_below_ms: u64) -> Casting {
-    // A coordinator writes its clock's time into the job: it is near the bucket's.
+pub(super) fn ramp(tiers: u64) -> Ramp {
+    let tiers: Vec<u32> = (0..tiers).map(|n| 2 + u32::try_from(n).unwrap()).collect();
+    Ramp::new(&tiers).unwrap()
+}
+
+/// A process whose clock may be far off, drift, and be set by an hour.
+pub(super) fn casting(dice: &mut Dice, role: Role, begins_below_ms: u64) -> Casting {
+    // A coordinator writes the bucket's time into the job, so its own is near it.
     let error = if role == Role::Coordinator {
         200_000
     } else {
         60_000_000
     };
+    let hour = 3_600_000_000;
+    let step = (dice.millis(100_000), dice.pick(&[hour, -hour]));
     Casting {
-        begins: dice.millis(begins_below_ms),
-        offset_us: i64::try_from(dice.roll(2 * error)).unwrap() - i64::try_from(error).unwrap(),
-        drift_ppm: i64::try_from(dice.roll(400)).unwrap() - 200,
+        clock: SimClock {
+            begins: dice.millis(begins_below_ms),
+            offset_us: dice.around(error),
+            // Two of them, and a node's, are within the 500 ppm that clocks may drift apart.
+            drift_ppm: dice.around(450),
+            step: (role != Role::Coordinator && dice.chance(30)).then_some(step),
+            stopped: None,
+        },
         killed: None,
-        stopped: None,
+        crash: None,
         role,
     }
 }
 
-fn job(dice: &mut Dice, probers: u64, timeout_s: u64) -> Job {
+/// A job of so many vantages, by name or by number.
+pub(super) fn job(
+    dice: &mut Dice,
+    probers: u64,
+    created: Timestamp,
+    spec: JobSpec,
+) -> Digested<Job> {
     let named: BTreeSet<Vantage> = (0..probers).map(label).collect();
-    let tiers: Vec<u32> = (0..1 + u32::try_from(dice.roll(3)).unwrap())
-        .map(|n| 2 + n)
-        .collect();
     let by_name = dice.chance(50);
-    let fixed = dice.chance(25);
     let spec = JobSpec {
         url: Some("ws://sfu".into()),
         vantages: by_name.then(|| named.into_iter().collect()),
         expect: (!by_name).then(|| u32::try_from(probers).unwrap()),
-        ramp: Some(Ramp::new(&tiers).unwrap()),
-        duration: Some(Span::secs(5 + dice.roll(40))),
-        settle: Some(Span::secs(2 + dice.roll(3))),
-        timeout: Some(Span::secs(timeout_s)),
-        grace: Some(Span::secs(20)),
-        start_at: fixed.then(|| BEGIN + Duration::from_secs(20 + dice.roll(20))),
-        ..JobSpec::default()
+        max_participants: Some(100_000),
+        room: spec.existing_room.unwrap_or(false).then(|| "lobby".into()),
+        ..spec
     };
     let origin = Origin {
         run: "sim".parse().unwrap(),
         write_id: WriteId::from_u64(1),
-        now: BEGIN,
+        now: created,
     };
-    Job::resolve(spec, origin).unwrap()
+    document::digested(Job::resolve(spec, origin).unwrap()).unwrap()
+}
+
+/// When no process has anything to wait for any more.
+pub(super) fn end_of(job: &Job) -> Timestamp {
+    job.times.hard_deadline + job.times.grace.0
 }

@@ -1,38 +1,60 @@
 //! The world: earliest event first, until all is done or too much time has passed.
 
-use std::cmp::Reverse;
+use std::cmp::Ordering;
 use std::collections::BinaryHeap;
+use std::fmt::Debug;
+use std::rc::Rc;
 use std::time::Duration;
 
-use super::bucket::{Answer, Call, SimBucket, Way};
-use super::process::{Does, Exchange, Heard, Machine, Process, Then, local, truly};
-use super::properties::Properties;
-use super::scenario::{BEGIN, Casting, Dice, Role, Scenario};
+use bytes::Bytes;
+
+use super::bucket::{Answer, Call, SimBucket, Way, Weather};
+use super::clock::SimClock;
+use super::dice::Dice;
+use super::forge;
+use super::memory;
+use super::history::{Finalized, History, Load, Reading};
+use super::process::{Does, Exchange, Heard, Machine, Process, Then, seed_of, signing_key};
+use super::scenario::{BEGIN, Casting, Forgery, Kind, Moment, Role, Scenario, end_of};
+use super::sfu;
 use crate::clock::Sample;
-use crate::job::{SCHEMA_MAJOR, Timestamp, WriteId};
+use crate::job::{ClaimId, SCHEMA_MAJOR, Timestamp, WriteId};
+use crate::rendezvous::coordinator::Cleanup;
 use crate::rendezvous::document;
 use crate::rendezvous::exchange::Reply;
 use crate::rendezvous::keys::{Item, RunKey};
-use crate::rendezvous::objects::Abort;
-use crate::rendezvous::prober::{Event, Orders, Tested};
-use crate::report::part::{TierClock, TierPart};
-use crate::store::{Fault, Next};
+use crate::rendezvous::objects::{Abort, ReferenceClock};
+use crate::rendezvous::prober::{Event, Orders};
+use crate::signature::SigningKey;
+use crate::store::{Key, Next, Settled};
 
-/// More steps than any world needs.
-const STEPS_MAX: u64 = 200_000;
+/// More steps than any world of ten probers needs.
+const STEPS_PER_PROCESS: u64 = 20_000;
+/// How long a store that looks and writes in two steps takes between them.
+const TORN_MS: u64 = 1_500;
+/// How long participants take to leave.
+const LEAVING: Duration = Duration::from_millis(500);
 
 enum Happens {
-    Begin(usize),
     Wake(usize, u64),
-    Arrive(usize, Exchange, Call, Way, Timestamp),
-    Answer(usize, Exchange, Answer, Option<Sample>),
-    Settle(usize, Exchange, Next),
+    Arrive(usize, Box<(Exchange, Call)>, Way, Timestamp),
+    /// The second half of a create that isn't atomic.
+    Write(usize, Box<(Exchange, Key, Bytes)>, Way, Timestamp),
+    Answer(usize, Box<(Exchange, Answer)>, Option<(Timestamp, i64)>),
+    Settle(usize, Box<(Exchange, Next)>),
     Tested(usize),
     Measured(usize, u64, usize),
     LoadEnded(usize, u64),
     Kill(usize),
+    Extinction,
     Abort,
-    Look,
+    Forge(Forgery),
+}
+
+struct Due {
+    at: Timestamp,
+    order: u64,
+    event: Happens,
 }
 
 pub(super) struct World {
@@ -40,177 +62,191 @@ pub(super) struct World {
     pub(super) bucket: SimBucket,
     pub(super) processes: Vec<Process>,
     pub(super) now: Timestamp,
-    pub(super) aborted_at: Option<Timestamp>,
+    pub(super) history: History,
     /// What happened, if it is kept.
     pub(super) trace: Option<Vec<String>>,
     pub(super) steps: u64,
-    queue: BinaryHeap<Reverse<(Timestamp, u64)>>,
-    events: std::collections::BTreeMap<u64, Happens>,
-    generations: Vec<u64>,
-    loads: Vec<u64>,
+    /// It went on for ever.
+    pub(super) endless: bool,
+    queue: BinaryHeap<Due>,
     order: u64,
-    properties: Properties,
+    dice: Dice,
+    /// What is on, by process: an index into the history's loads.
+    on: Vec<Option<usize>>,
 }
 
 impl World {
-    pub(super) fn new(mut scenario: Scenario) -> Self {
-        if scenario.blackout.is_none() {
-            // When all is over, one trigger is enough for a result, and a second changes nothing.
-            for later in [100, 160] {
-                scenario.cast.push(Casting {
-                    role: Role::Finalizer,
-                    begins: end_of(&scenario).saturating_since(BEGIN) + Duration::from_secs(later),
-                    offset_us: 0,
-                    drift_ppm: 0,
-                    killed: None,
-                    stopped: None,
-                });
-            }
-        }
-        let n = scenario.cast.len();
+    pub(super) fn new(scenario: Scenario) -> Self {
+        memory::remember();
         let mut world = World {
-            bucket: SimBucket::new(&scenario),
-            processes: (0..n).map(|i| Process::new(&scenario, i)).collect(),
+            bucket: SimBucket::new(),
+            processes: Vec::new(),
             now: BEGIN,
-            aborted_at: None,
+            history: History::default(),
             trace: None,
             steps: 0,
+            endless: false,
             queue: BinaryHeap::new(),
-            events: std::collections::BTreeMap::new(),
-            generations: vec![0; n],
-            loads: vec![0; n],
             order: 0,
-            properties: Properties::default(),
+            dice: Dice(scenario.seed ^ 0xd1ce),
+            on: Vec::new(),
             scenario,
         };
-        for i in 0..n {
-            let casting = world.processes[i].casting.clone();
-            world.schedule(BEGIN + casting.begins, Happens::Begin(i));
-            if let Some(after) = casting.killed {
-                world.schedule(BEGIN + after, Happens::Kill(i));
-            }
+        for casting in world.scenario.cast.clone() {
+            world.enter(casting);
         }
         if let Some(after) = world.scenario.abort {
             world.schedule(BEGIN + after, Happens::Abort);
         }
-        world.schedule(BEGIN, Happens::Look);
+        if let Some(after) = world.scenario.extinct {
+            world.schedule(BEGIN + after, Happens::Extinction);
+        }
+        for (after, forgery) in world.scenario.forgeries.clone() {
+            world.schedule(BEGIN + after, Happens::Forge(forgery));
+        }
         world
     }
 
-    /// Runs it; what was found wrong comes out.
-    pub(super) fn run(&mut self) -> Vec<String> {
-        let limit = end_of(&self.scenario) + Duration::from_secs(400);
-        while let Some(Reverse((at, id))) = self.queue.pop() {
-            let Some(event) = self.events.remove(&id) else {
-                continue;
-            };
-            if at > limit {
-                break;
-            }
-            self.steps += 1;
-            if self.steps > STEPS_MAX {
-                self.properties.found("the world does not end".into());
-                break;
-            }
-            self.now = at;
-            self.bucket.set_time(at);
-            self.happen(event);
+    fn enter(&mut self, casting: Casting) {
+        let p = self.processes.len();
+        self.schedule(BEGIN + casting.clock.begins, Happens::Wake(p, 0));
+        if let Some(after) = casting.killed {
+            self.schedule(BEGIN + after, Happens::Kill(p));
         }
-        let mut properties = std::mem::take(&mut self.properties);
-        properties.at_the_end(self);
-        properties.findings
+        let process = Process::new(&self.scenario, p, casting);
+        self.processes.push(process);
+        self.on.push(None);
+    }
+
+    /// Runs it to its end: all are done, and one trigger after the deadline and the grace has been
+    /// heard, a second one if more came after it.
+    pub(super) fn run(&mut self) {
+        if self.scenario.dark.is_some() {
+            return self.play(end_of(&self.scenario.job) + Duration::from_secs(400));
+        }
+        let over = end_of(&self.scenario.job) + Duration::from_secs(3);
+        self.play(over);
+        self.trigger(over);
+        self.play(over + Duration::from_secs(400));
+        if self.bucket.last_part() >= Some(over) {
+            let now = self.now + Duration::from_secs(2);
+            self.trigger(now);
+            self.play(now + Duration::from_secs(100));
+        }
+    }
+
+    /// A finalizer as a platform starts it once, in clear weather.
+    fn trigger(&mut self, at: Timestamp) {
+        self.scenario.weather = Weather {
+            longest_delay_ms: 20,
+            ..Weather::default()
+        };
+        self.enter(Casting {
+            role: Role::Finalizer { waits: false },
+            clock: SimClock {
+                begins: at.saturating_since(BEGIN),
+                ..SimClock::default()
+            },
+            killed: None,
+            crash: None,
+        });
+    }
+
+    /// Lets happen what is due until then.
+    fn play(&mut self, until: Timestamp) {
+        let most = STEPS_PER_PROCESS * self.processes.len() as u64;
+        while self.queue.peek().is_some_and(|due| due.at <= until) {
+            let Some(Due { at, event, .. }) = self.queue.pop() else {
+                break;
+            };
+            self.now = at;
+            self.happen(event);
+            if self.steps > most {
+                self.endless = true;
+                return;
+            }
+        }
     }
 
     fn schedule(&mut self, at: Timestamp, event: Happens) {
         self.order += 1;
-        self.events.insert(self.order, event);
-        self.queue.push(Reverse((at, self.order)));
-    }
-
-    /// The end of a process' stop, if it is stopped now.
-    fn stopped_until(&self, p: usize) -> Option<Timestamp> {
-        let (from, length) = self.processes[p].casting.stopped?;
-        let (from, to) = (BEGIN + from, BEGIN + from + length);
-        (from <= self.now && self.now < to).then_some(to)
-    }
-
-    pub(super) fn is_loading(&self, p: usize) -> Option<&Orders> {
-        let process = &self.processes[p];
-        let orders = process.load.as_ref()?;
-        let first = orders.tiers.first()?.settle_from;
-        let on = process.alive
-            && self.stopped_until(p).is_none()
-            && self.now >= truly(&process.casting, first);
-        on.then_some(orders)
+        let order = self.order;
+        self.queue.push(Due { at, order, event });
     }
 
     fn happen(&mut self, event: Happens) {
         let whose = match &event {
-            Happens::Begin(p)
-            | Happens::Wake(p, _)
-            | Happens::Answer(p, ..)
+            Happens::Wake(p, n) => {
+                if self.processes[*p].wakes.1 != *n {
+                    return;
+                }
+                Some(*p)
+            }
+            Happens::Answer(p, ..)
             | Happens::Settle(p, ..)
             | Happens::Tested(p)
             | Happens::Measured(p, ..)
             | Happens::LoadEnded(p, _) => Some(*p),
-            Happens::Arrive(..) | Happens::Kill(_) | Happens::Abort | Happens::Look => None,
+            _ => None,
         };
         if let Some(p) = whose {
-            if !self.processes[p].alive || self.processes[p].ended {
+            let process = &self.processes[p];
+            if !process.alive || process.ended {
                 return;
             }
-            if let Some(until) = self.stopped_until(p) {
+            if let Some(until) = process.casting.clock.stopped_until(self.now) {
                 return self.schedule(until, event);
             }
         }
+        self.steps += 1;
         match event {
-            Happens::Begin(p) => self.tell(p, Heard::Wake),
-            Happens::Wake(p, generation) => {
-                if self.generations[p] == generation {
-                    self.tell(p, Heard::Wake);
-                }
+            Happens::Wake(p, _) => self.tell(p, Heard::Wake),
+            Happens::Arrive(p, what, way, sent) => self.arrive(p, *what, way, sent),
+            Happens::Write(p, what, way, sent) => {
+                let (exchange, key, body) = *what;
+                self.bucket.write(self.now, &key, body);
+                self.answer(p, exchange, Answer::Put(Ok(())), way, sent);
             }
-            Happens::Arrive(p, exchange, call, way, sent) => {
-                let dated =
-                    way.fault != Some(Fault::LostRequest) && way.fault != Some(Fault::LostResponse);
-                let answer = self.bucket.arrive(call, way);
-                let at = self.now + way.after;
-                let casting = &self.processes[p].casting;
-                let date_s = self.now.as_micros().div_euclid(1_000_000);
-                let sample = dated.then(|| Sample::date(sent, date_s, local(casting, at)));
-                self.schedule(at, Happens::Answer(p, exchange, answer, sample));
-            }
-            Happens::Answer(p, exchange, answer, sample) => {
-                if let Some(mut sample) = sample {
+            Happens::Answer(p, what, date) => {
+                let (exchange, answer) = *what;
+                if let Some((sent, date_s)) = date {
                     // Who was stopped meanwhile received it only now.
-                    sample.received = local(&self.processes[p].casting, self.now);
-                    self.tell(p, Heard::Clock(sample));
+                    let received = self.local(p);
+                    self.tell(p, Heard::Clock(Sample::date(sent, date_s, received)));
                 }
                 self.then(p, exchange.answered(answer));
             }
-            Happens::Settle(p, exchange, next) => self.then(p, exchange.next(next)),
+            Happens::Settle(p, what) => {
+                let (exchange, next) = *what;
+                self.then(p, exchange.next(next));
+            }
             Happens::Tested(p) => {
-                let tested = self.self_test(p);
+                let tested = sfu::self_test(&self.scenario, &self.processes[p], p, self.now);
                 self.tell(p, Heard::Prober(Event::SelfTested(tested)));
             }
             Happens::Measured(p, load, tier) => {
-                if self.loads[p] == load
-                    && let Some(part) = self.measured(p, tier)
+                if self.processes[p].load == load
+                    && let Some(on) = self.on[p]
                 {
-                    self.tell(p, Heard::Prober(Event::Part(Box::new(part))));
+                    let load = &self.history.loads[on];
+                    if let Some(part) = sfu::measured(self, load, tier) {
+                        self.tell(p, Heard::Prober(Event::Part(Box::new(part))));
+                    }
                 }
             }
             Happens::LoadEnded(p, load) => {
-                if self.loads[p] == load {
-                    self.processes[p].load = None;
-                    self.loads[p] += 1;
+                if self.processes[p].load == load {
+                    self.off(p);
+                    self.processes[p].load += 1;
+                    self.read_clocks(p);
                     self.tell(p, Heard::Prober(Event::LoadEnded));
                 }
             }
-            Happens::Kill(p) => {
-                self.note(p, || "is killed".into());
-                self.processes[p].alive = false;
-                self.processes[p].load = None;
+            Happens::Kill(p) => self.kill(p),
+            Happens::Extinction => {
+                for p in 0..self.processes.len() {
+                    self.kill(p);
+                }
             }
             Happens::Abort => {
                 let abort = Abort {
@@ -220,226 +256,300 @@ impl World {
                     reason: "drawn".into(),
                 };
                 let key = RunKey::new(&abort.run, Item::Abort).key();
-                self.bucket.poke(&key, document::write(&abort).unwrap());
-                self.aborted_at = Some(self.now);
+                if self.bucket.peek(&key).is_none() {
+                    let body = document::write(&abort).unwrap();
+                    self.bucket.write(self.now, &key, body);
+                }
+                self.history.aborted_at = Some(self.now);
             }
-            Happens::Look => {
-                let mut properties = std::mem::take(&mut self.properties);
-                properties.each_second(self);
-                self.properties = properties;
-                if self.processes.iter().any(|p| p.alive && !p.ended) {
-                    self.schedule(self.now + Duration::from_secs(1), Happens::Look);
+            Happens::Forge(forgery) => {
+                if let Some(key) = forge::forge(self, forgery) {
+                    self.history.forged.insert(key);
                 }
             }
         }
     }
 
-    fn note(&mut self, p: usize, what: impl FnOnce() -> String) {
+    fn local(&self, p: usize) -> Timestamp {
+        self.processes[p].casting.clock.local(self.now)
+    }
+
+    fn kill(&mut self, p: usize) {
+        if self.processes[p].alive && !self.processes[p].ended {
+            self.note(p, &"is killed");
+            self.processes[p].alive = false;
+            self.off(p);
+        }
+    }
+
+    fn off(&mut self, p: usize) {
+        if let Some(on) = self.on[p].take() {
+            self.history.loads[on].to = Some(self.now);
+        }
+    }
+
+    fn note(&mut self, p: usize, what: &dyn Debug) {
         let Some(trace) = &mut self.trace else {
             return;
         };
         let ms = self.now.saturating_since(BEGIN).as_millis();
         let role = match &self.processes[p].casting.role {
             Role::Prober(vantage) => vantage.to_string(),
-            other => format!("{other:?}"),
+            Role::Coordinator => "coordinator".into(),
+            Role::Finalizer { .. } => "finalizer".into(),
         };
-        trace.push(format!("{ms:>7} {p} {role}: {}", what()));
+        trace.push(format!("{ms:>7} {p} {role}: {what:?}"));
     }
 
     fn tell(&mut self, p: usize, heard: Heard) {
-        if self.processes[p].ended {
+        if self.processes[p].ended || !self.processes[p].alive {
             return;
         }
-        if let Heard::Replied(reply) = &heard {
-            let mut properties = std::mem::take(&mut self.properties);
-            properties.replied(p, reply);
-            self.properties = properties;
-            self.note(p, || brief(reply));
+        if self.trace.is_some()
+            && let Heard::Replied(reply) = &heard
+        {
+            self.note(p, &brief(reply));
         }
-        let now = local(&self.processes[p].casting, self.now);
-        let does = self.processes[p].handle(now, heard);
+        let now = self.local(p);
+        let requests = self.history.requests.get(&p).copied().unwrap_or_default();
+        let does = self.processes[p].handle(now, requests, heard);
         for does in does {
-            self.does(p, does);
+            if !self.act(p, does) {
+                return;
+            }
         }
-        self.generations[p] += 1;
-        if let Some(end) = self.processes[p].end() {
-            self.note(p, || format!("ends: {end}"));
-            self.processes[p].ended = true;
-        } else if let Some(at) = self.processes[p].wake_at() {
-            let at = truly(&self.processes[p].casting, at).max(self.now);
-            let generation = self.generations[p];
-            self.schedule(at, Happens::Wake(p, generation));
+        if self.processes[p].is_done() {
+            self.end(p);
+        } else {
+            self.plan_wake(p);
         }
+    }
+
+    fn plan_wake(&mut self, p: usize) {
+        let process = &mut self.processes[p];
+        let wake_at = process.wake_at();
+        if wake_at == process.wakes.0 && wake_at.is_some_and(|t| t > self.now) {
+            return;
+        }
+        process.wakes = (wake_at, process.wakes.1 + 1);
+        let n = process.wakes.1;
+        if let Some(t) = wake_at {
+            let at = process.casting.clock.truly(t, self.now);
+            self.schedule(at, Happens::Wake(p, n));
+        }
+    }
+
+    fn end(&mut self, p: usize) {
+        if self.trace.is_some() {
+            let end = self.processes[p].end();
+            self.note(p, &end);
+        }
+        self.processes[p].ended = true;
+        match &self.processes[p].machine {
+            Machine::Coordinator(machine) => {
+                if let Cleanup::Delete(room) = machine.cleanup() {
+                    self.history.deleted.push((self.now, room));
+                }
+            }
+            Machine::Finalizer(machine) => {
+                if let Some(result) = machine.end() {
+                    self.history.finalized.push(Finalized {
+                        process: p,
+                        result: result.clone(),
+                    });
+                }
+            }
+            Machine::Prober(_) => self.off(p),
+        }
+    }
+
+    /// Does what a process wants, unless it dies of it; says whether it lives.
+    fn act(&mut self, p: usize, does: Does) -> bool {
+        let n = self.processes[p].acted;
+        self.processes[p].acted += 1;
+        let crash = self.processes[p].casting.crash.filter(|(at, _)| *at == n);
+        if matches!(crash, Some((_, Moment::Before))) {
+            self.kill(p);
+            return false;
+        }
+        self.does(p, does);
+        if crash.is_some() {
+            self.kill(p);
+        }
+        self.processes[p].alive
     }
 
     fn does(&mut self, p: usize, does: Does) {
         match does {
             Does::Ask(request) => self.then(p, Exchange::begin(request)),
-            Does::Tell(what) => self.note(p, || format!("{what:?}")),
+            Does::Tell(what) => self.note(p, &what),
             Does::SelfTest => {
-                let ms = 300 + Dice(self.scenario.seed ^ p as u64).roll(2_000);
-                self.schedule(self.now + Duration::from_millis(ms), Happens::Tested(p));
+                let after = Duration::from_millis(300) + self.dice.millis(1_500);
+                self.schedule(self.now + after, Happens::Tested(p));
             }
-            Does::StartLoad(orders) => {
-                self.note(p, || {
-                    format!("loads from tier {}", orders.tiers[0].plan.tier)
-                });
-                let mut properties = std::mem::take(&mut self.properties);
-                properties.load_begins(self, p, &orders);
-                self.properties = properties;
-                self.loads[p] += 1;
-                let load = self.loads[p];
-                let casting = self.processes[p].casting.clone();
-                for (n, tier) in orders.tiers.iter().enumerate() {
-                    let at = truly(&casting, tier.to) + Duration::from_millis(5);
-                    self.schedule(at, Happens::Measured(p, load, n));
-                }
-                let last = orders.tiers.last().map_or(orders.stop_at, |t| t.to);
-                let end = truly(&casting, last.min(orders.stop_at));
-                let end = end.max(self.now) + Duration::from_millis(500);
-                self.schedule(end, Happens::LoadEnded(p, load));
-                self.processes[p].load = Some(*orders);
-            }
+            Does::StartLoad(orders) => self.start_load(p, *orders),
             Does::StopLoad => {
-                self.note(p, || "stops its load".into());
-                self.processes[p].load = None;
-                let at = self.now + Duration::from_millis(300);
-                let load = self.loads[p];
-                self.schedule(at, Happens::LoadEnded(p, load));
+                self.note(p, &"stops its load");
+                self.off(p);
+                let load = self.processes[p].load;
+                self.schedule(self.now + LEAVING, Happens::LoadEnded(p, load));
             }
+        }
+    }
+
+    fn start_load(&mut self, p: usize, orders: Orders) {
+        self.note(p, &orders.tiers);
+        self.processes[p].load += 1;
+        let load = self.processes[p].load;
+        let clock = self.processes[p].casting.clock.clone();
+        let mut opens = Vec::new();
+        for (n, tier) in orders.tiers.iter().enumerate() {
+            opens.push((tier.plan.tier, clock.truly(tier.from, self.now)));
+            let at = clock.truly(tier.to, self.now) + Duration::from_millis(5);
+            self.schedule(at, Happens::Measured(p, load, n));
+        }
+        let first = orders.tiers.first().map_or(orders.stop_at, |t| t.settle_from);
+        let last = orders.tiers.last().map_or(orders.stop_at, |t| t.to);
+        let end = clock.truly(last.min(orders.stop_at), self.now);
+        self.schedule(end + LEAVING, Happens::LoadEnded(p, load));
+        let now = self.local(p);
+        let Machine::Prober(machine) = &self.processes[p].machine else {
+            return;
+        };
+        let start = super::properties::start(self);
+        let width_max = self.scenario.job.limits.clock_width.0;
+        let vantage = orders.claim.vantage();
+        let reference = start.as_ref().map(|start| {
+            let known = machine.known().run(start, Some(&vantage), width_max, now);
+            known.offset
+        });
+        let reference_us = match start.map(|s| s.reference) {
+            Some(ReferenceClock::Sfu) => sfu::named(&self.scenario, p, self.now).1,
+            _ => 0,
+        };
+        self.on[p] = Some(self.history.loads.len());
+        self.history.loads.push(Load {
+            process: p,
+            ordered: self.now,
+            from: clock.truly(first, self.now),
+            to: None,
+            orders: Rc::new(orders),
+            reference,
+            reference_us,
+            opens,
+        });
+        self.read_clocks(p);
+    }
+
+    /// Writes down what a prober thinks of the other clocks.
+    fn read_clocks(&mut self, p: usize) {
+        let now = self.local(p);
+        let Machine::Prober(machine) = &self.processes[p].machine else {
+            return;
+        };
+        let (bucket, sfu) = machine.clocks();
+        let ahead = self.now.as_micros() - now.as_micros();
+        let node = sfu::node(&self.scenario, p, self.now).1;
+        for (clock, said, truth_us) in [
+            ("bucket", bucket.at(now), ahead),
+            ("SFU", sfu.at(now), ahead + node),
+        ] {
+            self.history.readings.push(Reading {
+                process: p,
+                clock,
+                said,
+                truth_us,
+            });
         }
     }
 
     fn then(&mut self, p: usize, then: Then) {
         match then {
-            Then::Done(reply) => self.tell(p, Heard::Replied(reply)),
+            Then::Done(reply, body) => {
+                if let (Reply::Created(key, Ok(settled)), Some(body)) = (&reply, body) {
+                    let mine = matches!(settled, Settled::Mine);
+                    self.history.settled(p, key, body, mine);
+                }
+                self.tell(p, Heard::Replied(reply));
+            }
             Then::Wait(exchange, delay, next) => {
-                self.schedule(self.now + delay, Happens::Settle(p, exchange, *next));
+                let what = Box::new((exchange, *next));
+                self.schedule(self.now + delay, Happens::Settle(p, what));
             }
             Then::Call(exchange, call) => {
-                let dark = self
-                    .scenario
-                    .blackout
-                    .is_some_and(|after| self.now >= BEGIN + after);
-                let way = self.bucket.send(&call, dark);
-                let sent = local(&self.processes[p].casting, self.now);
+                let op = call.op();
+                self.history.asked(p, self.now, op, call.key());
+                let mut way = self.scenario.weather.way(&mut self.dice, op);
+                if let Some(dark) = &self.scenario.dark
+                    && self.now >= BEGIN + dark.after
+                    && (dark.befalls)(op)
+                {
+                    way = Way::befallen(way.before, way.after, Some(dark.fault));
+                }
+                let sent = self.local(p);
                 let at = self.now + way.before;
-                self.schedule(at, Happens::Arrive(p, exchange, call, way, sent));
+                let what = Box::new((exchange, call));
+                self.schedule(at, Happens::Arrive(p, what, way, sent));
             }
         }
     }
 
-    /// The node that a prober meets, and that node's clock minus the true one.
-    pub(super) fn node(&self, p: usize) -> (u64, i64) {
-        let several = Dice(self.scenario.seed ^ 0x50de).roll(4) == 0;
-        let node = if several { p as u64 % 2 } else { 0 };
-        let offset = Dice(self.scenario.seed ^ node).roll(6_000_000);
-        (node, i64::try_from(offset).unwrap() - 3_000_000)
-    }
-
-    fn self_test(&self, p: usize) -> Result<Tested, String> {
-        let mut dice = Dice(self.scenario.seed ^ 0x7e57 ^ p as u64);
-        if !self.scenario.calm && dice.roll(20) == 0 {
-            return Err("no path".into());
+    fn arrive(&mut self, p: usize, what: (Exchange, Call), way: Way, sent: Timestamp) {
+        let (exchange, call) = what;
+        if let Call::Create(key, body) = &call
+            && !self.scenario.atomic
+            && way.fault.is_none()
+            && self.bucket.peek(key).is_none()
+        {
+            let at = self.now + self.dice.millis(TORN_MS);
+            let what = Box::new((exchange, key.clone(), body.clone()));
+            return self.schedule(at, Happens::Write(p, what, way, sent));
         }
-        let (node, offset) = self.node(p);
-        let casting = &self.processes[p].casting;
-        let clock = (0..10)
-            .map(|n| {
-                let received = self.now.offset_micros(-n * 200_000);
-                let back = i64::try_from(dice.roll(40_000)).unwrap();
-                let there = i64::try_from(dice.roll(40_000)).unwrap();
-                let read = received.offset_micros(offset - back).as_micros();
-                Sample::pong(
-                    local(casting, received.offset_micros(-back - there)),
-                    read.div_euclid(1_000),
-                    local(casting, received),
-                )
-            })
-            .collect();
-        Ok(Tested {
-            clock,
-            node: format!("node{node}"),
-        })
+        let answer = self.bucket.arrive(self.now, call, way);
+        self.answer(p, exchange, answer, way, sent);
     }
 
-    /// A tier's part, unless the process or its load was not there for all of it.
-    fn measured(&self, p: usize, n: usize) -> Option<TierPart> {
-        let process = &self.processes[p];
-        let orders = process.load.as_ref()?;
-        let tier = orders.tiers.get(n)?;
-        if let Some((from, length)) = process.casting.stopped {
-            let (from, to) = (BEGIN + from, BEGIN + from + length);
-            let casting = &process.casting;
-            if from < truly(casting, tier.to) && truly(casting, tier.settle_from) < to {
-                return None;
-            }
-        }
-        let mut part = TEMPLATE.with(TierPart::clone);
-        part.run = orders.job.run.clone();
-        part.job_sha256 = orders.job.digest;
-        part.vantage = orders.claim.vantage();
-        part.claim = orders.claim.clone();
-        part.tier = tier.plan.tier;
-        part.window = tier.plan.window;
-        part.measured = tier.plan.window;
-        part.clock = match &process.machine {
-            Machine::Prober(machine) => {
-                let local = local(&process.casting, self.now);
-                let clock = |at| Some(machine.run_clock(local)?.seen_at(at));
-                clock(tier.from)
-                    .zip(clock(tier.to))
-                    .map(|(opened, closed)| TierClock { opened, closed })
-            }
-            Machine::Coordinator(_) | Machine::Finalizer(_) => None,
-        };
-        Some(part)
+    fn answer(&mut self, p: usize, exchange: Exchange, answer: Answer, way: Way, sent: Timestamp) {
+        let date_s = self.now.as_micros().div_euclid(1_000_000);
+        let date = way.is_answered().then_some((sent, date_s));
+        let what = Box::new((exchange, answer));
+        self.schedule(self.now + way.after, Happens::Answer(p, what, date));
     }
-}
 
-thread_local! {
-    static TEMPLATE: TierPart = template();
-}
-
-/// A part without distributions: they cost time here, and decide nothing.
-fn template() -> TierPart {
-    let mut part = crate::report::sample::part("a", 0);
-    for histogram in [
-        &mut part.join_us,
-        &mut part.connect_us,
-        &mut part.track_subscribe_us,
-        &mut part.rtt_us,
-        &mut part.jitter_us,
-        &mut part.loss_ppm,
-        &mut part.bitrate_in_kbps,
-        &mut part.generator.tick_lag_us,
-        &mut part.generator.pacing_lag_us,
-        &mut part.generator.join_lag_us,
-    ] {
-        *histogram = crate::measure::Histogram::default();
+    /// The key of the process that loads by a claim.
+    pub(super) fn signer(&self, claim: &ClaimId) -> Option<SigningKey> {
+        let load = self.history.loads.iter().find(|l| l.orders.claim == *claim)?;
+        Some(signing_key(seed_of(&self.scenario, load.process)))
     }
-    part.phases_us.clear();
-    part
-}
 
-/// When no process has anything to wait for any more.
-pub(super) fn end_of(scenario: &Scenario) -> Timestamp {
-    let times = &scenario.job.times;
-    times.hard_deadline + times.grace.0 + Duration::from_secs(60)
+    /// Whether an object of the run is there.
+    pub(super) fn bucket_has(&self, item: Item) -> bool {
+        let key = RunKey::new(&self.scenario.job.run, item).key();
+        self.bucket.peek(&key).is_some()
+    }
+
+    /// The finalizers that were started once all was over.
+    pub(super) fn triggers(&self) -> std::ops::Range<usize> {
+        self.scenario.cast.len()..self.processes.len()
+    }
+
+    /// Whether faults befall no call.
+    pub(super) fn is_calm(&self) -> bool {
+        let stormy = matches!(
+            self.scenario.kind,
+            Kind::Rough | Kind::Late | Kind::Extinct | Kind::Dark
+        );
+        !stormy
+    }
 }
 
 fn brief(reply: &Reply) -> String {
     let (what, result) = match reply {
-        Reply::Read(key, r) => (format!("read {}", key.key()), r.as_ref().err()),
-        Reply::Created(key, Ok(settled)) => {
-            let whose = match settled {
-                crate::store::Settled::Mine => "mine",
-                crate::store::Settled::Theirs(_) => "theirs",
-            };
-            (format!("{whose} {}", key.key()), None)
-        }
-        Reply::Created(key, r) => (format!("create {}", key.key()), r.as_ref().err()),
-        Reply::Overwritten(key, r) => (format!("put {}", key.key()), r.as_ref().err()),
+        Reply::Read(key, r) => (format!("read {key}"), r.as_ref().err()),
+        Reply::Created(key, Ok(Settled::Mine)) => (format!("mine {key}"), None),
+        Reply::Created(key, Ok(Settled::Theirs(_))) => (format!("theirs {key}"), None),
+        Reply::Created(key, r) => (format!("create {key}"), r.as_ref().err()),
+        Reply::Overwritten(key, r) => (format!("put {key}"), r.as_ref().err()),
         Reply::Listed(list, r) => (format!("list {}", list.prefix), r.as_ref().err()),
     };
     match result {
@@ -448,12 +558,23 @@ fn brief(reply: &Reply) -> String {
     }
 }
 
-impl World {
-    /// The claims that stand in the bucket.
-    pub(super) fn claims(
-        &self,
-    ) -> std::collections::BTreeMap<(crate::job::Vantage, u32), Timestamp> {
-        let list = crate::rendezvous::keys::Folder::Slots.list(&self.scenario.job.run);
-        crate::rendezvous::coordinator::claims(&self.bucket.look(&list))
+impl PartialEq for Due {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Due {}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// The heap gives its greatest first, which is to be the earliest.
+impl Ord for Due {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (other.at, other.order).cmp(&(self.at, self.order))
     }
 }

@@ -1,0 +1,99 @@
+//! What happened in a world, as far as the properties ask.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::scenario::BEGIN;
+use crate::clock::OffsetInterval;
+use crate::job::Timestamp;
+use crate::rendezvous::RendezvousError;
+use crate::rendezvous::finalizer::Finished;
+use crate::rendezvous::keys::{Item, RunKey};
+use crate::rendezvous::prober::Orders;
+use crate::store::{Op, RequestCounts};
+
+#[derive(Default)]
+pub(super) struct History {
+    pub(super) loads: Vec<Load>,
+    pub(super) readings: Vec<Reading>,
+    pub(super) creates: Vec<Create>,
+    /// How each finalizer ended that did.
+    pub(super) finalized: Vec<Finalized>,
+    /// Rooms that were deleted, and when.
+    pub(super) deleted: Vec<(Timestamp, String)>,
+    pub(super) aborted_at: Option<Timestamp>,
+    /// By process.
+    pub(super) requests: BTreeMap<usize, RequestCounts>,
+    /// By second since the beginning.
+    pub(super) each_second: Vec<u32>,
+    /// Objects but heartbeats that somebody wrote over.
+    pub(super) overwritten: BTreeSet<String>,
+    /// What nobody of the run wrote.
+    pub(super) forged: BTreeSet<String>,
+}
+
+/// A load that was put on.
+pub(super) struct Load {
+    pub(super) process: usize,
+    pub(super) orders: Rc<Orders>,
+    /// When it was ordered.
+    pub(super) ordered: Timestamp,
+    /// When its first participant may have joined, in true time, and when the last had left.
+    pub(super) from: Timestamp,
+    pub(super) to: Option<Timestamp>,
+    /// The reference clock's offset, as it was known then; the width tells how well.
+    pub(super) reference: Option<OffsetInterval>,
+    /// That clock minus the true time.
+    pub(super) reference_us: i64,
+    /// In true time, when each tier's window opens.
+    pub(super) opens: Vec<(u32, Timestamp)>,
+}
+
+/// What a process said of another clock.
+pub(super) struct Reading {
+    pub(super) process: usize,
+    pub(super) clock: &'static str,
+    pub(super) said: Option<OffsetInterval>,
+    pub(super) truth_us: i64,
+}
+
+/// A create that was settled.
+pub(super) struct Create {
+    pub(super) process: usize,
+    pub(super) key: RunKey,
+    pub(super) body: Bytes,
+    pub(super) mine: bool,
+}
+
+pub(super) struct Finalized {
+    pub(super) process: usize,
+    pub(super) result: Result<Finished, RendezvousError>,
+}
+
+impl History {
+    pub(super) fn asked(&mut self, p: usize, now: Timestamp, op: Op, key: &str) {
+        self.requests.entry(p).or_default().count(op);
+        let second = usize::try_from(now.saturating_since(BEGIN).as_secs()).unwrap();
+        if self.each_second.len() <= second {
+            self.each_second.resize(second + 1, 0);
+        }
+        self.each_second[second] += 1;
+        if op == Op::Put && !key.contains("/live/") {
+            self.overwritten.insert(key.to_owned());
+        }
+    }
+
+    pub(super) fn settled(&mut self, process: usize, key: &RunKey, body: Bytes, mine: bool) {
+        if matches!(key.item, Item::Ready(_)) {
+            return;
+        }
+        self.creates.push(Create {
+            process,
+            key: key.clone(),
+            body,
+            mine,
+        });
+    }
+}

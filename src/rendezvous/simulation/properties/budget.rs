@@ -1,0 +1,73 @@
+//! How much is asked of the bucket, and that all of it ends.
+
+use super::ensure;
+use crate::rendezvous::simulation::scenario::Role;
+use crate::rendezvous::simulation::world::World;
+use crate::store::RequestCounts;
+
+/// A prober's requests beside its heartbeats, when none fails.
+pub(in crate::rendezvous::simulation) const PER_PROBER: u64 = 60;
+/// With failures: each is tried again.
+const PER_PROBER_IN_STORMS: u64 = 200;
+/// The requests of a second: one of each prober, the coordinators' and the finalizers'.
+const PER_SECOND: u32 = 100;
+
+/// Request budgets hold per prober.
+pub(super) fn a_prober_asks_little(world: &World) -> Result<(), String> {
+    let most = if world.is_calm() {
+        PER_PROBER
+    } else {
+        PER_PROBER_IN_STORMS
+    };
+    for (p, process) in world.processes.iter().enumerate() {
+        if let Role::Prober(vantage) = &process.casting.role {
+            let asked = requests(world, p);
+            ensure(asked.beside_heartbeats() <= most, || {
+                format!("{p} ({vantage}) asks {asked:?}")
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn requests(world: &World, p: usize) -> RequestCounts {
+    world.history.requests.get(&p).copied().unwrap_or_default()
+}
+
+/// Request budgets hold per second of the fleet.
+pub(super) fn a_fleet_asks_little_in_any_second(world: &World) -> Result<(), String> {
+    let probers = world
+        .processes
+        .iter()
+        .filter(|p| matches!(p.casting.role, Role::Prober(_)))
+        .count();
+    let most = PER_SECOND + u32::try_from(probers).unwrap();
+    let seconds = world.history.each_second.iter();
+    match seconds.enumerate().find(|(_, n)| **n > most) {
+        None => Ok(()),
+        Some((second, n)) => Err(format!("{n} requests in second {second}, at most {most}")),
+    }
+}
+
+/// Request budgets hold for the finalizer under duplicated events: each trigger asks for what
+/// there is, once.
+pub(super) fn a_trigger_reads_each_object_once(world: &World) -> Result<(), String> {
+    let objects = world.bucket.all().count() as u64;
+    for p in world.triggers() {
+        let asked = requests(world, p);
+        ensure(asked.beside_heartbeats() <= objects + 10, || {
+            format!("trigger {p} asks {asked:?} for {objects} objects")
+        })?;
+    }
+    Ok(())
+}
+
+/// Whatever happened, each process ends.
+pub(super) fn every_world_ends(world: &World) -> Result<(), String> {
+    ensure(!world.endless, || "it goes on for ever".into())?;
+    let on = world.processes.iter().position(|p| p.alive && !p.ended);
+    match on {
+        None => Ok(()),
+        Some(p) => Err(format!("{p} ({:?}) never ends", world.processes[p].casting.role)),
+    }
+}

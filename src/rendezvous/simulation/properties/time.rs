@@ -1,0 +1,157 @@
+//! When load ends, and what clocks say.
+
+use std::time::Duration;
+
+use super::{ensure, on, start};
+use crate::clock::MAX_DRIFT_PPM;
+use crate::job::Timestamp;
+use crate::rendezvous::LEASE;
+use crate::rendezvous::objects::ReferenceClock;
+use crate::rendezvous::simulation::history::Load;
+use crate::rendezvous::simulation::scenario::BEGIN;
+use crate::rendezvous::simulation::world::World;
+
+/// An abort is looked for every 8.5 s, a heartbeat is written every 3 s, an answer takes its time.
+const POLL_AND_HEARTBEAT: Duration = Duration::from_secs(12);
+/// An answer that came within five seconds may have left just before the abort.
+const STILL_UNDER_WAY: Duration = Duration::from_secs(6);
+/// For an answer that is waited for in vain, and participants that leave.
+const SLACK: Duration = Duration::from_secs(2);
+
+/// With the bucket reachable, load is 0 within a poll plus a heartbeat of an abort; when answers
+/// are lost, within the lease.
+pub(super) fn an_abort_ends_the_load(world: &World) -> Result<(), String> {
+    let Some(aborted) = world.history.aborted_at else {
+        return Ok(());
+    };
+    let within = if world.is_calm() {
+        POLL_AND_HEARTBEAT
+    } else {
+        LEASE + SLACK
+    };
+    for load in &world.history.loads {
+        for (from, to) in on(world, load) {
+            // Who goes on after a stop asks then, if its lease has not ended.
+            let asks = aborted.max(from).min(aborted + LEASE);
+            ensure(to <= asks + within, || {
+                format!(
+                    "{} loads for {:?} after the abort",
+                    load.orders.claim,
+                    to.saturating_since(aborted)
+                )
+            })?;
+        }
+        ensure(load.ordered <= aborted + STILL_UNDER_WAY, || {
+            format!("{} begins to load after the abort", load.orders.claim)
+        })?;
+    }
+    Ok(())
+}
+
+/// With the bucket silent or refusing for ever, load is 0 within the lease.
+pub(super) fn a_silent_bucket_ends_the_load(world: &World) -> Result<(), String> {
+    let Some(dark) = &world.scenario.dark else {
+        return Ok(());
+    };
+    for load in &world.history.loads {
+        for (_, to) in on(world, load) {
+            ensure(to <= BEGIN + dark.after + LEASE + SLACK, || {
+                format!("{} loads on in silence until {to}", load.orders.claim)
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// No load after the hard deadline plus the clock's width, under suspends, steps of an hour and
+/// 500 ppm of drift.
+pub(super) fn no_load_after_the_hard_deadline(world: &World) -> Result<(), String> {
+    for load in &world.history.loads {
+        let width = Duration::from_micros(load.reference.map_or(0, |i| i.width_us().unsigned_abs()));
+        let deadline = load.orders.job.times.hard_deadline + width + SLACK;
+        for (_, to) in on(world, load) {
+            ensure(to <= deadline, || {
+                format!("{} loads until {to}, after {deadline}", load.orders.claim)
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// The true offset always lies in the stated interval.
+pub(super) fn the_true_offset_lies_in_the_interval(world: &World) -> Result<(), String> {
+    for reading in &world.history.readings {
+        let (p, clock, truth) = (reading.process, reading.clock, reading.truth_us);
+        let Some(said) = reading.said else {
+            return Err(format!("{p} loads without having read the {clock}'s clock"));
+        };
+        ensure(said.lo_us <= truth && truth <= said.hi_us, || {
+            format!("{p}: the {clock}'s offset {truth} us is not in {said:?}")
+        })?;
+    }
+    Ok(())
+}
+
+/// A prober whose node's clock is off by more is marked.
+pub(super) fn who_meets_another_clock_is_marked(world: &World) -> Result<(), String> {
+    let Some(start) = start(world).filter(|s| s.reference == ReferenceClock::Sfu) else {
+        return Ok(());
+    };
+    for load in &world.history.loads {
+        let stray = world.scenario.stray;
+        let is_stray = stray.is_some_and(|(p, _)| p == load.process);
+        let vantage = load.orders.claim.vantage();
+        ensure(!is_stray || start.marked.contains_key(&vantage), || {
+            format!("{vantage} goes by another node's clock ({stray:?} us) and is not marked")
+        })?;
+    }
+    Ok(())
+}
+
+/// The windows of two unmarked probers start within the sum of their widths.
+pub(super) fn windows_open_together(world: &World) -> Result<(), String> {
+    let loads = &world.history.loads;
+    let tiers = loads.iter().flat_map(|load| load.opens.iter().map(move |o| (o.0, o.1, load)));
+    let mut by_tier: Vec<(u32, Timestamp, &Load)> = tiers.collect();
+    by_tier.sort_by_key(|(tier, at, _)| (*tier, *at));
+    for pair in by_tier.windows(2) {
+        let [(tier, first, a), (other, second, b)] = pair else {
+            continue;
+        };
+        let widths = width(a) + width(b);
+        let apart = second.saturating_since(*first);
+        let allowed = Duration::from_micros(widths.unsigned_abs()) + drift(a, *first) + drift(b, *second);
+        ensure(tier != other || apart <= allowed, || {
+            format!(
+                "tier {tier} opens {apart:?} apart at {} and {}, whose clocks are {widths} us wide",
+                a.orders.claim, b.orders.claim
+            )
+        })?;
+    }
+    Ok(())
+}
+
+fn width(load: &Load) -> i64 {
+    load.reference.map_or(0, |i| i.width_us())
+}
+
+/// What clocks may drift from the order to a window, and a microsecond's grain.
+fn drift(load: &Load, at: Timestamp) -> Duration {
+    at.saturating_since(load.ordered) * MAX_DRIFT_PPM / 1_000_000 + Duration::from_micros(100)
+}
+
+/// No prober shifts a window.
+pub(super) fn no_prober_shifts_a_window(world: &World) -> Result<(), String> {
+    for load in &world.history.loads {
+        for (tier, (_, opens)) in load.orders.tiers.iter().zip(&load.opens) {
+            let shown = opens.offset_micros(load.reference_us);
+            let want = tier.plan.window.from;
+            let off = shown.saturating_since(want).max(want.saturating_since(shown));
+            let half = Duration::from_micros((width(load) / 2).unsigned_abs());
+            ensure(off <= half + drift(load, *opens), || {
+                format!("{} opens tier {} {off:?} off", load.orders.claim, tier.plan.tier)
+            })?;
+        }
+    }
+    Ok(())
+}
