@@ -16,6 +16,9 @@ const NEEDED: [&str; 4] = [
     "AWS_LAMBDA_FUNCTION_VERSION",
 ];
 
+/// The most characters of an error's words.
+const WORDS_MAX: usize = 1_000;
+
 /// Does `work` for each event that comes, one after the other, until Lambda ends the process.
 pub fn serve<W>(work: impl Fn(Value, Invocation) -> W) -> Exit
 where
@@ -58,11 +61,13 @@ where
         .map_err(|e| Error::new(Exit::Internal, format!("Lambda's runtime failed: {e}")))
 }
 
-/// An error as Lambda counts and shows it: its exit code's meaning, then its words.
+/// An error as Lambda counts and shows it: its exit code's meaning, then its words. Those may
+/// repeat what an event said, whose length is its writer's choice.
 fn told(error: Error) -> Diagnostic {
-    tracing::error!("{error}");
+    let words: String = error.to_string().chars().take(WORDS_MAX).collect();
+    tracing::error!("{words}");
     Diagnostic {
         error_type: format!("{:?}", error.exit()),
-        error_message: error.to_string(),
+        error_message: words,
     }
 }

@@ -53,9 +53,11 @@ impl Caller {
             region: region.to_string(),
             path: format!("/2015-03-31/functions/{function}/invocations"),
             headers: vec![("x-amz-invocation-type", "Event")],
-            body: event,
+            content_type: "application/json",
+            body: event.to_string(),
             what: format!("invoke function `{function}`"),
         })
         .await
+        .map(drop)
     }
 }

@@ -1,12 +1,15 @@
-//! What muster asks of AWS beside S3: to invoke a function, to schedule one. Every request is
+//! What muster asks of AWS beside S3: to invoke a function, to schedule one, to take a
+//! role. Every request is
 //! signed (SigV4); none says a secret.
 
 mod error;
 mod lambda;
 mod request;
 mod scheduler;
+mod sts;
 
 pub use error::AwsError;
 pub use lambda::FunctionName;
 pub use request::Caller;
 pub use scheduler::{NAME_MAX, OneTime, Scheduled};
+pub use sts::RoleSession;

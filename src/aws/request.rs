@@ -18,6 +18,7 @@ use aws_smithy_http_client::{Builder, Connector};
 use aws_smithy_runtime_api::client::http::HttpConnector;
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::body::SdkBody;
+use bytes::Bytes;
 use serde_json::Value;
 
 use super::AwsError;
@@ -57,6 +58,8 @@ struct Endpoints {
     lambda: Option<String>,
     /// `AWS_ENDPOINT_URL_SCHEDULER`
     scheduler: Option<String>,
+    /// `AWS_ENDPOINT_URL_STS`
+    sts: Option<String>,
     /// `AWS_ENDPOINT_URL`
     any: Option<String>,
 }
@@ -72,16 +75,17 @@ pub(super) struct Request {
     pub(super) path: String,
     /// Beside those of the signature.
     pub(super) headers: Vec<(&'static str, &'static str)>,
-    /// JSON.
-    pub(super) body: Value,
+    /// Its kind.
+    pub(super) content_type: &'static str,
+    pub(super) body: String,
     /// In words, for errors.
     pub(super) what: String,
 }
 
 impl Caller {
     /// The caller that the environment describes: credentials by AWS's standard chain, endpoints
-    /// by `AWS_ENDPOINT_URL_LAMBDA`, `AWS_ENDPOINT_URL_SCHEDULER` and `AWS_ENDPOINT_URL`, a CA to
-    /// trust by `AWS_CA_BUNDLE`.
+    /// by `AWS_ENDPOINT_URL_LAMBDA` and so on, else `AWS_ENDPOINT_URL`, a CA to trust by
+    /// `AWS_CA_BUNDLE`.
     ///
     /// # Errors
     /// When there are no credentials, or the CA can't be read.
@@ -109,6 +113,7 @@ impl Caller {
             endpoints: Endpoints {
                 lambda: var("AWS_ENDPOINT_URL_LAMBDA"),
                 scheduler: var("AWS_ENDPOINT_URL_SCHEDULER"),
+                sts: var("AWS_ENDPOINT_URL_STS"),
                 any: var("AWS_ENDPOINT_URL"),
             },
         })
@@ -119,11 +124,11 @@ impl Caller {
     ///
     /// # Errors
     /// [`AwsError::Refused`] for an answer other than 2xx, and what else may fail.
-    pub(super) async fn send(&self, request: &Request) -> Result<(), AwsError> {
+    pub(super) async fn send(&self, request: &Request) -> Result<Bytes, AwsError> {
         let mut failed = 0;
         loop {
             let error = match self.try_once(request).await {
-                Ok(()) => return Ok(()),
+                Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
             failed += 1;
@@ -135,7 +140,7 @@ impl Caller {
         }
     }
 
-    async fn try_once(&self, request: &Request) -> Result<(), AwsError> {
+    async fn try_once(&self, request: &Request) -> Result<Bytes, AwsError> {
         let unreachable = |why: String| AwsError::Unreachable {
             service: request.service,
             region: request.region.clone(),
@@ -157,7 +162,7 @@ impl Caller {
             .await
             .unwrap_or_else(|_| Err(unreachable(format!("no answer in {TRY_WITHIN:?}"))))?;
         if (200..300).contains(&status) {
-            return Ok(());
+            return Ok(body);
         }
         Err(AwsError::Refused {
             service: request.service,
@@ -180,7 +185,7 @@ impl Caller {
             .map_err(|e| AwsError::Credentials(chain(&e)))?;
         let identity = credentials.into();
         let uri = format!("{}{}", self.endpoints.of(request), request.path);
-        let body = request.body.to_string();
+        let body = request.body.clone();
         let now = u64::try_from(clock::now().as_micros()).unwrap_or_default();
         let params = v4::SigningParams::builder()
             .identity(&identity)
@@ -191,7 +196,7 @@ impl Caller {
             .build()
             .map_err(|e| wrong(e.to_string()))?
             .into();
-        let content_type = [("content-type", "application/json")];
+        let content_type = [("content-type", request.content_type)];
         let headers = || content_type.iter().chain(&request.headers).copied();
         let signable = SignableRequest::new(
             "POST",
@@ -222,6 +227,7 @@ impl Endpoints {
     fn of(&self, request: &Request) -> String {
         let own = match request.service {
             "lambda" => &self.lambda,
+            "sts" => &self.sts,
             _ => &self.scheduler,
         };
         let Request {

@@ -74,11 +74,12 @@ impl Caller {
             region: region.to_owned(),
             path: format!("/schedules/{}", once.name),
             headers: Vec::new(),
-            body: once.body(),
+            content_type: "application/json",
+            body: once.body().to_string(),
             what: format!("create schedule `{}`", once.name),
         };
         match self.send(&request).await {
-            Ok(()) => Ok(Scheduled::Now),
+            Ok(_) => Ok(Scheduled::Now),
             // ConflictException
             Err(AwsError::Refused { status: 409, .. }) => Ok(Scheduled::Before),
             Err(error) => Err(error),

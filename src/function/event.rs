@@ -71,8 +71,10 @@ impl CoordinatorEvent {
             None => Span(START_IN),
         };
         if run.len() > RUN_MAX {
-            let text =
-                format!("run `{run}` is longer than the {RUN_MAX} characters that there are");
+            let text = format!(
+                "`run` has {} characters, and {RUN_MAX} is the most",
+                run.len()
+            );
             return Err(EventError::Key(text));
         }
         let spec = serde_json::from_value(Value::Object(job));
@@ -118,6 +120,11 @@ impl FinalizerEvent {
             return Err(EventError::NoObject("{\"run\": \"…\"}"));
         };
         if let Some(run) = text(&mut event, "run")? {
+            if let Some(key) = event.keys().next() {
+                let key: String = key.chars().take(40).collect();
+                let text = format!("`{key}` has no meaning beside `run`");
+                return Err(EventError::Key(text));
+            }
             return Ok(FinalizerEvent::Due(parsed("run", &run)?));
         }
         let Some(Value::Array(records)) = event.remove("Records") else {
@@ -250,6 +257,7 @@ mod tests {
             json!({"run": 1}),
             json!(0),
             json!({"Records": {}}),
+            json!({"run": "r", "x": 1}),
         ] {
             assert!(FinalizerEvent::read(event.clone(), "").is_err(), "{event}");
         }

@@ -15,6 +15,7 @@ use crate::prober::LoadContext;
 use crate::rendezvous::RendezvousError;
 use crate::rendezvous::drive::{ProberOptions, run_prober};
 use crate::rendezvous::prober::Function;
+use crate::report::part::Outcome;
 use crate::rooms::Keys;
 
 /// Takes part in the run that an event names, as the region that the function runs in.
@@ -72,9 +73,15 @@ pub async fn probe(event: Value, invocation: &Invocation) -> Result<Value, Error
         }
     };
     match ended {
-        Ok(ended) => Ok(json!({
-            "run": ended.run, "vantage": vantage, "tiers": ended.tiers, "outcome": ended.outcome,
-        })),
+        Ok(ended) => {
+            let outcome = match ended.outcome {
+                Outcome::Complete => "complete".to_owned(),
+                Outcome::Stopped { reason } => reason,
+            };
+            Ok(json!({
+                "run": ended.run, "vantage": vantage, "tiers": ended.tiers, "outcome": outcome,
+            }))
+        }
         Err(e @ RendezvousError::SlotTaken { .. }) => {
             tracing::info!("{e}");
             Ok(json!({"run": run, "vantage": vantage, "left": e.to_string()}))

@@ -20,6 +20,7 @@ mod density;
 mod deploy;
 mod dropped;
 mod fixtures;
+mod functions;
 mod hostile;
 mod infra;
 mod knee;

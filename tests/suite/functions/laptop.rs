@@ -1,0 +1,1 @@
+//! `muster run --lambda` from a laptop.
