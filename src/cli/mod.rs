@@ -14,6 +14,7 @@ mod fleet;
 mod glance;
 pub(crate) mod guards;
 mod iam;
+mod lambda;
 mod local;
 pub(crate) mod log;
 mod others;

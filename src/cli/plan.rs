@@ -61,8 +61,9 @@ pub fn job(
     job: &JobArgs,
     start: &StartArgs,
     origin: Origin,
+    defaults: JobSpec,
 ) -> Result<Job, Error> {
-    let spec = start.over(fleet.over(job.spec(defaults())?), origin.now);
+    let spec = start.over(fleet.over(job.spec(defaults)?), origin.now);
     let resolved = Job::resolve(spec, origin)?;
     guards::cloud(&resolved, job.cloud_agreement)?;
     Ok(resolved)
@@ -70,7 +71,13 @@ pub fn job(
 
 /// Prints the plan.
 pub fn run(args: &Args) -> Result<Exit, Error> {
-    let job = job(&args.fleet, &args.job, &args.start, edge::origin(None))?;
+    let job = job(
+        &args.fleet,
+        &args.job,
+        &args.start,
+        edge::origin(None),
+        defaults(),
+    )?;
     let plan = Plan::of(&job);
     output::print(&match args.format {
         Format::Text => plan.text(),

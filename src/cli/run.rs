@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::{mpsc, watch};
 
 use super::args::{BucketArgs, FleetArgs, JobArgs, KeysArgs, OutputArgs, StartArgs};
 use super::coordinate::{Coordination, Outcome, coordinate};
 use super::progress::Shown;
 use super::signals::Signals;
+use super::lambda::LambdaArgs;
 use super::tickets::IssueArgs;
 use super::{bucket_clock, edge, output, plan, viewer};
 use crate::error::Error;
@@ -39,6 +41,8 @@ pub struct Args {
     bucket: BucketArgs,
     #[command(flatten)]
     tickets: IssueArgs,
+    #[command(flatten)]
+    lambda: LambdaArgs,
 
     /// Print a link that shows the room in a browser; whoever has it may watch
     #[arg(long, help_heading = "Output")]
@@ -49,7 +53,9 @@ pub struct Args {
 
 /// Coordinates the run, and prints its result.
 pub async fn run(args: Args) -> Result<Exit, Error> {
-    let resolve = |origin| plan::job(&args.fleet, &args.job, &args.start, origin);
+    let fleet = args.lambda.fleet(&args.fleet);
+    let defaults = args.lambda.over(plan::defaults());
+    let resolve = |origin| plan::job(&fleet, &args.job, &args.start, origin, defaults.clone());
     let origin = edge::origin(args.run.clone());
     // What is wrong with the job shows before anything is asked.
     let job = resolve(origin.clone())?;
@@ -67,6 +73,7 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
         origin if origin.now == job.created_at => job,
         origin => resolve(origin)?,
     };
+    let functions = args.lambda.functions(&job).await?;
     let rooms = Rooms::new(&job.url, &keys);
     let link = args
         .viewer
@@ -74,7 +81,7 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
         .transpose()?;
     let (tell, mut told) = mpsc::unbounded_channel();
     let (abort, aborted) = watch::channel(false);
-    let (job, tickets, book) = if args.tickets.wanted() {
+    let (job, tickets, book) = if args.tickets.wanted() || functions.is_some() {
         let issued = args.tickets.issue(job, &store, &keys).await?;
         (issued.job.document, issued.tickets, Some(issued.book))
     } else {
@@ -91,29 +98,48 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
     let mut ended = std::pin::pin!(coordinate(coordination, tell, aborted));
     let mut signals = Signals::listen()?;
     let mut shown = Shown::default();
+    let mut calls = FuturesUnordered::new();
+    let mut failed = None;
     let outcome = loop {
         tokio::select! {
             biased;
             Some(progress) = told.recv() => {
                 shown.show(&progress);
-                if let Progress::JobWritten { tickets, .. } = &progress {
+                if let Progress::JobWritten { run, tickets } = &progress {
                     if let Some(link) = &link {
                         viewer::show(link);
                     }
                     match &book {
                         Some(book) if *tickets => {
                             args.tickets.hand_out(book, args.output.format)?;
+                            if let Some(functions) = &functions {
+                                calls.push(functions.call(run.clone(), book));
+                            }
                         }
                         Some(_) => tracing::warn!("the run was begun without tickets, and has none"),
                         None => {}
                     }
                 }
             }
-            outcome = &mut ended => break outcome?,
+            Some(called) = calls.next(), if !calls.is_empty() => {
+                // Without all its functions the run is not what was asked for.
+                if let Err(error) = called {
+                    abort.send_replace(true);
+                    failed = Some(error);
+                }
+            }
+            outcome = &mut ended => break outcome,
             signal = signals.next() => signals.ask_once(signal, &abort)?,
         }
     };
-    match outcome {
+    // Who leaves the run to itself leaves once its functions are called.
+    while let Some(called) = calls.next().await {
+        failed = failed.or(called.err());
+    }
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    match outcome? {
         Outcome::Over(combined) => output::report(&combined, &args.output),
         Outcome::Detached(run) => {
             output::print(&run.to_string())?;

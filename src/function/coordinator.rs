@@ -2,25 +2,33 @@
 //! run's begin, and calls the probers last.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
 use super::event::CoordinatorEvent;
-use super::{Invocation, LONGEST, Size};
+use super::{Invocation, LONGEST, Size, call_probers};
 use crate::aws::{Caller, FunctionName, OneTime};
 use crate::cli::coordinate::{Coordination, coordinate as write_and_start};
 use crate::cli::{BucketArgs, bucket_clock, edge, guards, plan, progress};
+use crate::clock;
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::job::{Fleet, Job, JobSpec, Origin, RunId, Span, Timestamp, Vantage};
+use crate::job::{Fleet, Job, JobSpec, Origin, Span, Timestamp, Vantage};
 use crate::rendezvous::drive::read_job;
+use crate::rendezvous::keys::{Item, RunKey};
 use crate::rooms::{Keys, Rooms};
+use crate::store::{Op, S3Store, Store as _, UrlSigner};
+use crate::ticket::{EXTRA, issue};
 
 /// For a function's start, and for its report after the load.
 const AROUND_LOAD: Duration = Duration::from_secs(15);
+
+/// How long the role is taken that signs the tickets' URLs: the most for a role that another
+/// role takes, and longer than any run of functions.
+const SESSION: Duration = Duration::from_secs(3_600);
 
 /// Where the coordinator finds the other functions, as the core stack's template sets it.
 struct Deployment {
@@ -32,6 +40,9 @@ struct Deployment {
     schedule_group: String,
     /// `MUSTER_SCHEDULE_ROLE_ARN`
     schedule_role_arn: String,
+    /// `MUSTER_TICKET_ROLE_ARN`: signs the tickets' URLs, for nothing says how long the function's
+    /// own credentials are good; without it they are taken for what they say.
+    ticket_role_arn: Option<String>,
     /// `AWS_REGION`: this function's own.
     region: String,
 }
@@ -50,11 +61,14 @@ pub async fn coordinate(event: Value, invocation: &Invocation) -> Result<Value, 
 }
 
 async fn begin(event: CoordinatorEvent, to: Deployment, keys: Keys) -> Result<Value, Error> {
-    let store = BucketArgs::from_env()?.open().await?;
+    let bucket = BucketArgs::from_env()?;
+    let store = bucket.open().await?;
     let origin = bucket_clock::by_bucket(&store, edge::origin(Some(event.run.clone()))).await?;
     let now = origin.now;
-    // The same event is the same run: a job that is there counts, with its times.
-    let job = match read_job(&store, &event.run).await? {
+    // The same event is the same run: a job that is there counts, with its times and tickets.
+    let before = read_job(&store, &event.run).await?;
+    let is_new = before.is_none();
+    let job = match before {
         Some(job) => job,
         None => {
             let spec = plan::defaults().overridden_by(event.spec);
@@ -67,12 +81,20 @@ async fn begin(event: CoordinatorEvent, to: Deployment, keys: Keys) -> Result<Va
     let caller = Caller::from_env().await?;
     caller.schedule(&to.region, &to.end_of(&job)).await?;
 
+    let signer = to.signer(&caller, &bucket, &store).await?;
+    let (job, tickets) = if is_new {
+        let by = (&signer, store.location());
+        let issued = issue(job, by, &keys, edge::ticket_seed).await?;
+        (issued.job.document, issued.tickets)
+    } else {
+        (job, BTreeMap::new())
+    };
     let (tell, mut told) = mpsc::unbounded_channel();
     let (_abort, aborted) = watch::channel(false);
     let coordination = Coordination {
         rooms: Rooms::new(&job.url, &keys),
         job: job.clone(),
-        tickets: BTreeMap::new(),
+        tickets,
         bucket: store.into(),
         detach: true,
         beside_others: false,
@@ -89,39 +111,21 @@ async fn begin(event: CoordinatorEvent, to: Deployment, keys: Keys) -> Result<Va
             }
         }
     }
-    call(&caller, &to.prober, &regions, &job.run).await?;
+    let until = job.times.hard_deadline + job.times.grace.0;
+    let life = until.saturating_since(now) + EXTRA;
+    let mut urls = BTreeMap::new();
+    for region in &regions {
+        let ticket = RunKey::new(&job.run, Item::Ticket(region.clone())).key();
+        let url = signer.sign(Op::Get, &ticket, now, life).await?;
+        urls.insert(region.clone(), url);
+    }
+    call_probers(&caller, &to.prober, &job.run, &urls).await?;
     Ok(json!({
         "run": job.run,
         "start_at": job.times.start_at,
-        "ends_by": job.times.hard_deadline + job.times.grace.0,
+        "ends_by": until,
         "vantages": regions,
     }))
-}
-
-/// Hands every prober its event. Those that can be had are called whatever the others do.
-async fn call(
-    caller: &Caller,
-    prober: &FunctionName,
-    regions: &[Vantage],
-    run: &RunId,
-) -> Result<(), Error> {
-    let calls = regions.iter().map(|region| async move {
-        let event = json!({"run": run});
-        caller.invoke(region, prober, event).await
-    });
-    let failed: Vec<String> = join_all(calls)
-        .await
-        .into_iter()
-        .filter_map(|answer| Some(answer.err()?.to_string()))
-        .collect();
-    if failed.is_empty() {
-        return Ok(());
-    }
-    let text = format!(
-        "run `{run}` starts without some of its probers: {}",
-        failed.join("; ")
-    );
-    Err(Error::new(Exit::Unreachable, text))
 }
 
 /// The job of a new run, with a fixed start.
@@ -146,7 +150,7 @@ fn regions(job: &Job) -> Result<Vec<Vantage>, Error> {
 }
 
 /// Refuses what no function could finish, or could hold.
-fn must_fit(job: &Job, now: Timestamp) -> Result<(), Error> {
+pub(crate) fn must_fit(job: &Job, now: Timestamp) -> Result<(), Error> {
     let needed = job.times.hard_deadline.saturating_since(now) + AROUND_LOAD;
     let wanted = job.peak_participants_per_vantage();
     let most = Size::LARGEST.participants_max();
@@ -179,8 +183,29 @@ impl Deployment {
             finalizer_arn: var("MUSTER_FINALIZER_ARN")?,
             schedule_group: var("MUSTER_SCHEDULE_GROUP")?,
             schedule_role_arn: var("MUSTER_SCHEDULE_ROLE_ARN")?,
+            ticket_role_arn: env("MUSTER_TICKET_ROLE_ARN"),
             region: var("AWS_REGION")?,
         })
+    }
+
+    /// What signs the tickets' URLs.
+    async fn signer(
+        &self,
+        caller: &Caller,
+        bucket: &BucketArgs,
+        store: &S3Store,
+    ) -> Result<UrlSigner, Error> {
+        let Some(role_arn) = &self.ticket_role_arn else {
+            return Ok(store.signer().await?);
+        };
+        let session = caller
+            .assume(&self.region, role_arn, "muster-tickets", SESSION)
+            .await?;
+        let mut settings = bucket.settings()?;
+        settings.credentials = Some(session.credentials);
+        settings.region.get_or_insert_with(|| self.region.clone());
+        let store = S3Store::connect(settings, Arc::new(clock::now)).await?;
+        Ok(store.signer().await?.session_until(Some(session.ends)))
     }
 
     /// The run's end: nobody waits for a report any longer. Its name has the time as well, so

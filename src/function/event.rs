@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::job::{JobSpec, RunId, Span, Timestamp};
 use crate::rendezvous::keys::{Item, RunKey};
+use crate::secret::Secret;
 
 /// The most characters of a run's id here: the name of its schedule is longer by a time, and has
 /// 64 at most.
@@ -18,8 +18,8 @@ const START_IN: Duration = Duration::from_secs(60);
 /// Why an event is none.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EventError {
-    /// Not a JSON object.
-    #[error("the event is no JSON object; send {0}")]
+    /// Not an object of the right keys.
+    #[error("the event can't be read; send {0}")]
     NoObject(&'static str),
     /// A key that isn't as it should be.
     #[error("the event's {0}")]
@@ -87,19 +87,31 @@ impl CoordinatorEvent {
 }
 
 /// A run to take part in.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ProberEvent {
-    /// Its id; the function has credentials of its own.
+    /// Where the ticket is. Not the ticket itself: events are logged.
+    Ticket(Secret),
+    /// The run's id; the function has credentials of its own.
     Run(RunId),
 }
 
 impl ProberEvent {
     pub(super) fn read(event: Value) -> Result<Self, EventError> {
-        if !event.is_object() {
-            return Err(EventError::NoObject("{\"run\": \"…\"}"));
+        let wrong = EventError::NoObject("{\"ticket\": \"https://…\"} or {\"run\": \"…\"}");
+        let Value::Object(mut event) = event else {
+            return Err(wrong);
+        };
+        let url = text(&mut event, "ticket")?;
+        let run = text(&mut event, "run")?;
+        match (url, run) {
+            _ if !event.is_empty() => Err(wrong),
+            (Some(url), None) if url.starts_with("https://") || url.starts_with("http://") => {
+                Ok(ProberEvent::Ticket(Secret::new(url)))
+            }
+            (Some(_), None) => Err(EventError::Key("`ticket` is no URL".to_owned())),
+            (None, Some(run)) => Ok(ProberEvent::Run(parsed("run", &run)?)),
+            _ => Err(wrong),
         }
-        serde_json::from_value(event).map_err(|e| EventError::Key(format!("content: {e}")))
     }
 }
 
@@ -222,9 +234,9 @@ mod tests {
     #[test]
     fn poisoned_events_are_refused_in_words() {
         for (event, says) in [
-            (json!(null), "no JSON object"),
-            (json!([{"run": "r1"}]), "no JSON object"),
-            (json!("run"), "no JSON object"),
+            (json!(null), "can't be read"),
+            (json!([{"run": "r1"}]), "can't be read"),
+            (json!("run"), "can't be read"),
             (json!({}), "names no run"),
             (json!({"id": "x"}), "names no run"),
             (json!({"run": 7}), "`run` is no text"),
@@ -249,6 +261,9 @@ mod tests {
             json!({"run": 1}),
             json!([]),
             json!({"run": "r", "x": 1}),
+            json!({"run": "r", "ticket": "https://x/y"}),
+            json!({"ticket": "file:///etc/passwd"}),
+            json!({"ticket": {"schema": 1}}),
         ] {
             assert!(ProberEvent::read(event.clone()).is_err(), "{event}");
         }

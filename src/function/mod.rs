@@ -5,6 +5,7 @@
 //! [`probe`] is `muster probe`, [`finalize`] is `muster finalize`. `functions/` has the entry
 //! points.
 
+mod call;
 mod coordinator;
 mod event;
 mod finalizer;
@@ -12,7 +13,9 @@ mod invocation;
 mod prober;
 mod size;
 
+pub use call::call_probers;
 pub use coordinator::coordinate;
+pub(crate) use coordinator::must_fit;
 pub use event::EventError;
 pub use finalizer::finalize;
 pub use invocation::{Context, Invocation, starting};

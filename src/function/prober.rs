@@ -1,5 +1,7 @@
 //! The prober function: one event, one vantage's part in one run.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
@@ -17,6 +19,7 @@ use crate::rendezvous::drive::{ProberOptions, run_prober};
 use crate::rendezvous::prober::Function;
 use crate::report::part::Outcome;
 use crate::rooms::Keys;
+use crate::ticket::{Admission, Holder, admit};
 
 /// Takes part in the run that an event names, as the region that the function runs in.
 ///
@@ -25,11 +28,8 @@ use crate::rooms::Keys;
 /// # Errors
 /// When the event can't be read, the prober can't take part, or its report can't be stored.
 pub async fn probe(event: Value, invocation: &Invocation) -> Result<Value, Error> {
-    let ProberEvent::Run(run) = ProberEvent::read(event)?;
-    let env = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
-    let vantage = label(env)?;
-    let keys = Keys::from_env(env)?;
-    let bucket = BucketArgs::from_env()?.open().await?.into();
+    let event = ProberEvent::read(event)?;
+    let admission = invocation.within(admission(event)).await?;
     let config = EngineConfig {
         threads: invocation.size.media_threads(),
         ..EngineConfig::default()
@@ -40,13 +40,14 @@ pub async fn probe(event: Value, invocation: &Invocation) -> Result<Value, Error
     })?;
     let context = LoadContext {
         engine,
-        tokens: keys.into(),
+        tokens: admission.tokens,
         ca_file: None,
     };
+    let vantage = admission.vantage;
     let (tell, mut told) = mpsc::unbounded_channel();
     let (_stop, stopped) = watch::channel(false);
     let options = ProberOptions {
-        run: Some(run.clone()),
+        run: admission.run.clone(),
         vantage: vantage.clone(),
         timeout: invocation.ends.saturating_since(clock::now()),
         must_end_by: Some(invocation.ends),
@@ -56,14 +57,14 @@ pub async fn probe(event: Value, invocation: &Invocation) -> Result<Value, Error
             participants_max: invocation.size.participants_max(),
         }),
         build: env!("CARGO_PKG_VERSION").to_owned(),
-        key: edge::signing_key()?,
-        job_sha256: None,
+        key: admission.key,
+        job_sha256: admission.job_sha256,
         seed: edge::random(),
         progress: tell,
         stop: stopped,
     };
     let mut ended = std::pin::pin!(
-        invocation.within(async { Ok(run_prober(&bucket, context, options).await) })
+        invocation.within(async { Ok(run_prober(&admission.bucket, context, options).await) })
     );
     let ended = loop {
         tokio::select! {
@@ -84,10 +85,44 @@ pub async fn probe(event: Value, invocation: &Invocation) -> Result<Value, Error
         }
         Err(e @ RendezvousError::SlotTaken { .. }) => {
             tracing::info!("{e}");
-            Ok(json!({"run": run, "vantage": vantage, "left": e.to_string()}))
+            Ok(json!({"run": admission.run, "vantage": vantage, "left": e.to_string()}))
         }
         Err(e) => Err(e.into()),
     }
+}
+
+/// What it takes part with: the ticket that the event leads to, or what the function's own
+/// credentials make up for one.
+async fn admission(event: ProberEvent) -> Result<Admission, Error> {
+    let env = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
+    let (vantage, bucket) = (label(env)?, BucketArgs::from_env()?);
+    let url = match event {
+        ProberEvent::Ticket(url) => url,
+        ProberEvent::Run(run) => {
+            return Ok(Admission {
+                tokens: Keys::from_env(env)?.into(),
+                bucket: bucket.open().await?.into(),
+                run: Some(run),
+                vantage,
+                job_sha256: None,
+                key: edge::signing_key()?,
+            });
+        }
+    };
+    let holder = Holder {
+        label: Some(vantage.clone()),
+        index: None,
+    };
+    let now = Arc::new(clock::now);
+    let admission = admit(url.expose().as_bytes(), &holder, bucket.bucket_ca_file, now).await?;
+    if admission.vantage != vantage {
+        let text = format!(
+            "the ticket is for vantage `{}`, and this function is in {vantage}",
+            admission.vantage
+        );
+        return Err(Error::new(Exit::BadConfiguration, text));
+    }
+    Ok(admission)
 }
 
 /// The label: the region.

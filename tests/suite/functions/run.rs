@@ -58,7 +58,8 @@ async fn one_event_makes_a_run_and_its_report() {
     let minio = Minio::start_notifying(&binary, &bell.url()).await;
     let settings = minio.settings("");
 
-    let probers = Deployment::new(&settings).keys(&server);
+    // Tickets are all that a prober has.
+    let probers = Deployment { env: Vec::new() }.with("MUSTER_LOG", "info,muster=debug");
     let core = Deployment::new(&settings);
     let finalizer = core.finalizer();
     // Lambda may deliver an event twice: two of them at once, in one region.
@@ -75,6 +76,11 @@ async fn one_event_makes_a_run_and_its_report() {
         .keys(&server)
         .with("AWS_ENDPOINT_URL_LAMBDA", &workers.url())
         .with("AWS_ENDPOINT_URL_SCHEDULER", &schedule.url())
+        .with("AWS_ENDPOINT_URL_STS", &minio.endpoint())
+        .with(
+            "MUSTER_TICKET_ROLE_ARN",
+            "arn:aws:iam::123456789012:role/tickets",
+        )
         .with("MUSTER_PROBER_FUNCTION", "muster-prober")
         .with("MUSTER_FINALIZER_ARN", &ends)
         .with("MUSTER_SCHEDULE_GROUP", "muster")
