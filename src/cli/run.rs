@@ -7,9 +7,9 @@ use tokio::sync::{mpsc, watch};
 
 use super::args::{BucketArgs, FleetArgs, JobArgs, KeysArgs, OutputArgs, StartArgs};
 use super::coordinate::{Coordination, Outcome, coordinate};
+use super::lambda::LambdaArgs;
 use super::progress::Shown;
 use super::signals::Signals;
-use super::lambda::LambdaArgs;
 use super::tickets::IssueArgs;
 use super::{bucket_clock, edge, output, plan, viewer};
 use crate::error::Error;

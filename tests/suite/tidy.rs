@@ -44,7 +44,12 @@ fn rust_files(dir: &str) -> Vec<(String, String)> {
 }
 
 fn all_rust_files() -> Vec<(String, String)> {
-    [rust_files("src"), rust_files("tests")].concat()
+    [
+        rust_files("src"),
+        rust_files("functions"),
+        rust_files("tests"),
+    ]
+    .concat()
 }
 
 /// Fails with all of `faults` at once.

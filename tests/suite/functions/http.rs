@@ -80,7 +80,7 @@ async fn read(request: hyper::Request<Incoming>) -> Request {
     let body = body
         .collect()
         .await
-        .map_or_else(|_| Bytes::new(), |all| all.to_bytes());
+        .map_or_else(|_| Bytes::new(), http_body_util::Collected::to_bytes);
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
     Request {
         method: head.method.to_string(),

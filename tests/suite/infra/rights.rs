@@ -18,7 +18,7 @@ use crate::fixtures::livekit;
 use crate::fixtures::minio::{BUCKET, Minio};
 use crate::fixtures::skip::skip;
 
-/// The region that the stacks are made in, and so the label of its prober.
+/// The label of a prober with credentials of its own.
 const HERE: &str = "eu-west-1";
 /// Another label, which begins like it.
 const THERE: &str = "eu-west-10";
@@ -26,10 +26,7 @@ const THERE: &str = "eu-west-10";
 /// What `role` of a template's stack may do in the bucket, as a policy.
 fn policy(python: &Path, template: &Path, role: &str) -> String {
     let secret = "LivekitSecret=arn:aws:secretsmanager:eu-west-1:123456789012:secret:sfu";
-    let parameters: &[&str] = match role {
-        "Role" => &["BucketRegion=eu-central-1", "ProberKey=zip"],
-        _ => &["CoordinatorKey=zip", "FinalizerKey=zip", secret],
-    };
+    let parameters = ["CoordinatorKey=zip", "FinalizerKey=zip", secret];
     let mut script = Command::new(python);
     script.arg(own("roles.py")).arg(template);
     script.arg(format!("BucketName={BUCKET}"));
@@ -57,6 +54,9 @@ fn of_vantage(label: &str) -> Vec<Item> {
     ]
 }
 
+/// Who writes what probers write.
+const PROBERS: [&str; 2] = ["Role", "nobody"];
+
 /// Every kind of object of a run: who writes it, by the name of the role.
 fn items() -> Vec<(&'static str, Item)> {
     let coordinators = [
@@ -78,10 +78,14 @@ fn items() -> Vec<(&'static str, Item)> {
 }
 
 /// Whether `role` reads `item`. The functions of the core read all, but the finalizer no ticket;
-/// a prober what concerns it.
+/// a prober what concerns it, what signs tickets what concerns any prober.
 fn reads(role: &str, writer: &str, item: &Item) -> bool {
+    let ticket = matches!(item, Item::Ticket(_));
     if role == "FinalizerRole" {
-        return !matches!(item, Item::Ticket(_));
+        return !ticket;
+    }
+    if role == "TicketRole" {
+        return PROBERS.contains(&writer) || ticket || reads("Role", writer, item);
     }
     let concerns = matches!(item, Item::Job | Item::Start | Item::Abort)
         || *item == Item::Ticket(vantage(HERE));
@@ -125,10 +129,6 @@ async fn wrong_of(
         wrong.push(format!("{role} lists: {listed:?}"));
     }
     wrong
-}
-
-async fn wrong(minio: &Minio, role: &str, policy: &str, run: &RunId) -> Vec<String> {
-    wrong_of(minio, (role, &[role]), policy, run).await
 }
 
 /// What `muster iam` prints for vantage `HERE`, below `prefix`.
@@ -214,27 +214,29 @@ async fn roles_reach_their_own_objects_alone() {
         skip!("minio or Go");
     };
     let minio = Minio::start(&binary);
-    for (role, template) in [
-        ("CoordinatorRole", "core.yaml"),
-        ("FinalizerRole", "core.yaml"),
-        ("Role", "prober.yaml"),
+    let core = file("core.yaml");
+    for (role, writers) in [
+        ("CoordinatorRole", &["CoordinatorRole"][..]),
+        ("FinalizerRole", &["FinalizerRole"]),
+        ("TicketRole", &PROBERS),
     ] {
         let run = role.to_lowercase().parse().expect("a run's id");
-        let policy = policy(&python, &file(template), role);
-        let wrong = wrong(&minio, role, &policy, &run).await;
+        let policy = policy(&python, &core, role);
+        let wrong = wrong_of(&minio, (role, writers), &policy, &run).await;
         assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
     }
 
-    // A prober that may write in any region's name, and one that may not tell what is missing.
-    let policy = policy(&python, &file("prober.yaml"), "Role");
+    // One that may write all of a run, and one that may not tell what is missing.
+    let policy = policy(&python, &core, "TicketRole");
     for (run, broken) in [
-        ("wide", replaced(&policy, HERE, "*")),
+        ("wide", replaced(&policy, "slots/*.json", "*")),
         (
             "blind",
             replaced(&policy, "s3:ListBucket", "s3:ListAllMyBuckets"),
         ),
     ] {
         let run = run.parse().expect("a run's id");
-        assert!(!wrong(&minio, "Role", &broken, &run).await.is_empty());
+        let wrong = wrong_of(&minio, ("TicketRole", &PROBERS), &broken, &run).await;
+        assert!(!wrong.is_empty());
     }
 }

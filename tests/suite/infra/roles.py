@@ -36,6 +36,8 @@ with mock_aws():
             statements = roles.setdefault(resource["LogicalResourceId"], [])
             for policy in iam.list_role_policies(RoleName=role)["PolicyNames"]:
                 document = iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
-                # moto keeps what comes by CloudFormation in Python's spelling, not in JSON's.
-                statements += ast.literal_eval(document)["Statement"]
+                # moto keeps what comes with a role in Python's spelling, not in JSON's.
+                if isinstance(document, str):
+                    document = ast.literal_eval(document)
+                statements += document["Statement"]
     print(json.dumps(roles))

@@ -8,7 +8,8 @@ use super::{file, own, printed, python};
 use crate::fixtures::skip::skip;
 
 /// Every resource type that is in use. A gateway or a function's URL would be a way in.
-const TYPES: [&str; 9] = [
+const TYPES: [&str; 10] = [
+    "AWS::IAM::Policy",
     "AWS::IAM::Role",
     "AWS::Lambda::EventInvokeConfig",
     "AWS::Lambda::Function",
