@@ -11,7 +11,7 @@ use muster::report::combined::{Interval, VantageRow};
 use crate::fixtures::alone::alone;
 use crate::fixtures::faketime::{Faketime, Shift};
 use crate::fixtures::fleet::{Fleet, Member};
-use crate::fixtures::{livekit, skip::skip};
+use crate::fixtures::{latency, livekit, skip::skip};
 
 /// How far apart windows may be beyond what the stated intervals allow.
 const BEYOND: Duration = Duration::from_millis(20);
@@ -104,6 +104,7 @@ async fn windows_agree(shift: Shift) {
         let tier = &report.tiers[tier];
         assert!(tier.started_apart_ms.is_some_and(|ms| ms < 500.0));
         assert!(tier.started_apart_uncertainty_ms.is_some());
+        latency::are_of_one_machine(tier);
     }
 }
 

@@ -8,14 +8,13 @@ use std::time::{Duration, Instant};
 
 use muster::exit::Exit;
 use muster::local::EmbeddedBucket;
-use muster::report::combined::{Combined, Figures, RunVerdict, Tier};
-use muster::report::flow::Publisher;
+use muster::report::combined::{Combined, Figures, RunVerdict};
 use tempfile::TempDir;
 
 use crate::fixtures::alone::alone;
 use crate::fixtures::fleet::{Fleet, Member};
 use crate::fixtures::skip::skip;
-use crate::fixtures::{cache, livekit};
+use crate::fixtures::{cache, latency, livekit};
 
 /// A `muster local` whose processes can be told from all others: by their `TMPDIR`.
 struct Local {
@@ -188,7 +187,7 @@ async fn a_whole_run_on_one_machine() {
         // In its first seconds the SFU says nothing of the quality.
         assert!(tier.tier == 0 || figures.quality.is_some());
         shows_what_users_got(figures);
-        shows_each_way(tier);
+        latency::are_of_one_machine(tier);
     }
 }
 
@@ -206,23 +205,6 @@ fn shows_what_users_got(figures: &Figures) {
     assert!(fps.mean > 5.0 && fps.max < 60.0, "{fps:?}");
     assert!(video.frozen_percent < 100.0, "{video:?}");
     assert!(figures.layers.contains_key("1280x720"), "{figures:?}");
-}
-
-/// The matrix of latencies. All is on one machine, so that a latency between two probers is one
-/// within a prober, but for what the clocks leave open.
-#[track_caller]
-fn shows_each_way(tier: &Tier) {
-    const BEYOND_MS: f64 = 200.0;
-    assert_eq!(tier.flows.len(), 9);
-    for flow in &tier.flows {
-        let within = flow.from == Publisher::Vantage(flow.to.clone());
-        let latency = &flow.latency;
-        let (ms, error) = (latency.ms.expect("frames came"), latency.plus_minus_ms);
-        let error = error.expect("the clocks are known");
-        assert_eq!(within, error == 0.0, "{flow:?}");
-        let (least, most) = (-error, error + BEYOND_MS);
-        assert!(least <= ms.p50 && ms.p50 <= most, "{flow:?}");
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
