@@ -23,7 +23,7 @@ pub const RUN_DELAY_PERCENT: f64 = 10.0;
 /// should have. A tenth of the default bound on loss (1 %).
 pub const RECEIVE_DROPS_PERCENT: f64 = 0.1;
 
-/// How late one in a hundred ticks of the media loop was, in milliseconds: ten ticks. A round trip
+/// How late one in a hundred ticks of the media loop was, in milliseconds: five ticks. A round trip
 /// may be overstated by as much, a participant that long deaf, and receive buffers of the usual
 /// 208 kB hold about as much of a 20 Mbit/s stream.
 pub const TICK_LAG_P99_MS: f64 = 50.0;
