@@ -180,7 +180,7 @@ impl Density {
         let mut findings = Vec::new();
         let mut hold = |what: String, figure: Option<f64>, bound: f64| {
             if let Some(figure) = figure.filter(|figure| *figure > bound) {
-                findings.push(format!("{what} is {figure:.2}, more than {bound:.2}"));
+                findings.push(format!("{what} is {figure:.3}, more than {bound:.3}"));
             }
         };
         for (i, row) in self.rows.iter().enumerate() {
@@ -263,5 +263,72 @@ async fn conditions(setup: &Setup, stage: &Stage, lk: Option<&Path>) -> Conditio
         warm_up_seconds: WARM_UP.as_secs(),
         seconds: setup.duration.as_secs_f64(),
         join_rate: setup.join_rate,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// CPU of muster, lk and the floor at two rows, of a sent packet, and bytes of a subscriber.
+    fn density(rows: [[f64; 3]; 2], sent: f64, bytes: f64) -> Density {
+        let contender = |name, cpu_us_per_packet| {
+            let figures = Figures {
+                cpu_us_per_packet,
+                ..Figures::default()
+            };
+            Contender::new(name, Ok(figures))
+        };
+        let rows = rows.map(|[muster, lk, floor]| Row {
+            publishers: 2,
+            contenders: vec![
+                contender("muster", muster),
+                contender("lk", lk),
+                contender("floor", floor),
+            ],
+        });
+        let publishing = Publishing {
+            publishers: 30,
+            packets_per_second: 10_000.0,
+            cpu_us_per_packet: sent,
+            pacing_lag_mean_us: 0.0,
+            pacing_lag_max_us: 0,
+        };
+        let memory = Memory {
+            bytes_per_subscriber: bytes,
+        };
+        let mut density = Density {
+            conditions: Conditions::default(),
+            rows: rows.into(),
+            memory: vec![Contender::new("muster", Ok(memory))],
+            publishing: Contender::new("muster", Ok(publishing)),
+            findings: Vec::new(),
+        };
+        density.find();
+        density
+    }
+
+    #[test]
+    fn bounds_that_are_met_exactly_are_kept() {
+        let density = density([[3.0, 18.0, 2.0], [3.0, 1.0, 2.0]], 6.0, 250e3);
+        assert_eq!(density.findings, [""; 0]);
+        assert!(density.is_complete());
+    }
+
+    #[test]
+    fn each_bound_can_be_broken() {
+        let density = density([[3.1, 18.0, 2.0], [3.1, 1.0, 2.0]], 6.3, 251e3);
+        assert_eq!(density.findings.len(), 5, "{:?}", density.findings);
+        assert!(density.findings[0].contains("lk's, is 0.172, more than 0.167"));
+    }
+
+    #[test]
+    fn without_lk_it_is_complete_and_without_a_floor_it_is_not() {
+        let mut density = density([[3.0, 18.0, 2.0]; 2], 6.0, 0.0);
+        let contenders = &mut density.rows[0].contenders;
+        contenders[1] = Contender::new("lk", Err("not here".to_owned()));
+        assert!(density.is_complete());
+        density.rows[0].contenders[2] = Contender::new("floor", Err("killed".to_owned()));
+        assert!(!density.is_complete());
     }
 }

@@ -20,13 +20,14 @@ use crate::error::Error;
 use crate::exit::Exit;
 use crate::job::VideoCodec;
 use crate::participant::EngineConfig;
+use crate::participant::epoll::Epoll;
 use crate::participant::media::{
     AudioClip, AudioOptions, AudioTrack, ClipError, MediaPacket, Quality, VideoClips, VideoOptions,
     VideoTrack, audio_clip, video_clips,
 };
 use crate::participant::outbox::Outbox;
 use crate::participant::stamp;
-use crate::participant::udp::{Batch, Epoll, Socket};
+use crate::participant::udp::{Batch, Socket};
 
 /// An RTP header without extensions (RFC 3550 5.1). Its 12 bytes differ from packet to packet:
 /// here they are the nonce as well.

@@ -7,13 +7,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvError, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::clock;
 
 use super::arrival::KernelClock;
+use super::epoll::Epoll;
 use super::failure::{Cause, Failure};
 use super::inbox::{self, Inbox, Post};
 use super::moment::Moment;
@@ -21,9 +22,15 @@ use super::outbox::Outbox;
 use super::peer::{Command, Peer, PeerConfig, PeerEvent, Role};
 use super::rtp;
 use super::shared::Shared;
-use super::udp::{Batch, Epoll, Socket};
+use super::udp::{Batch, Socket};
 use super::wake::{Due, Wakeups};
 use super::{EngineConfig, EngineHealth, Faults};
+
+mod health;
+#[cfg(test)]
+mod tests;
+
+use health::Health;
 
 /// Commands of one peer that may wait for its thread: a tick sees a few, at the start of a session
 /// with many candidates a dozen.
@@ -94,17 +101,6 @@ impl Drop for PeerHandle {
     }
 }
 
-#[derive(Debug, Default)]
-struct Health {
-    sockets: AtomicU64,
-    ticks: AtomicU64,
-    late_ticks: AtomicU64,
-    tick_lag_max_us: AtomicU64,
-    pacing_lag_max_us: AtomicU64,
-    own_buffer_drops: AtomicU64,
-    socket_calls: AtomicU64,
-}
-
 /// All media threads.
 #[derive(Debug)]
 pub struct Threads {
@@ -173,17 +169,7 @@ impl Threads {
 
     /// What [`super::Engine::health`] tells.
     pub fn health(&self) -> EngineHealth {
-        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let take = |counter: &AtomicU64| counter.swap(0, Ordering::Relaxed);
-        EngineHealth {
-            sockets: get(&self.health.sockets),
-            ticks: get(&self.health.ticks),
-            late_ticks: get(&self.health.late_ticks),
-            tick_lag_max_us: take(&self.health.tick_lag_max_us),
-            pacing_lag_max_us: take(&self.health.pacing_lag_max_us),
-            own_buffer_drops: get(&self.health.own_buffer_drops),
-            socket_calls: get(&self.health.socket_calls),
-        }
+        self.health.read()
     }
 }
 
@@ -255,7 +241,7 @@ impl Thread {
         let mut ready = std::mem::take(&mut self.ready);
         ready.clear();
         if let Some(lag) = woken.tick {
-            self.count_tick(lag);
+            self.health.count_tick(lag, self.config.tick);
             self.all.ready(&mut ready);
         } else if self.due.iter().any(|due| due.connecting) {
             self.connecting.ready(&mut ready);
@@ -273,16 +259,6 @@ impl Thread {
             {
                 self.with(slot, |_, _, _, _| {});
             }
-        }
-    }
-
-    fn count_tick(&self, lag: Duration) {
-        let health = &self.health;
-        health.ticks.fetch_add(1, Ordering::Relaxed);
-        let micros = u64::try_from(lag.as_micros()).unwrap_or(u64::MAX);
-        health.tick_lag_max_us.fetch_max(micros, Ordering::Relaxed);
-        if lag > self.config.tick {
-            health.late_ticks.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -352,7 +328,7 @@ impl Thread {
                 drops: 0,
             }));
         }
-        self.health.sockets.fetch_add(1, Ordering::Relaxed);
+        self.health.count_sockets(1);
         Ok(())
     }
 
@@ -400,15 +376,10 @@ impl Thread {
             seat.peer.timeout(now, outbox);
             let failures = send(&seat.socket, outbox, faults, chance);
             seat.peer.count_send_failures(failures);
-            let calls = seat.socket.take_calls();
-            health.socket_calls.fetch_add(calls, Ordering::Relaxed);
-            if seat.drops > before {
-                let drops = &health.own_buffer_drops;
-                drops.fetch_add(seat.drops - before, Ordering::Relaxed);
-            }
+            health.count_calls(seat.socket.take_calls());
+            health.count_drops(seat.drops - before);
             if let Some(lag) = seat.peer.take_pacing_lag() {
-                let lag = u64::try_from(lag.as_micros()).unwrap_or(u64::MAX);
-                health.pacing_lag_max_us.fetch_max(lag, Ordering::Relaxed);
+                health.count_pacing_lag(lag);
             }
             seat.peer
                 .publish_counts(now.at, seat.drops, &mut seat.shared.lock());
@@ -430,7 +401,7 @@ impl Thread {
             let gone = place.take();
             let _ = catch_unwind(AssertUnwindSafe(|| drop(gone)));
             *due = Due::NEVER;
-            self.health.sockets.fetch_sub(1, Ordering::Relaxed);
+            self.health.count_sockets(-1);
         } else if was_connecting && !due.connecting {
             self.connecting.remove(&seat.socket);
         }
@@ -487,6 +458,3 @@ impl Chance {
         self.0 % 1_000_000 < per_million as u64
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -11,6 +11,7 @@
 
 mod arrival;
 mod engine;
+pub(crate) mod epoll;
 pub mod failure;
 mod inbox;
 mod keys;

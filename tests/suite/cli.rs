@@ -89,6 +89,16 @@ const WRONG_ARGUMENTS: [Row; 34] = {
             &["/nonexistent/report.json", "a folder that exists"],
         ),
         row(
+            &["bench", "density", "--json", "/nonexistent/density.json"],
+            Bad,
+            &["/nonexistent/density.json", "a folder that exists"],
+        ),
+        row(
+            &["bench", "density", "--duration", "1s"],
+            Bad,
+            &["`1s`", "at least 2s"],
+        ),
+        row(
             &["finalize", "--json", "/"],
             Bad,
             &["--json /", "name a file"],
