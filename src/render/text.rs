@@ -219,6 +219,11 @@ fn notes(c: &Combined) -> String {
         if let Some(failures) = failures(tier) {
             out.push_str(&line("Failures", &format!("{name}: {failures}")));
         }
+        if let Some(bad) = tier.figures.as_ref().map(|f| &f.bad_input)
+            && !bad.is_empty()
+        {
+            out.push_str(&line("Bad input", &format!("{name}: {bad}")));
+        }
         for row in tier.rows.iter().filter(|r| !r.suspect.is_empty()) {
             let why = row.suspect.join(", ");
             let text = format!("{name}: the prober at {} itself {why}", row.vantage);

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::bad_input::BadInput;
 use super::flow::Publisher;
 use super::part::{Headcount, PacketCounts, SentCounts, SfuInfo};
 use crate::cost::Bill;
@@ -293,6 +294,9 @@ pub struct Figures {
     pub sent: SentCounts,
     /// Participants that failed, by cause.
     pub failures: BTreeMap<String, u64>,
+    /// What was sent to the participants that no protocol allows.
+    #[serde(default)]
+    pub bad_input: BadInput,
     /// Signalling sessions lost and resumed.
     pub reconnects: u64,
     /// Participants by selected transport.

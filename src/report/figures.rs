@@ -84,6 +84,7 @@ pub fn figures(m: &TierMerge, latency: &Latency) -> Figures {
         packets: m.packets,
         sent: m.sent,
         failures: m.failures.clone(),
+        bad_input: m.bad_input,
         reconnects: m.reconnects,
         transports: m.transports.clone(),
     }

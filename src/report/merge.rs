@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::bad_input::BadInput;
 use super::flow::{Flow, Publisher};
 use super::part::{Headcount, PacketCounts, SentCounts, TierPart};
 use crate::job::Quality;
@@ -61,6 +62,8 @@ pub struct TierMerge {
     pub quality: BTreeMap<Quality, u64>,
     /// Participants that failed, by cause.
     pub failures: BTreeMap<String, u64>,
+    /// What no protocol allows.
+    pub bad_input: BadInput,
     /// Signalling sessions lost and resumed.
     pub reconnects: u64,
     /// Participants by selected transport.
@@ -148,6 +151,7 @@ impl TierMerge {
             bitrate_in_kbps: copy(&part.bitrate_in_kbps),
             quality: part.quality.clone(),
             failures: part.failures.clone(),
+            bad_input: part.bad_input,
             reconnects: part.reconnects,
             transports: part.transports.clone(),
         }
@@ -209,6 +213,7 @@ impl TierMerge {
         self.bitrate_in_kbps.merge(&other.bitrate_in_kbps);
         merge_counts(&mut self.quality, &other.quality);
         merge_counts(&mut self.failures, &other.failures);
+        self.bad_input.merge(&other.bad_input);
         sum(&mut self.reconnects, other.reconnects);
         merge_counts(&mut self.transports, &other.transports);
     }

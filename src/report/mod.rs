@@ -7,6 +7,7 @@
 //! [`combined`].
 
 mod accept;
+pub mod bad_input;
 mod clocks;
 pub mod combine;
 pub mod combined;

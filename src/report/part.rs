@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::bad_input::BadInput;
 use super::flow::{Flow, Publisher};
 use crate::clock::{OffsetInterval, RunClock};
 use crate::job::{ClaimId, Digest, Quality, RunId, Span, Timestamp, Vantage, WriteId};
@@ -263,6 +264,9 @@ pub struct TierPart {
     pub quality: BTreeMap<Quality, u64>,
     /// Participants that failed for this tier or during it, by cause.
     pub failures: BTreeMap<String, u64>,
+    /// What was sent to the participants that no protocol allows.
+    #[serde(default)]
+    pub bad_input: BadInput,
     /// Signalling sessions that were lost and resumed.
     pub reconnects: u64,
     /// Selected transports, by name (`udp`, `tcp`), by participants.

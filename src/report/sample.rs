@@ -204,6 +204,7 @@ pub fn part(label: &str, tier: u32) -> TierPart {
         bitrate_in_kbps: histogram(&[1_600], n),
         quality: BTreeMap::from([(Quality::Excellent, n * 9), (Quality::Good, n)]),
         failures: BTreeMap::new(),
+        bad_input: crate::report::bad_input::BadInput::default(),
         reconnects: 0,
         transports: BTreeMap::from([("udp".to_owned(), n + 1)]),
         generator: GeneratorHealth {
@@ -369,5 +370,6 @@ pub fn any_part(seed: u64) -> TierPart {
     part.stamp_offset_us = (draw(3) > 0).then_some(draw(20_000).cast_signed());
     part.generator.tick_lag_us = histogram(&[draw(1_000), draw(70_000)], 100);
     part.failures = BTreeMap::from([("ice_timeout".to_owned(), draw(3))]);
+    part.bad_input.malformed = draw(3);
     part
 }
