@@ -32,9 +32,9 @@ mod tests;
 
 use health::Health;
 
-/// Commands of one peer that may wait for its thread: a tick sees a few, at the start of a session
-/// with many candidates a dozen.
-const COMMANDS_MAX: usize = 512;
+/// Commands of one peer that may wait for its thread: a tick sees a few, the start of a session in
+/// a room full of muted microphones one for each.
+const COMMANDS_MAX: usize = 8_192;
 
 /// Reads the clocks of this process alone.
 pub fn now() -> Moment {

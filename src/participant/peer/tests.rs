@@ -281,3 +281,75 @@ fn descriptions_that_make_no_sense_fail_with_a_cause() {
         assert!(world.subscriber.is_closed());
     }
 }
+
+#[test]
+fn a_packet_that_was_changed_on_its_way_counts_for_nothing() {
+    let mut world = World::connected();
+    // What the publisher sends in a second, as it left.
+    let mut caught = Vec::new();
+    for _ in 0..200 {
+        world.elapsed += TICK;
+        let now = world.now();
+        world.publisher.timeout(now, &mut world.outbox);
+        caught.extend(world.outbox.runs(0, 1).map(|run| run.bytes.to_vec()));
+        world.deliver(Role::Subscriber);
+    }
+    let before = *world.subscriber.receiver.totals();
+    let now = world.now();
+    let from = SocketAddr::from(([127, 0, 0, 1], 1_000));
+    let is_media = |d: &&Vec<u8>| rtp::Datagram::of(d) != rtp::Datagram::Other;
+    let mut changed = 0;
+    for (n, datagram) in caught.iter().filter(is_media).enumerate() {
+        // Beyond the first bytes, which say what kind of datagram it is.
+        let mut flipped = datagram.clone();
+        let bit = 16 + n * 37 % (flipped.len() * 8 - 16);
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        let cut = datagram[..2 + n * 13 % (datagram.len() - 2)].to_vec();
+        for mut bytes in [flipped, cut] {
+            let subscriber = &mut world.subscriber;
+            subscriber.datagram(&mut bytes, from, now, now, &mut world.outbox);
+            world.outbox.clear();
+            changed += 1;
+        }
+    }
+    let after = *world.subscriber.receiver.totals();
+    let refused = after.auth_failures + after.malformed - before.auth_failures - before.malformed;
+    assert!(changed > 100, "{changed}");
+    assert_eq!((after.packets, refused), (before.packets, changed));
+    assert!(world.failures.is_empty(), "{:?}", world.failures);
+}
+
+proptest! {
+    #![proptest_config(Config::with_cases(200))]
+    /// A server that holds the keys may lie in its reports, and ask for anything.
+    #[test]
+    fn authentic_reports_that_lie_do_no_harm(
+        reports in proptest::collection::vec(
+            (198u8..208, 0u8..32, proptest::collection::vec(any::<u8>(), 0..120), any::<u16>()),
+            1..20,
+        ),
+    ) {
+        let mut world = World::connected();
+        let (ours, mut theirs) = keys::pair_for_tests();
+        let ssrc = world.publisher.sender.ssrcs().next().unwrap_or_default();
+        world.publisher.srtp = Some(ours);
+        let from = SocketAddr::from(([127, 0, 0, 1], 2_000));
+        for (kind, count, body, lie) in reports {
+            let words = body.len() / 4 + 1;
+            let honest = u16::try_from(words + 1).unwrap_or(u16::MAX);
+            let length = if lie < 6_000 { lie } else { honest };
+            let mut packet = vec![0x80 | count, kind];
+            packet.extend(length.to_be_bytes());
+            packet.extend(9u32.to_be_bytes());
+            packet.extend(ssrc.to_be_bytes());
+            packet.extend(&body[..body.len() / 4 * 4]);
+            prop_assert!(theirs.seal_rtcp(&mut packet, 0));
+            let now = world.now();
+            world.publisher.datagram(&mut packet, from, now, now, &mut world.outbox);
+            // A NACK brings at most what is remembered, however much it asks for.
+            prop_assert!(world.outbox.len() <= 17 * 40);
+            world.outbox.clear();
+        }
+        prop_assert!(!world.publisher.is_closed());
+    }
+}

@@ -5,6 +5,8 @@ mod frames;
 mod freeze;
 mod jitter;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -135,9 +137,14 @@ impl Receiver {
         } else if self.muted.len() < MAX_TRACKS {
             self.muted.insert(Arc::clone(sid));
         } else {
-            self.totals.over_limit += 1;
+            return self.count_over_limit();
         }
-        self.assign_all();
+        for stream in &mut self.streams {
+            let announced = self.description.streams.get(&stream.ssrc);
+            if announced.is_some_and(|announced| announced.track == *sid) {
+                stream.set_live(!muted);
+            }
+        }
     }
 
     /// Everything counted.

@@ -11,6 +11,10 @@ use crate::participant::failure::{Cause, Failure};
 
 use super::weigh::{Budget, FIELDS_MAX, is_moderate};
 
+/// What a description costs of the budget at least, in bytes: it is dear to read, and LiveKit sends
+/// seven a second at most.
+const DESCRIPTION_COST: usize = 64 * 1_024;
+
 /// So many messages that can't be read are taken for an accident.
 const MALFORMED_MAX: u32 = 16;
 
@@ -47,22 +51,25 @@ impl Inbox {
     /// [`Cause::Protocol`] when the server sends more than any room needs.
     pub fn frame(&mut self, bytes: usize, now: Instant) -> Result<(), Failure> {
         if self.budget.take(bytes, now) {
-            return Ok(());
+            Ok(())
+        } else {
+            Err(flooded())
         }
-        let detail = "the server sends more signals than any room needs";
-        Err(Failure::new(Cause::Protocol, detail))
     }
 
     /// Reads a binary frame.
     ///
     /// # Errors
     /// [`Cause::Protocol`] for a message of absurdly many parts, and for many that are none.
-    pub fn message(&mut self, bytes: Bytes) -> Result<Incoming, Failure> {
+    pub fn message(&mut self, bytes: Bytes, now: Instant) -> Result<Incoming, Failure> {
         if !is_moderate(&bytes) {
             let detail = format!("the server sent a message of more than {FIELDS_MAX} fields");
             return Err(Failure::new(Cause::Protocol, detail));
         }
         match proto::SignalResponse::decode(bytes) {
+            Ok(proto::SignalResponse {
+                message: Some(Response::Offer(_) | Response::Answer(_)),
+            }) if !self.budget.take(DESCRIPTION_COST, now) => Err(flooded()),
             Ok(response) => Ok(response.message.map_or(Incoming::Unknown, |message| {
                 Incoming::Message(Box::new(message))
             })),
@@ -78,31 +85,49 @@ impl Inbox {
     }
 }
 
+fn flooded() -> Failure {
+    let detail = "the server sends more signals than any room needs";
+    Failure::new(Cause::Protocol, detail)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
     #[expect(clippy::disallowed_methods, reason = "a test needs some instant")]
-    fn inbox() -> Inbox {
-        Inbox::new(Instant::now())
+    fn inbox() -> (Inbox, Instant) {
+        let now = Instant::now();
+        (Inbox::new(now), now)
+    }
+
+    #[test]
+    fn offers_without_end_are_a_flood() {
+        let (mut inbox, now) = inbox();
+        let offer = proto::SignalResponse {
+            message: Some(Response::Offer(proto::SessionDescription::default())),
+        };
+        let bytes = Bytes::from(offer.encode_to_vec());
+        let taken = (0..10_000).take_while(|_| inbox.message(bytes.clone(), now).is_ok());
+        assert_eq!(taken.count(), 512);
     }
 
     #[test]
     fn garbage_is_counted_before_it_is_fatal() {
-        let mut inbox = inbox();
+        let (mut inbox, now) = inbox();
         for _ in 0..MALFORMED_MAX {
-            let answer = inbox.message(Bytes::from_static(b"\xff\xff\xff"));
+            let answer = inbox.message(Bytes::from_static(b"\xff\xff\xff"), now);
             assert!(matches!(answer, Ok(Incoming::Malformed)), "{answer:?}");
         }
-        let failure = inbox.message(Bytes::from_static(b"\xff")).unwrap_err();
+        let failure = inbox.message(Bytes::from_static(b"\xff"), now).unwrap_err();
         assert_eq!(failure.cause, Cause::Protocol);
     }
 
     proptest! {
         #[test]
         fn anything_is_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            prop_assert!(inbox().message(bytes.into()).is_ok());
+            let (mut inbox, now) = inbox();
+            prop_assert!(inbox.message(bytes.into(), now).is_ok());
         }
     }
 }

@@ -526,3 +526,6 @@ fn server_info(info: Option<proto::ServerInfo>, version: String) -> ServerInfo {
         protocol: info.protocol,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -232,7 +232,7 @@ impl Task {
         let now = engine::now();
         let read = match self.inbox.frame(frame.len(), now.at) {
             Ok(()) => match frame {
-                Frame::Binary(bytes) => self.inbox.message(bytes),
+                Frame::Binary(bytes) => self.inbox.message(bytes, now.at),
                 _ => Ok(Incoming::Unknown),
             },
             Err(failure) => Err(failure),
