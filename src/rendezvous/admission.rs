@@ -23,10 +23,12 @@ pub fn verdict(document: &StartDocument, stored: Timestamp, job: &Digested<Job>)
             "its job was changed: the start was decided on a job.json with SHA-256 {}, and this one has {}",
             document.job_sha256, job.digest
         )),
-        Decision::Start(_) if stored > job.times.start_by && !planted!(LateStartCounts) => Verdict::Cancelled(format!(
-            "its start was stored at {stored}, after {}",
-            job.times.start_by
-        )),
+        Decision::Start(_) if stored > job.times.start_by && !planted!(LateStartCounts) => {
+            Verdict::Cancelled(format!(
+                "its start was stored at {stored}, after {}",
+                job.times.start_by
+            ))
+        }
         Decision::Start(start) => Verdict::Start(Box::new(start.clone())),
     }
 }

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use super::backoff::mix;
-use crate::job::Digest;
 use super::{Backoff, ByteLimit, Key, Object, Store, StoreError};
+use crate::job::Digest;
 use std::time::Duration;
 
 /// Whose object is at the key of a create, for good.
@@ -80,7 +80,10 @@ impl Settling {
     /// Starts with a create. The body's bytes seed the spread of the delays.
     pub fn start(body: Bytes, backoff: Backoff) -> (Self, Next) {
         let digest = Digest::of(&body);
-        let seed = digest.as_bytes().iter().fold(0, |h, b| mix(h ^ u64::from(*b)));
+        let seed = digest
+            .as_bytes()
+            .iter()
+            .fold(0, |h, b| mix(h ^ u64::from(*b)));
         let settling = Settling {
             body,
             backoff,
@@ -103,7 +106,9 @@ impl Settling {
     /// The read was answered.
     pub fn read(&mut self, answer: Result<Object, StoreError>) -> Next {
         match answer {
-            Ok(object) if object.body == self.body && !planted!(ExistsIsTheirs) => done(Ok(Settled::Mine)),
+            Ok(object) if object.body == self.body && !planted!(ExistsIsTheirs) => {
+                done(Ok(Settled::Mine))
+            }
             Ok(object) => done(Ok(Settled::Theirs(object))),
             // It was there for the create and isn't any more: the create decides anew.
             Err(e) if e.is_absent() => self.wait_or(Next::Create, e),

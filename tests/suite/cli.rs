@@ -50,7 +50,7 @@ fn check(what: &str, output: &Output, exit: Exit, says: &[&str]) {
 }
 
 /// Arguments that are wrong whatever the servers say.
-const WRONG_ARGUMENTS: [Row; 34] = {
+const WRONG_ARGUMENTS: [Row; 36] = {
     use Exit::BadConfiguration as Bad;
     [
         row(

@@ -247,7 +247,8 @@ impl Find {
         // A named one is not waited for longer than that.
         let missing = self.begun + JOB_WITHIN;
         let named = self.named.is_some() && now < missing;
-        self.look.again(if named { next.min(missing) } else { next });
+        self.look
+            .again(if named { next.min(missing) } else { next });
         Step::Wait
     }
 }

@@ -403,7 +403,8 @@ impl Load {
                 let asked = self.abort.answered();
                 self.checks += 1;
                 let sooner = u32::from(chance::byte(self.seed, self.checks));
-                self.abort.again(now + ABORT_EVERY - ABORT_EVERY / 16 / 255 * sooner);
+                self.abort
+                    .again(now + ABORT_EVERY - ABORT_EVERY / 16 / 255 * sooner);
                 match answer {
                     Err(e) if e.is_absent() || planted!(UnknownIsAbsent) => {
                         self.abort_ok = asked.unwrap_or(self.abort_ok);

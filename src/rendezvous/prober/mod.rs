@@ -21,7 +21,7 @@ use self::find::Find;
 use self::load::Load;
 use self::testing::Testing;
 use self::wait::{Heard, Wait};
-use super::chance::write_id;
+use super::chance::{self, write_id};
 use super::exchange::{Errand, Reply, Request};
 use super::keys::{Item, RunKey};
 use super::objects::{FunctionStart, Live, Ready};

@@ -348,7 +348,9 @@ impl Wait {
                         self.check.again(now + ABORT_EVERY);
                     }
                     // After a gap the right to act is checked again.
-                    Err(e) if e.is_absent() && old && !planted!(OldCheckCounts) => self.check.again(now),
+                    Err(e) if e.is_absent() && old && !planted!(OldCheckCounts) => {
+                        self.check.again(now)
+                    }
                     Err(e) if e.is_absent() => return self.begin(asked.unwrap_or(now), None),
                     Ok(object) => {
                         let reason = document::read::<Abort>(&key, &object.body)

@@ -8,9 +8,7 @@ use bytes::Bytes;
 
 use super::dice::Dice;
 use crate::job::Timestamp;
-use crate::store::{
-    At, ByteLimit, Entry, Key, List, Listing, Location, Object, Op, StoreError,
-};
+use crate::store::{At, ByteLimit, Entry, Key, List, Listing, Location, Object, Op, StoreError};
 
 /// One call of the store.
 #[derive(Clone, Debug)]
@@ -97,7 +95,11 @@ impl Weather {
         let mut drawn = dice.roll(1_000);
         let mut befalls = |rate: u64, applies: bool| {
             let hit = applies && drawn < rate;
-            drawn = if applies { drawn.saturating_sub(rate) } else { drawn };
+            drawn = if applies {
+                drawn.saturating_sub(rate)
+            } else {
+                drawn
+            };
             // What was hit is not hit again.
             drawn = if hit { 1_000 } else { drawn };
             hit
@@ -119,9 +121,8 @@ impl Weather {
         } else {
             None
         };
-        let delay = |dice: &mut Dice| {
-            Duration::from_micros(1 + dice.roll(self.longest_delay_ms * 1_000))
-        };
+        let delay =
+            |dice: &mut Dice| Duration::from_micros(1 + dice.roll(self.longest_delay_ms * 1_000));
         Way::befallen(delay(dice), delay(dice), fault)
     }
 }
@@ -138,10 +139,7 @@ impl Way {
 
     /// Whether the answer comes, with its `Date`.
     pub(super) fn is_answered(&self) -> bool {
-        !matches!(
-            self.fault,
-            Some(Fault::LostRequest | Fault::LostResponse)
-        )
+        !matches!(self.fault, Some(Fault::LostRequest | Fault::LostResponse))
     }
 }
 

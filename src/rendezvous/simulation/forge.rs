@@ -59,9 +59,7 @@ pub(super) fn forge(world: &mut World, forgery: Forgery) -> Option<String> {
             return Some(key.as_str().to_owned());
         }
     };
-    world
-        .bucket
-        .write_sized(world.now, &key.key(), body, size);
+    world.bucket.write_sized(world.now, &key.key(), body, size);
     Some(key.to_string())
 }
 

@@ -252,7 +252,9 @@ impl Exchange {
 
     pub(super) fn answered(self, answer: Answer) -> Then {
         match (self, answer) {
-            (Exchange::Read(key), Answer::Got(result)) => Then::Done(Reply::Read(key, result), None),
+            (Exchange::Read(key), Answer::Got(result)) => {
+                Then::Done(Reply::Read(key, result), None)
+            }
             (Exchange::Overwrite(key), Answer::Put(result)) => {
                 Then::Done(Reply::Overwritten(key, result), None)
             }

@@ -41,7 +41,9 @@ pub(super) enum Role {
     Coordinator,
     Prober(Vantage),
     /// With what a platform's trigger does, or one that waits for the run's end.
-    Finalizer { waits: bool },
+    Finalizer {
+        waits: bool,
+    },
 }
 
 /// A body that is none of the run's own doing.

@@ -76,7 +76,10 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|s| s.parse().unwrap())
 }
 
-#[expect(clippy::disallowed_methods, reason = "says how long it took, and decides nothing")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "says how long it took, and decides nothing"
+)]
 fn timed<T>(what: impl FnOnce() -> T) -> (T, Duration) {
     let begun = Instant::now();
     let result = what();
@@ -87,7 +90,9 @@ fn timed<T>(what: impl FnOnce() -> T) -> (T, Duration) {
 fn ten_probers_break_no_property() {
     let seeds = match number("MUSTER_SEED") {
         Some(seed) => {
-            trace(Scenario::of(seed)).iter().for_each(|line| println!("{line}"));
+            trace(Scenario::of(seed))
+                .iter()
+                .for_each(|line| println!("{line}"));
             seed..seed + 1
         }
         None => 0..number("MUSTER_SEEDS").unwrap_or(SEEDS),
@@ -118,7 +123,10 @@ fn each_planted_bug_is_caught() {
             None => missed.push(bug),
         }
     }
-    assert!(missed.is_empty(), "not caught within {CAUGHT_WITHIN} seeds: {missed:?}");
+    assert!(
+        missed.is_empty(),
+        "not caught within {CAUGHT_WITHIN} seeds: {missed:?}"
+    );
 }
 
 #[test]
@@ -222,11 +230,16 @@ fn ten_minutes_of_waiting_and_three_tiers_take_sixty_requests() {
                 times.accept_until = times.accept_until - sooner;
                 times.start_by = times.start_by - sooner;
                 times.hard_deadline = times.hard_deadline - sooner;
-                scenario.job = crate::rendezvous::document::digested(scenario.job.document).unwrap();
+                scenario.job =
+                    crate::rendezvous::document::digested(scenario.job.document).unwrap();
             }
             let mut world = World::new(scenario);
             world.run();
-            assert_eq!(properties::broken(&world), None, "seed {seed}, {created_s} s");
+            assert_eq!(
+                properties::broken(&world),
+                None,
+                "seed {seed}, {created_s} s"
+            );
             let loaded = world.history.loads.iter().map(|load| load.process);
             for p in loaded {
                 most = most.max(world.history.requests[&p].beside_heartbeats());

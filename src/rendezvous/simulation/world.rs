@@ -12,8 +12,8 @@ use super::bucket::{Answer, Call, SimBucket, Way, Weather};
 use super::clock::SimClock;
 use super::dice::Dice;
 use super::forge;
-use super::memory;
 use super::history::{Finalized, History, Load, Reading};
+use super::memory;
 use super::process::{Does, Exchange, Heard, Machine, Process, Then, seed_of, signing_key};
 use super::scenario::{BEGIN, Casting, Forgery, Kind, Moment, Role, Scenario, end_of};
 use super::sfu;
@@ -408,7 +408,10 @@ impl World {
             let at = clock.truly(tier.to, self.now) + Duration::from_millis(5);
             self.schedule(at, Happens::Measured(p, load, n));
         }
-        let first = orders.tiers.first().map_or(orders.stop_at, |t| t.settle_from);
+        let first = orders
+            .tiers
+            .first()
+            .map_or(orders.stop_at, |t| t.settle_from);
         let last = orders.tiers.last().map_or(orders.stop_at, |t| t.to);
         let end = clock.truly(last.min(orders.stop_at), self.now);
         self.schedule(end + LEAVING, Happens::LoadEnded(p, load));
@@ -518,7 +521,11 @@ impl World {
 
     /// The key of the process that loads by a claim.
     pub(super) fn signer(&self, claim: &ClaimId) -> Option<SigningKey> {
-        let load = self.history.loads.iter().find(|l| l.orders.claim == *claim)?;
+        let load = self
+            .history
+            .loads
+            .iter()
+            .find(|l| l.orders.claim == *claim)?;
         Some(signing_key(seed_of(&self.scenario, load.process)))
     }
 

@@ -15,7 +15,10 @@ pub(super) fn each_create_settles_finally(world: &World) -> Result<(), String> {
         let stands = world.bucket.peek(&create.key.key()).map(|o| o.body);
         let is_mine = stands.as_ref() == Some(&create.body);
         ensure(is_mine == create.mine, || {
-            format!("{} is told that {} is its own: {}", create.process, create.key, create.mine)
+            format!(
+                "{} is told that {} is its own: {}",
+                create.process, create.key, create.mine
+            )
         })?;
     }
     Ok(())
@@ -28,7 +31,10 @@ pub(super) fn no_tier_has_two_accepted_bodies(world: &World) -> Result<(), Strin
         if create.mine && matches!(create.key.item, Item::Tier(..) | Item::Report(_)) {
             let before = accepted.insert(&create.key, create.process);
             ensure(before.is_none_or(|p| p == create.process), || {
-                format!("{} is both {before:?}'s and {}'s", create.key, create.process)
+                format!(
+                    "{} is both {before:?}'s and {}'s",
+                    create.key, create.process
+                )
             })?;
         }
     }

@@ -68,6 +68,9 @@ pub(super) fn every_world_ends(world: &World) -> Result<(), String> {
     let on = world.processes.iter().position(|p| p.alive && !p.ended);
     match on {
         None => Ok(()),
-        Some(p) => Err(format!("{p} ({:?}) never ends", world.processes[p].casting.role)),
+        Some(p) => Err(format!(
+            "{p} ({:?}) never ends",
+            world.processes[p].casting.role
+        )),
     }
 }

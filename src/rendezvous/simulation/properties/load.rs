@@ -72,7 +72,10 @@ pub(super) fn no_identity_is_live_twice(world: &World) -> Result<(), String> {
                     .iter()
                     .any(|a| on(world, other).iter().any(|b| a.0 < b.1 && b.0 < a.1));
                 ensure(!both, || {
-                    format!("{} and {} both load for {vantage}", one.process, other.process)
+                    format!(
+                        "{} and {} both load for {vantage}",
+                        one.process, other.process
+                    )
                 })?;
             }
         }

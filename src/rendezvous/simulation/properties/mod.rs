@@ -1,8 +1,8 @@
 //! What must hold in every world: one named check for each property, asked when the world has
 //! ended.
 
-mod budget;
 mod bucket;
+mod budget;
 mod load;
 mod report;
 mod time;

@@ -72,7 +72,10 @@ pub(super) fn a_revision_is_made_of_what_was_frozen(world: &World) -> Result<(),
         Ok(again) => ensure(stored.is_none_or(|body| body == again.body), || {
             "the frozen inputs give another report".to_owned()
         }),
-        Err(e) => Err(format!("revision {} can't be made again: {e}", last.revision.0)),
+        Err(e) => Err(format!(
+            "revision {} can't be made again: {e}",
+            last.revision.0
+        )),
     }
 }
 
@@ -107,7 +110,11 @@ pub(super) fn each_part_counts_once_or_is_listed_with_its_reason(
         })?;
     }
     let counted = counted(combined);
-    let listed: BTreeSet<&str> = combined.rejected.iter().map(|r| r.object.as_str()).collect();
+    let listed: BTreeSet<&str> = combined
+        .rejected
+        .iter()
+        .map(|r| r.object.as_str())
+        .collect();
     for key in places(world) {
         let text = key.to_string();
         let (vantage, counts) = match &key.item {
@@ -166,7 +173,10 @@ pub(super) fn each_slot_is_one_thing(world: &World) -> Result<(), String> {
         let vantage = ended.claim.vantage();
         let slot = slots.iter().find(|v| v.vantage.as_ref() == Some(&vantage));
         let rejected = last.combined.rejected.iter();
-        if rejected.clone().any(|r| r.vantage.as_ref() == Some(&vantage)) {
+        if rejected
+            .clone()
+            .any(|r| r.vantage.as_ref() == Some(&vantage))
+        {
             continue;
         }
         let want = if ended.outcome == Outcome::Complete {
@@ -176,7 +186,10 @@ pub(super) fn each_slot_is_one_thing(world: &World) -> Result<(), String> {
         };
         let right = slot.is_some_and(|s| s.state == want && s.tiers == ended.tiers);
         ensure(right, || {
-            format!("{p} measured {:?}, {:?}, and is {slot:?}", ended.tiers, ended.outcome)
+            format!(
+                "{p} measured {:?}, {:?}, and is {slot:?}",
+                ended.tiers, ended.outcome
+            )
         })?;
     }
     Ok(())
@@ -294,11 +307,18 @@ pub(super) fn a_forged_body_changes_the_rejections_alone(world: &World) -> Resul
     let (Ok(with), Ok(mut without)) = (with, without) else {
         return Err("a forged body stands in the way of a result".to_owned());
     };
-    let listed = with.combined.rejected.iter().filter(|r| forged.contains(&r.object));
+    let listed = with
+        .combined
+        .rejected
+        .iter()
+        .filter(|r| forged.contains(&r.object));
     ensure(listed.count() == forged.len(), || {
         format!("of {forged:?}, listed are {:?}", with.combined.rejected)
     })?;
-    without.combined.rejected.clone_from(&with.combined.rejected);
+    without
+        .combined
+        .rejected
+        .clone_from(&with.combined.rejected);
     ensure(without.combined == with.combined, || {
         format!("{forged:?} changed the report")
     })

@@ -67,7 +67,8 @@ pub(super) fn a_silent_bucket_ends_the_load(world: &World) -> Result<(), String>
 /// 500 ppm of drift.
 pub(super) fn no_load_after_the_hard_deadline(world: &World) -> Result<(), String> {
     for load in &world.history.loads {
-        let width = Duration::from_micros(load.reference.map_or(0, |i| i.width_us().unsigned_abs()));
+        let width =
+            Duration::from_micros(load.reference.map_or(0, |i| i.width_us().unsigned_abs()));
         let deadline = load.orders.job.times.hard_deadline + width + SLACK;
         for (_, to) in on(world, load) {
             ensure(to <= deadline, || {
@@ -111,7 +112,9 @@ pub(super) fn who_meets_another_clock_is_marked(world: &World) -> Result<(), Str
 /// The windows of two unmarked probers start within the sum of their widths.
 pub(super) fn windows_open_together(world: &World) -> Result<(), String> {
     let loads = &world.history.loads;
-    let tiers = loads.iter().flat_map(|load| load.opens.iter().map(move |o| (o.0, o.1, load)));
+    let tiers = loads
+        .iter()
+        .flat_map(|load| load.opens.iter().map(move |o| (o.0, o.1, load)));
     let mut by_tier: Vec<(u32, Timestamp, &Load)> = tiers.collect();
     by_tier.sort_by_key(|(tier, at, _)| (*tier, *at));
     for pair in by_tier.windows(2) {
@@ -120,7 +123,8 @@ pub(super) fn windows_open_together(world: &World) -> Result<(), String> {
         };
         let widths = width(a) + width(b);
         let apart = second.saturating_since(*first);
-        let allowed = Duration::from_micros(widths.unsigned_abs()) + drift(a, *first) + drift(b, *second);
+        let allowed =
+            Duration::from_micros(widths.unsigned_abs()) + drift(a, *first) + drift(b, *second);
         ensure(tier != other || apart <= allowed, || {
             format!(
                 "tier {tier} opens {apart:?} apart at {} and {}, whose clocks are {widths} us wide",
@@ -146,10 +150,15 @@ pub(super) fn no_prober_shifts_a_window(world: &World) -> Result<(), String> {
         for (tier, (_, opens)) in load.orders.tiers.iter().zip(&load.opens) {
             let shown = opens.offset_micros(load.reference_us);
             let want = tier.plan.window.from;
-            let off = shown.saturating_since(want).max(want.saturating_since(shown));
+            let off = shown
+                .saturating_since(want)
+                .max(want.saturating_since(shown));
             let half = Duration::from_micros((width(load) / 2).unsigned_abs());
             ensure(off <= half + drift(load, *opens), || {
-                format!("{} opens tier {} {off:?} off", load.orders.claim, tier.plan.tier)
+                format!(
+                    "{} opens tier {} {off:?} off",
+                    load.orders.claim, tier.plan.tier
+                )
             })?;
         }
     }
