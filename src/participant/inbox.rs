@@ -146,6 +146,7 @@ impl Bell {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a wait is timed")]
 mod tests {
     use super::*;
 

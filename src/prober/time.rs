@@ -66,6 +66,10 @@ pub async fn right_ends(until: watch::Receiver<Timestamp>) {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a wait that should end is bounded"
+)]
 mod tests {
     use std::time::Duration;
 

@@ -130,6 +130,40 @@ impl MintedTokens {
 /// The number of the tester that a run's probers join.
 pub(crate) const TESTER: u32 = 0;
 
+/// A token for one participant in one room.
+///
+/// # Errors
+/// When key or secret are unusable.
+pub fn join_token(
+    keys: &Keys,
+    room: &str,
+    identity: &str,
+    role: Role,
+    ttl: Duration,
+) -> Result<Secret, TokenError> {
+    let grants = VideoGrants {
+        room_join: true,
+        room: room.to_owned(),
+        can_publish: Some(role == Role::Publisher),
+        can_subscribe: Some(role != Role::Publisher),
+        can_publish_data: Some(false),
+        can_update_own_metadata: Some(false),
+        hidden: role == Role::Tester,
+        ..VideoGrants::default()
+    };
+    AccessToken::with_api_key(&keys.api_key, keys.api_secret.expose())
+        .with_identity(identity)
+        .with_name(identity)
+        .with_grants(grants)
+        .with_ttl(ttl)
+        .to_jwt()
+        .map(Secret::new)
+        .map_err(|e| TokenError::Unsigned {
+            identity: identity.to_owned(),
+            reason: e.to_string(),
+        })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,38 +205,4 @@ mod tests {
         let spent = tokens.token(room, whose, (Role::Publisher, 4), hour);
         assert!(spent.unwrap_err().to_string().contains("the ticket has no"));
     }
-}
-
-/// A token for one participant in one room.
-///
-/// # Errors
-/// When key or secret are unusable.
-pub fn join_token(
-    keys: &Keys,
-    room: &str,
-    identity: &str,
-    role: Role,
-    ttl: Duration,
-) -> Result<Secret, TokenError> {
-    let grants = VideoGrants {
-        room_join: true,
-        room: room.to_owned(),
-        can_publish: Some(role == Role::Publisher),
-        can_subscribe: Some(role != Role::Publisher),
-        can_publish_data: Some(false),
-        can_update_own_metadata: Some(false),
-        hidden: role == Role::Tester,
-        ..VideoGrants::default()
-    };
-    AccessToken::with_api_key(&keys.api_key, keys.api_secret.expose())
-        .with_identity(identity)
-        .with_name(identity)
-        .with_grants(grants)
-        .with_ttl(ttl)
-        .to_jwt()
-        .map(Secret::new)
-        .map_err(|e| TokenError::Unsigned {
-            identity: identity.to_owned(),
-            reason: e.to_string(),
-        })
 }

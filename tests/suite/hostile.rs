@@ -376,7 +376,7 @@ fn update(batch: usize, tracks: usize, name: usize) -> Signal {
     let track = |n: usize| proto::TrackInfo {
         sid: format!("TR_{batch}_{n}_{}", "x".repeat(name)),
         r#type: proto::TrackType::Video.into(),
-        muted: n % 2 == 0,
+        muted: n.is_multiple_of(2),
         ..proto::TrackInfo::default()
     };
     let participant = proto::ParticipantInfo {

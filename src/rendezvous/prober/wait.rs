@@ -349,7 +349,7 @@ impl Wait {
                     }
                     // After a gap the right to act is checked again.
                     Err(e) if e.is_absent() && old && !planted!(OldCheckCounts) => {
-                        self.check.again(now)
+                        self.check.again(now);
                     }
                     Err(e) if e.is_absent() => return self.begin(asked.unwrap_or(now), None),
                     Ok(object) => {

@@ -194,11 +194,9 @@ impl Scenario {
                 }
             }
             Kind::Dark => {
-                let (all, reads, writes): (fn(Op) -> bool, fn(Op) -> bool, fn(Op) -> bool) = (
-                    |_| true,
-                    |op| matches!(op, Op::Get | Op::List),
-                    |op| matches!(op, Op::Put | Op::Create),
-                );
+                let all: fn(Op) -> bool = |_| true;
+                let reads: fn(Op) -> bool = |op| matches!(op, Op::Get | Op::List);
+                let writes: fn(Op) -> bool = |op| matches!(op, Op::Put | Op::Create);
                 scenario.dark = Some(Dark {
                     after: dice.millis(length),
                     fault: dice.pick(&[Fault::LostRequest, Fault::Denied, Fault::Busy]),

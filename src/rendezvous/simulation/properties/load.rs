@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{ensure, on, start};
+use crate::clock::OffsetInterval;
 use crate::job::{Fleet, Vantage, Workload};
 use crate::rendezvous::admission::seated_by_arrival;
 use crate::rendezvous::coordinator::{self, claims};
@@ -95,7 +96,7 @@ pub(super) fn nobody_joins_before_the_settle_period_of_a_valid_start(
         let Some(first) = first else {
             return Err(format!("{claim} joins though no start counts"));
         };
-        let width = load.reference.map_or(0, |i| i.width_us());
+        let width = load.reference.map_or(0, OffsetInterval::width_us);
         let shown = load.from.offset_micros(load.reference_us);
         // The midpoint of an interval is wrong by half its width at most; clocks drift meanwhile.
         let earliest = first.settle_from.offset_micros(-width / 2 - 50_000);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{ensure, on, start};
-use crate::clock::MAX_DRIFT_PPM;
+use crate::clock::{MAX_DRIFT_PPM, OffsetInterval};
 use crate::job::Timestamp;
 use crate::rendezvous::LEASE;
 use crate::rendezvous::objects::ReferenceClock;
@@ -136,7 +136,7 @@ pub(super) fn windows_open_together(world: &World) -> Result<(), String> {
 }
 
 fn width(load: &Load) -> i64 {
-    load.reference.map_or(0, |i| i.width_us())
+    load.reference.map_or(0, OffsetInterval::width_us)
 }
 
 /// What clocks may drift from the order to a window, and a microsecond's grain.
