@@ -312,4 +312,6 @@ fn host(url: &str) -> String {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
