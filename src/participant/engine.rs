@@ -374,6 +374,9 @@ impl Thread {
         let done = catch_unwind(AssertUnwindSafe(|| {
             act(seat, now, outbox, chance);
             seat.peer.timeout(now, outbox);
+            if seat.peer.wants_departure() {
+                seat.peer.left(Instant::now());
+            }
             let failures = send(&seat.socket, outbox, faults, chance);
             seat.peer.count_send_failures(failures);
             health.count_calls(seat.socket.take_calls());

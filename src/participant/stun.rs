@@ -17,10 +17,12 @@ type TransactionId = [u8; 12];
 #[derive(Debug, Default)]
 pub struct StunClock {
     waiting: VecDeque<(TransactionId, Instant)>,
+    /// How many of the last of them have not left yet.
+    leaving: usize,
 }
 
 impl StunClock {
-    /// A message leaves. A request sent again under its id counts from now on.
+    /// A message is about to leave. A request sent again under its id counts from now on.
     pub fn sent(&mut self, message: &[u8], now: Instant) {
         if let Some((BINDING_REQUEST, id)) = read(message) {
             self.waiting.retain(|(waiting, _)| *waiting != id);
@@ -28,6 +30,20 @@ impl StunClock {
                 self.waiting.pop_front();
             }
             self.waiting.push_back((id, now));
+            self.leaving += 1;
+        }
+    }
+
+    /// Whether there are requests which [`StunClock::left`] is to be told of.
+    pub const fn is_leaving(&self) -> bool {
+        self.leaving > 0
+    }
+
+    /// Requests leave now, and not when they were made: a thread may do much in between.
+    pub fn left(&mut self, now: Instant) {
+        let leaving = std::mem::take(&mut self.leaving);
+        for (_, sent) in self.waiting.iter_mut().rev().take(leaving) {
+            *sent = now;
         }
     }
 
@@ -80,6 +96,13 @@ mod tests {
         );
         assert_eq!(clock.received(&response, later), None);
         assert_eq!(clock.received(&message(BINDING_SUCCESS, 200), later), None);
+        clock.left(start);
+        clock.sent(&message(BINDING_REQUEST, 201), start);
+        assert!(clock.is_leaving());
+        clock.left(later);
+        assert!(!clock.is_leaving());
+        let waits = clock.received(&message(BINDING_SUCCESS, 201), later);
+        assert_eq!(waits, Some(Duration::ZERO));
         assert_eq!(clock.received(&[1, 1, 0], later), None);
     }
 }

@@ -340,6 +340,17 @@ impl Peer {
         self.sender.take_pacing_lag()
     }
 
+    /// Whether [`Peer::left`] is to be told when what was put out leaves.
+    pub fn wants_departure(&self) -> bool {
+        self.stun.is_leaving() || self.sender.is_leaving()
+    }
+
+    /// What was put out leaves now.
+    pub fn left(&mut self, now: Instant) {
+        self.stun.left(now);
+        self.sender.left(now);
+    }
+
     /// Counts datagrams that the kernel did not take.
     pub const fn count_send_failures(&mut self, failures: u64) {
         self.sender.count_send_failures(failures);

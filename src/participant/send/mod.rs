@@ -1,5 +1,6 @@
 //! All sent RTP of one peer connection: the synthetic tracks, their reports, what is asked again.
 
+mod report_clock;
 mod stream;
 
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use super::snapshot::TxTotals;
 use super::srtp::Srtp;
 use super::stamp::{self, Stamp};
 
+use report_clock::ReportClock;
 pub use stream::{ExtensionIds, StreamPlan};
 use stream::{Media, Stream};
 
@@ -44,6 +46,7 @@ pub struct Sender {
     transport_sequence: u16,
     totals: TxTotals,
     next_report: Option<Instant>,
+    report_clock: ReportClock,
     pacing_lag: Option<Duration>,
 }
 
@@ -56,6 +59,7 @@ impl Sender {
             transport_sequence: 0,
             totals: TxTotals::default(),
             next_report: None,
+            report_clock: ReportClock::default(),
             pacing_lag: None,
         }
     }
@@ -131,7 +135,18 @@ impl Sender {
         }
     }
 
+    /// Whether reports were made that [`Sender::left`] is to be told of.
+    pub fn is_leaving(&self) -> bool {
+        self.report_clock.is_leaving()
+    }
+
+    /// What was made leaves now.
+    pub fn left(&mut self, now: Instant) {
+        self.report_clock.left(now);
+    }
+
     fn write_reports(&mut self, now: Moment, out: &mut Compounds) {
+        self.report_clock.made(now);
         for stream in self.tracks.iter().flat_map(|track| &track.streams) {
             if let Some(info) = stream.report(now) {
                 rtcp::sender_report(&mut out.bytes, &info);
@@ -152,16 +167,7 @@ impl Sender {
         }
         let lost = self.tracks.iter().flat_map(|track| &track.lost);
         self.totals.remote_lost = lost.map(|l| u64::try_from(*l).unwrap_or(0)).sum();
-        if block.last_sr == 0 {
-            return None;
-        }
-        // RFC 3550, 6.4.1: A - LSR - DLSR, in units of 2⁻¹⁶ s. Half of the circle is negative.
-        let units = at
-            .ntp_middle()
-            .wrapping_sub(block.last_sr)
-            .wrapping_sub(block.delay);
-        let us = (u64::from(units) * 1_000_000) >> 16;
-        (units < 0x8000_0000).then(|| Duration::from_micros(us))
+        self.report_clock.round_trip(block, at)
     }
 
     /// The server wants packets again.
