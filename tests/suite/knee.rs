@@ -71,7 +71,7 @@ struct Scene {
 impl Scene {
     async fn set(name: &str) -> Option<Scene> {
         let server = livekit::start_announcing(relay::ADDRESS).await?;
-        let relay = Relay::start(server.udp_port()).await;
+        let relay = Relay::start(server.udp_port());
         let dir = TempDir::new().expect("a temporary directory");
         let keys = format!("{}: {}\n", server.key(), server.secret().expose());
         fs::write(dir.path().join("keys"), keys).expect("the keys can be written");

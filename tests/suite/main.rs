@@ -11,6 +11,7 @@
     reason = "tests fail by panicking, and wait for real servers on the real clock"
 )]
 
+mod accuracy;
 mod bucket;
 mod check;
 mod cli;
