@@ -4,7 +4,7 @@
     reason = "the edge: times what it waits for"
 )]
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::time::Instant;
 
@@ -41,7 +41,7 @@ pub type WebSocket = WebSocketStream<Box<dyn Transport>>;
 pub struct Dialled {
     /// The WebSocket.
     pub websocket: WebSocket,
-    /// This machine's address towards the server.
+    /// This machine's address for media towards the server.
     pub local_ip: IpAddr,
     /// DNS, TCP, TLS and WebSocket.
     pub phases: Phases,
@@ -66,7 +66,7 @@ pub async fn dial(
     phases.tcp = Some(clock.elapsed());
     let tcp = |e: std::io::Error| Failure::new(Cause::Tcp, e.to_string());
     stream.set_nodelay(true).map_err(tcp)?;
-    let local_ip = stream.local_addr().map_err(tcp)?.ip();
+    let local_ip = media_ip(&addresses, stream.local_addr().map_err(tcp)?.ip());
     let stream: Box<dyn Transport> = if endpoint.secure {
         let clock = Instant::now();
         let config = tls::config(ca_file)?;
@@ -88,6 +88,23 @@ pub async fn dial(
         local_ip,
         phases,
     })
+}
+
+/// Where media leave from: by IPv4 if the server's name has such an address, however signalling
+/// goes. By default LiveKit announces its media there alone.
+fn media_ip(addresses: &[SocketAddr], signalling: IpAddr) -> IpAddr {
+    if signalling.is_ipv4() {
+        return signalling;
+    }
+    let v4 = addresses.iter().find(|address| address.is_ipv4());
+    v4.and_then(|to| towards(*to)).unwrap_or(signalling)
+}
+
+/// This machine's address towards another: connecting a UDP socket sends nothing.
+fn towards(to: SocketAddr) -> Option<IpAddr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect(to).ok()?;
+    Some(socket.local_addr().ok()?.ip())
 }
 
 async fn resolve(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, Failure> {
@@ -150,4 +167,18 @@ fn refusal(place: &str, response: &http::Response<Option<Vec<u8>>>) -> Failure {
         _ => Cause::WebsocketRefused { status },
     };
     Failure::new(cause, format!("{place} answered {status} {}", said.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn media_go_by_ipv4_where_the_server_has_it() {
+        let (v4, v6): (IpAddr, IpAddr) = (Ipv4Addr::LOCALHOST.into(), "::1".parse().unwrap());
+        let both = [(v6, 7880).into(), (v4, 7880).into()];
+        assert_eq!(media_ip(&both, v6), v4);
+        assert_eq!(media_ip(&both, v4), v4);
+        assert_eq!(media_ip(&both[..1], v6), v6);
+    }
 }
