@@ -24,6 +24,7 @@ mod fixtures;
 mod functions;
 mod hostile;
 mod infra;
+mod ipv6;
 mod knee;
 mod local;
 mod minio;
