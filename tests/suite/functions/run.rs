@@ -40,7 +40,7 @@ async fn one_event_makes_a_run_and_its_report() {
     let Some(server) = livekit::start_announcing(relay::ADDRESS).await else {
         skip!("livekit-server or Go");
     };
-    let relay = Relay::start(server.udp_port()).await;
+    let relay = Relay::start(server.udp_port());
 
     // The bucket tells the finalizer of each report; it is there before the functions.
     let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
