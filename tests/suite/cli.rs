@@ -96,7 +96,7 @@ const WRONG_ARGUMENTS: [Row; 36] = {
         row(
             &["bench", "density", "--duration", "1s"],
             Bad,
-            &["`1s`", "at least 2s"],
+            &["'1s'", "at least 2s"],
         ),
         row(
             &["finalize", "--json", "/"],
