@@ -79,7 +79,7 @@ pub fn read_digested<T: Document>(
 /// A document that is still to be written, with the digest of its body.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn digested<T: Document>(document: T) -> Result<Digested<T>, RendezvousError> {
     let digest = Digest::of(&write(&document)?);
     Ok(Digested { document, digest })
@@ -88,7 +88,7 @@ pub fn digested<T: Document>(document: T) -> Result<Digested<T>, RendezvousError
 /// The body of a part, signed for its place.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_signed<T: Document>(
     part: &T,
     place: &RunKey,

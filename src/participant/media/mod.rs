@@ -1,6 +1,6 @@
 //! Synthetic media that a real decoder accepts.
 //!
-//! Clips that were encoded once ([`clips`]) are looped by a [`VideoTrack`] or an [`AudioTrack`],
+//! Clips that were encoded once ([`video_clips`], [`audio_clip`]) are looped by a [`VideoTrack`] or an [`AudioTrack`],
 //! which cut them into RTP payloads at the times a client would send them. Nothing here reads a
 //! clock or does I/O: whoever drives a track calls [`VideoTrack::poll`] at
 //! [`VideoTrack::next_due`] and puts sequence numbers and headers around what comes out.
