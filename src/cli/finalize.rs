@@ -27,11 +27,7 @@ pub struct Args {
 pub async fn run(args: Args) -> Result<Exit, Error> {
     output::check_writable(&args.output)?;
     let store = args.bucket.open().await?;
-    let run = match args.run {
-        Some(run) => run,
-        // The list has at least one.
-        None => report::runs(&store).await?.swap_remove(0),
-    };
+    let run = report::named_or_newest(&store, args.run).await?;
     let bucket = Bucket::from(store);
     let finished = run_finalizer(&bucket, run, args.wait, edge::random()).await?;
     output::report(&finished.combined, &args.output)

@@ -11,7 +11,7 @@ use crate::cost::Bill;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::job::{Fleet, Job, JobSpec, Origin, Ramp, Timestamp, Vantage, Workload};
-use crate::load::{schedule, share};
+use crate::load::{schedule, subscribers};
 
 /// `muster plan`
 #[derive(clap::Args, Debug)]
@@ -118,7 +118,6 @@ struct Tier {
 
 impl Plan<'_> {
     fn of(job: &Job) -> Plan<'_> {
-        let Workload::SharedRoom { ramp_total, .. } = &job.workload;
         let vantages = job.fleet.size();
         let publishers = u64::from(job.media.publishers()) * u64::from(vantages);
         let zero = Timestamp::from_micros(0);
@@ -127,13 +126,7 @@ impl Plan<'_> {
             .into_iter()
             .map(|plan| {
                 let shares: Vec<u32> = (0..vantages)
-                    .map(|i| {
-                        if *ramp_total && plan.tier > 0 {
-                            share(plan.subscribers, vantages, i)
-                        } else {
-                            plan.subscribers
-                        }
-                    })
+                    .map(|i| subscribers(job, &plan, vantages, i))
                     .collect();
                 Tier {
                     tier: plan.tier,

@@ -49,6 +49,15 @@ pub async fn runs(store: &dyn Store) -> Result<Vec<RunId>, Error> {
     Ok(runs)
 }
 
+/// The run that was named, else the bucket's newest.
+pub async fn named_or_newest(store: &dyn Store, named: Option<RunId>) -> Result<RunId, Error> {
+    match named {
+        Some(run) => Ok(run),
+        // The list has at least one.
+        None => Ok(runs(store).await?.swap_remove(0)),
+    }
+}
+
 /// The newest revision of the newest run that has one.
 async fn newest(store: &dyn Store) -> Result<Combined, Error> {
     let runs = runs(store).await?;

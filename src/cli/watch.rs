@@ -43,11 +43,7 @@ pub struct Args {
 pub async fn run(args: Args) -> Result<Exit, Error> {
     output::check_writable(&args.output)?;
     let onlooker = Onlooker::new(args.bucket.open().await?);
-    let run = match &args.run {
-        Some(run) => run.clone(),
-        // The list has at least one.
-        None => report::runs(&onlooker.store).await?.swap_remove(0),
-    };
+    let run = report::named_or_newest(&onlooker.store, args.run.clone()).await?;
     let mut watch = Watch::default();
     loop {
         let status = match onlooker.look(&run).await {

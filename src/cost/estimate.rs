@@ -1,8 +1,8 @@
 //! What a job will use, as far as its plan tells: an upper estimate, for congestion only lowers it.
 
 use super::{Functions, Used};
-use crate::job::{Job, LEAVE_ALLOWANCE, Media, START_LEAD, Timestamp, Workload};
-use crate::load::{schedule, share};
+use crate::job::{Job, LEAVE_ALLOWANCE, Media, START_LEAD, Timestamp};
+use crate::load::{schedule, subscribers};
 use crate::participant::media::{AUDIO_BITRATE, LAYERS, Quality};
 
 /// IPv4, UDP, RTP with its extensions, SRTP's tag (RFC 791, 768, 3550, 7714).
@@ -55,7 +55,6 @@ pub fn media_rates(media: &Media, vantages: u32) -> (u64, u64) {
 
 /// What the job will use, with probers in such functions, or elsewhere.
 pub fn used(job: &Job, functions: Option<Functions>) -> Used {
-    let Workload::SharedRoom { ramp_total, .. } = &job.workload;
     let vantages = job.fleet.size();
     let (sent, received) = media_rates(&job.media, vantages);
     let zero = Timestamp::from_micros(0);
@@ -65,14 +64,8 @@ pub fn used(job: &Job, functions: Option<Functions>) -> Used {
     let subscriber_seconds: u64 = tiers
         .iter()
         .map(|tier| {
-            let each = |i| {
-                if *ramp_total && tier.tier > 0 {
-                    share(tier.subscribers, vantages, i)
-                } else {
-                    tier.subscribers
-                }
-            };
-            let subscribers: u64 = (0..vantages).map(|i| u64::from(each(i))).sum();
+            let each = |i| u64::from(subscribers(job, tier, vantages, i));
+            let subscribers: u64 = (0..vantages).map(each).sum();
             subscribers * length(tier.settle_from, tier.window.to)
         })
         .sum();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::job::{ClaimId, Digested, Job, Timestamp, Vantage, Workload};
-use crate::load::{TierPlan, share};
+use crate::load::{TierPlan, subscribers};
 use crate::report::part::Headcount;
 
 /// What one prober is to do.
@@ -45,14 +45,8 @@ impl LoadPlan {
 
 /// How many participants the `index`-th of `fleet_size` vantages is asked for in a tier.
 pub fn headcount(job: &Job, tier: &TierPlan, fleet_size: u32, index: u32) -> Headcount {
-    let Workload::SharedRoom { ramp_total, .. } = &job.workload;
-    let subscribers = if *ramp_total && tier.tier > 0 {
-        share(tier.subscribers, fleet_size, index)
-    } else {
-        tier.subscribers
-    };
     Headcount {
         publishers: job.media.publishers(),
-        subscribers,
+        subscribers: subscribers(job, tier, fleet_size, index),
     }
 }
