@@ -1,10 +1,10 @@
-//! Participants of the test's own, with the official SDK and `lk` beside them, in all scenes.
+//! A publisher of the test's own, with the official SDK and `lk` as its subscribers, in all scenes.
 
 use std::time::Duration;
 
 use muster::local::LivekitServer;
 use muster::participant::spec::{AudioPublish, VideoPublish};
-use muster::participant::{Engine, EngineConfig, Participant, ParticipantSpec, Publish, Subscribe};
+use muster::participant::{Engine, EngineConfig, Participant, ParticipantSpec, Publish};
 
 use super::others::{Lk, Others, Python};
 use super::{Figure, Scene, Span, truth};
@@ -19,13 +19,11 @@ const SETTLE: Duration = Duration::from_secs(2);
 /// How long a scene is measured.
 pub const SCENE: Duration = Duration::from_secs(8);
 
-/// What a participant saw of one scene.
+/// What the publisher saw of one scene.
 pub struct Session {
-    /// When.
+    /// Which packets this is about.
     pub span: Span,
-    /// The median of the one-way times from publisher to subscriber.
-    pub latency_ms: f64,
-    /// The least of the publisher's round trips by RTCP.
+    /// The least of its round trips by RTCP.
     pub rtcp_rtt_ms: f64,
 }
 
@@ -38,8 +36,7 @@ pub async fn sessions(
     let engine = Engine::start(EngineConfig::default()).expect("threads start");
     relay.set(scenes[0].conditions);
     let before = relay.flows();
-    let publisher = join(&engine, server, "publisher", true).await;
-    let subscriber = join(&engine, server, "subscriber", false).await;
+    let publisher = join(&engine, server).await;
     let own_flows = relay.flows();
     let mut python = Python::join(server, own_flows, relay).await;
     let program = Lk::find();
@@ -51,9 +48,7 @@ pub async fn sessions(
         let lk = scene.figures.iter().any(is_lossy);
         let lk = program.as_deref().filter(|_| lk);
         let lk = lk.map(|program| Lk::start(program, server, relay));
-        for participant in [&publisher, &subscriber] {
-            let _ = participant.drain_samples();
-        }
+        let _ = publisher.drain_samples();
         let from = relay::now();
         let python_told = match &mut python {
             Some(python) => Some(python.watch().await),
@@ -62,55 +57,42 @@ pub async fn sessions(
                 None
             }
         };
-        let window = from..relay::now();
-        let latency = subscriber.drain_samples().latency;
-        let latency_ms = latency.iter().map(|l| l.us as f64 / 1e3).collect();
+        let span = Span {
+            window: from..relay::now(),
+            flows: before..own_flows,
+            ssrcs: Vec::new(),
+        };
         let rtcp = publisher.drain_samples().rtcp_rtt_us;
         let rtcp_rtts_ms = rtcp.iter().map(|us| f64::from(*us) / 1e3);
+        let session = Session {
+            span,
+            rtcp_rtt_ms: truth::least(rtcp_rtts_ms),
+        };
         let lk = match lk {
             Some(lk) => Some(lk.ended(relay).await),
             None => None,
         };
-        let span = Span {
-            window,
-            flows: before..own_flows,
-            ssrcs: Vec::new(),
+        let others = Others {
+            python: python_told,
+            lk,
         };
-        let session = Session {
-            span,
-            latency_ms: truth::median(latency_ms),
-            rtcp_rtt_ms: truth::least(rtcp_rtts_ms),
-        };
-        sessions.push((
-            session,
-            Others {
-                python: python_told,
-                lk,
-            },
-        ));
+        sessions.push((session, others));
     }
     sessions
 }
 
-async fn join(engine: &Engine, server: &LivekitServer, name: &str, publishes: bool) -> Participant {
+async fn join(engine: &Engine, server: &LivekitServer) -> Participant {
+    let name = "publisher";
     let token = livekit::token(server, ROOM, name);
     let mut spec = ParticipantSpec::new(server.url(), token, name);
-    if publishes {
-        spec.publish = Publish {
-            audio: Some(AudioPublish::default()),
-            video: Some(VideoPublish::simulcast_720p()),
-            source: 1,
-        };
-    } else {
-        spec.subscribe = Subscribe::Everything;
-    }
+    spec.publish = Publish {
+        audio: Some(AudioPublish::default()),
+        video: Some(VideoPublish::simulcast_720p()),
+        source: 1,
+    };
     let participant = engine.join(spec);
     let deadline = std::time::Instant::now() + Duration::from_secs(20);
-    let is_up = || {
-        let s = participant.snapshot();
-        s.state.is_connected() && (publishes || s.subscriptions_receiving == 2)
-    };
-    while !is_up() {
+    while !participant.snapshot().state.is_connected() {
         let now = std::time::Instant::now();
         assert!(now < deadline, "{:?}", participant.snapshot());
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -284,6 +284,11 @@ pub fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
+/// Retransmissions that got through in streams of their own.
+pub fn repaired(passed: &[Passed]) -> u32 {
+    repairs(passed).into_values().sum()
+}
+
 /// NaN for no values: it is within no bound.
 pub fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
