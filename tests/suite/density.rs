@@ -118,15 +118,7 @@ async fn a_packet_costs_a_fraction_of_an_allocation_and_of_a_system_call() {
 #[test]
 #[ignore = "runs in a process of its own, by the test above"]
 fn in_a_process_of_its_own() {
-    let Some(input) = own_process::input::<Input>() else {
-        return;
-    };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    own_process::measured(&runtime.block_on(measure(input)));
+    own_process::told(measure);
 }
 
 async fn measure(input: Input) -> Measured {

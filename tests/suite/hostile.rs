@@ -112,15 +112,7 @@ async fn a_hostile_server_harms_its_own_participant_alone() {
 #[test]
 #[ignore = "runs in a process of its own, by the test above"]
 fn in_a_process_of_its_own() {
-    let Some(input) = own_process::input::<Input>() else {
-        return;
-    };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    own_process::measured(&runtime.block_on(measure(input)));
+    own_process::told(measure);
 }
 
 async fn measure(input: Input) -> Measured {
