@@ -27,26 +27,26 @@ const KEPT: [&str; 9] = [
     "SSL_CERT_DIR",
 ];
 
-/// One `muster probe` process for each vantage. None outlives it.
+/// One `muster probe` process for each slot. None outlives it.
 #[derive(Default)]
-pub struct Fleet {
+pub struct Probers {
     probers: Vec<Process>,
     started: bool,
 }
 
-impl Fleet {
-    /// Starts a prober for each label.
+impl Probers {
+    /// Starts a prober for each slot.
     pub fn start(
-        labels: &[Vantage],
+        slots: &[Vantage],
         run: &RunId,
         bucket: &S3Settings,
         keys: &Keys,
-    ) -> Result<Fleet, Error> {
+    ) -> Result<Probers, Error> {
         let program = std::env::current_exe()
             .map_err(|e| Error::new(Exit::Internal, format!("cannot find muster itself: {e}")))?;
         let environment = environment(bucket, keys);
         let mut probers = Vec::new();
-        for label in labels {
+        for label in slots {
             let mut command = Command::new(&program);
             command
                 .args(["probe", "--run", run.as_str(), "--vantage", label.as_str()])
@@ -61,7 +61,7 @@ impl Fleet {
             })?;
             probers.push(prober);
         }
-        Ok(Fleet {
+        Ok(Probers {
             probers,
             started: false,
         })

@@ -22,7 +22,7 @@ pub fn cloud(job: &Job, agreement: bool) -> Result<(), CloudRefusal> {
     let Some(host) = cloud_host(&job.url) else {
         return Ok(());
     };
-    let publishers = u64::from(job.media.publishers()) * u64::from(job.fleet.size());
+    let publishers = job.publishers();
     let subscribers = job.peak_participants().saturating_sub(publishers);
     let over = [("publishers", publishers), ("subscribers", subscribers)]
         .into_iter()

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::output;
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::job::Vantage;
+use crate::job::VantageSpec;
 use crate::rendezvous::rights;
 use crate::store::BucketUrl;
 
@@ -16,17 +16,28 @@ pub struct Args {
     #[arg(long, value_name = "URL", env = "MUSTER_BUCKET")]
     bucket: BucketUrl,
 
-    /// The labels of the vantages; each gets a policy of its own
-    #[arg(long, value_name = "LABELS", value_delimiter = ',', required = true)]
-    vantages: Vec<Vantage>,
+    /// The vantages, with commas, like iad:2,sjc with two probers at iad; each gets a policy of its
+    /// own
+    #[arg(long, value_name = "VANTAGES", value_delimiter = ',', required = true)]
+    vantages: Vec<VantageSpec>,
 }
 
-/// Prints a JSON object: `coordinator`, `finalizer`, and below `probers` one for each vantage.
+/// Prints a JSON object: `coordinator`, `finalizer`, and below `probers` one for each vantage, which
+/// opens all of its slots, and one for each slot where it has several.
 pub fn run(args: &Args) -> Result<Exit, Error> {
     let probers: Map<String, Value> = args
         .vantages
         .iter()
-        .map(|v| (v.to_string(), rights::prober(&args.bucket, v)))
+        .flat_map(|spec| {
+            let slots = spec.label.slots(spec.probers);
+            let several = slots.len() > 1;
+            let all = (spec.label.to_string(), rights::prober(&args.bucket, &slots));
+            let each = slots.into_iter().filter(move |_| several).map(|slot| {
+                let policy = rights::prober(&args.bucket, std::slice::from_ref(&slot));
+                (slot.to_string(), policy)
+            });
+            std::iter::once(all).chain(each).collect::<Vec<_>>()
+        })
         .collect();
     let all = json!({
         "coordinator": rights::coordinator(&args.bucket),

@@ -6,7 +6,7 @@ use super::args::FleetArgs;
 use crate::aws::{Caller, FunctionName};
 use crate::error::Error;
 use crate::function::{call_probers, must_fit};
-use crate::job::{Job, JobSpec, RunId, Span, Vantage};
+use crate::job::{Job, JobSpec, RunId, Span, Vantage, VantageSpec};
 use crate::secret::Secret;
 use crate::ticket::Book;
 
@@ -18,14 +18,14 @@ const TIMEOUT: Span = Span::secs(60);
 #[command(next_help_heading = "Lambda")]
 pub struct LambdaArgs {
     /// Regions of AWS, with commas: each one's prober function takes part as the region, by a
-    /// ticket; --timeout is 1m then
+    /// ticket; --timeout is 1m then. As with --vantages, eu-west-1:2 calls two there
     #[arg(
         long,
         value_name = "REGIONS",
         value_delimiter = ',',
         conflicts_with_all = ["vantages", "expect"]
     )]
-    lambda: Option<Vec<Vantage>>,
+    lambda: Option<Vec<VantageSpec>>,
 
     /// The functions' name, the same in every region
     #[arg(

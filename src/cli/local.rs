@@ -8,13 +8,13 @@ use tokio::sync::{mpsc, watch};
 
 use super::args::{JobArgs, KeysArgs, OutputArgs, open};
 use super::coordinate::{Coordination, Outcome, coordinate};
-use super::fleet::Fleet;
+use super::fleet::Probers;
 use super::progress::Shown;
 use super::signals::Signals;
 use super::{edge, guards, output, viewer};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::job::{IdError, Job, JobSpec, Origin, Ramp, Span, Vantage};
+use crate::job::{Fleet, Job, JobSpec, Origin, Ramp, Span, Vantage, VantageSpec, VantageSpecError};
 use crate::local::cache::cache_dir;
 use crate::local::{EmbeddedBucket, LivekitServer, livekit_server};
 use crate::rendezvous::Progress;
@@ -34,8 +34,9 @@ const VANTAGES_MAX: u32 = 100;
 /// `muster local`
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// How many vantages, or their labels with commas [default: the job file's, else 3]
-    #[arg(long, value_name = "N|LABELS")]
+    /// How many vantages, or which, with commas, like iad:2=subscribe,fra=publish (two probers that
+    /// subscribe, one that publishes) [default: the job file's, else 3]
+    #[arg(long, value_name = "N|VANTAGES")]
     vantages: Option<Vantages>,
     #[command(flatten)]
     job: JobArgs,
@@ -75,7 +76,7 @@ const DEFAULT_VANTAGES: u32 = 3;
 
 /// The vantages of a local run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Vantages(Vec<Vantage>);
+struct Vantages(Vec<VantageSpec>);
 
 impl FromStr for Vantages {
     type Err = String;
@@ -84,16 +85,16 @@ impl FromStr for Vantages {
         match text.parse::<u32>() {
             Ok(n) => numbered(n).map(Vantages),
             Err(_) => {
-                let labels: Result<Vec<Vantage>, IdError> =
+                let named: Result<Vec<VantageSpec>, VantageSpecError> =
                     text.split(',').map(str::parse).collect();
-                labels.map(Vantages).map_err(|e| e.to_string())
+                named.map(Vantages).map_err(|e| e.to_string())
             }
         }
     }
 }
 
 /// Labels for `n` vantages.
-fn numbered(n: u32) -> Result<Vec<Vantage>, String> {
+fn numbered(n: u32) -> Result<Vec<VantageSpec>, String> {
     if !(1..=VANTAGES_MAX).contains(&n) {
         return Err(format!(
             "{n} vantages on one machine; use 1 to {VANTAGES_MAX}"
@@ -103,7 +104,7 @@ fn numbered(n: u32) -> Result<Vec<Vantage>, String> {
         .map(|i| {
             format!("local-{i}")
                 .parse()
-                .map_err(|e: IdError| e.to_string())
+                .map_err(|e: VantageSpecError| e.to_string())
         })
         .collect()
 }
@@ -163,16 +164,19 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
         signal = signals.next() => return Err(stopped(signal)),
     };
     let ((_bucket, settings), sfu) = (bucket?, sfu?);
-    let labels = spec.vantages.clone().unwrap_or_default();
     // Anew, for building a server takes minutes, and the wait for the probers begins now.
     let job = resolve(spec, &sfu.url(), &edge::origin(None))?;
+    let slots = match &job.fleet {
+        Fleet::Vantages(slots) => slots.iter().cloned().collect(),
+        Fleet::Expect(_) => vec![],
+    };
     let keys = sfu.keys();
     let link = args
         .viewer
         .then(|| viewer::link_to(&job, &keys))
         .transpose()?;
     let outcome = Local {
-        labels,
+        slots,
         settings,
         keys,
         link,
@@ -206,7 +210,7 @@ fn resolve(spec: JobSpec, url: &str, origin: &Origin) -> Result<Job, Error> {
 
 /// A run whose servers are up.
 struct Local {
-    labels: Vec<Vantage>,
+    slots: Vec<Vantage>,
     settings: S3Settings,
     keys: Keys,
     /// What `--viewer` asks for.
@@ -232,7 +236,7 @@ impl Local {
         };
         let mut ended = std::pin::pin!(coordinate(coordination, tell, aborted));
         let mut shown = Shown::default();
-        let mut fleet = Fleet::default();
+        let mut fleet = Probers::default();
         let mut failed = None;
         let outcome = loop {
             tokio::select! {
@@ -244,7 +248,7 @@ impl Local {
                             if let Some(link) = &self.link {
                                 viewer::show(link);
                             }
-                            match Fleet::start(&self.labels, run, &self.settings, &self.keys) {
+                            match Probers::start(&self.slots, run, &self.settings, &self.keys) {
                                 Ok(started) => fleet = started,
                                 // The coordinator still has a room to delete.
                                 Err(error) => {
@@ -368,7 +372,7 @@ mod tests {
             let args = Typed::try_parse_from(typed).unwrap().args;
             args.spec(None).map(|spec| {
                 let labels = spec.vantages.unwrap();
-                let names: Vec<&str> = labels.iter().map(Vantage::as_str).collect();
+                let names: Vec<String> = labels.iter().map(ToString::to_string).collect();
                 names.join(",")
             })
         };
@@ -376,6 +380,11 @@ mod tests {
             ("{}", &[][..], "local-1,local-2,local-3"),
             (r#"{"expect": 2}"#, &[], "local-1,local-2"),
             (r#"{"vantages": ["iad", "sjc"]}"#, &[], "iad,sjc"),
+            (
+                r#"{"vantages": ["iad:2", "sjc=publish"]}"#,
+                &[],
+                "iad:2,sjc=publish",
+            ),
             (r#"{"vantages": ["iad"], "expect": 1}"#, &[], "iad"),
             (r#"{"expect": 2}"#, &["--vantages", "a"], "a"),
             (r#"{"vantages": ["iad"]}"#, &["--vantages", "1"], "local-1"),
@@ -393,7 +402,7 @@ mod tests {
                 .map(|v| v.0.iter().map(ToString::to_string).collect::<Vec<_>>())
         };
         assert_eq!(labels("2"), Ok(vec!["local-1".into(), "local-2".into()]));
-        assert_eq!(labels("iad,sjc"), Ok(vec!["iad".into(), "sjc".into()]));
+        assert_eq!(labels("iad:2,sjc"), Ok(vec!["iad:2".into(), "sjc".into()]));
         for bad in ["0", "101", "", "a,,b", "A"] {
             assert!(labels(bad).is_err(), "{bad:?}");
         }

@@ -10,8 +10,8 @@ use super::{edge, guards, output};
 use crate::cost::Bill;
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::job::{Fleet, Job, JobSpec, Origin, Ramp, Timestamp, Vantage, Workload};
-use crate::load::{schedule, subscribers};
+use crate::job::{Fleet, Job, JobSpec, Origin, Ramp, Timestamp, Vantage, VantageRole, Workload};
+use crate::load::{Place, schedule};
 
 /// `muster plan`
 #[derive(clap::Args, Debug)]
@@ -102,7 +102,7 @@ struct Plan<'a> {
 struct Tier {
     /// 0 is the baseline.
     tier: u32,
-    /// Subscribers at each vantage, in the order of the labels.
+    /// Subscribers of each prober, in the order of their slots' labels.
     shares: Vec<u32>,
     /// Subscribers over all vantages.
     subscribers: u64,
@@ -118,16 +118,15 @@ struct Tier {
 
 impl Plan<'_> {
     fn of(job: &Job) -> Plan<'_> {
-        let vantages = job.fleet.size();
-        let publishers = u64::from(job.media.publishers()) * u64::from(vantages);
+        let places = Place::all(job);
+        let publishers = job.publishers();
         let zero = Timestamp::from_micros(0);
         let after = |t: Timestamp| t.saturating_since(zero).as_secs();
         let tiers = schedule(job, zero)
             .into_iter()
             .map(|plan| {
-                let shares: Vec<u32> = (0..vantages)
-                    .map(|i| subscribers(job, &plan, vantages, i))
-                    .collect();
+                let share = |p: &Place| p.subscribers(job, plan.tier, plan.subscribers);
+                let shares: Vec<u32> = places.iter().map(share).collect();
                 Tier {
                     tier: plan.tier,
                     subscribers: shares.iter().copied().map(u64::from).sum(),
@@ -155,9 +154,12 @@ impl Plan<'_> {
             ..
         } = &job.workload;
         let fleet = match &job.fleet {
-            Fleet::Vantages(labels) => {
-                let labels: Vec<&str> = labels.iter().map(Vantage::as_str).collect();
-                labels.join(", ")
+            Fleet::Vantages(slots) => {
+                let named = |slot: &Vantage| match job.role(slot) {
+                    VantageRole::Both => slot.to_string(),
+                    role => format!("{slot} ({}s)", role.name()),
+                };
+                slots.iter().map(named).collect::<Vec<_>>().join(", ")
             }
             Fleet::Expect(n) => format!("any {n}"),
         };
@@ -229,7 +231,7 @@ impl Plan<'_> {
         let _ = writeln!(
             text,
             "\n{:<9} {:>12} {:>12} {:>11} {:>8} {:>8}",
-            "tier", "per vantage", "subscribers", "publishers", "joins", "measured"
+            "tier", "per prober", "subscribers", "publishers", "joins", "measured"
         );
         for tier in &self.tiers {
             let name = match tier.tier {

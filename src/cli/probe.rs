@@ -21,8 +21,8 @@ use crate::ticket::{Admission, admit};
 /// `muster probe`
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// This prober's label, unique within the run [default: MUSTER_VANTAGE, FLY_REGION or
-    /// AWS_REGION]
+    /// This prober's label: its vantage's, or its slot's like iad/1; by a vantage's label it takes
+    /// the next of its slots that is free [default: MUSTER_VANTAGE, FLY_REGION or AWS_REGION]
     #[arg(long, value_name = "LABEL")]
     vantage: Option<Vantage>,
 
@@ -72,7 +72,7 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
     let (stop, stopped) = watch::channel(false);
     let options = ProberOptions {
         run,
-        vantage: vantage.clone(),
+        vantage,
         timeout: args.timeout.0,
         must_end_by: None,
         function: None,
@@ -102,7 +102,8 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
         Outcome::Stopped { reason } => (reason.clone(), Exit::Incomplete),
     };
     output::print(&format!(
-        "{vantage} measured tiers {} of run {}: {how}",
+        "{} measured tiers {} of run {}: {how}",
+        ended.claim.vantage(),
         tiers.join(", "),
         ended.run
     ))?;
@@ -132,10 +133,12 @@ async fn admission(args: &Args) -> Result<Admission, Error> {
         Err(Error::new(Exit::BadConfiguration, text))
     };
     match (whoami::chosen(flag, env)?, &args.run, &admission.run) {
-        (Some(label), ..) if label != admission.vantage => contradicts(
-            format!("as `{label}`"),
-            format!("vantage `{}`", admission.vantage),
-        ),
+        (Some(label), ..) if label != admission.vantage && label != admission.vantage.place() => {
+            contradicts(
+                format!("as `{label}`"),
+                format!("vantage `{}`", admission.vantage),
+            )
+        }
         (_, Some(run), Some(of)) if run != of => {
             contradicts(format!("in run `{run}`"), format!("run `{of}`"))
         }

@@ -2,7 +2,7 @@
 
 use super::{Functions, Used};
 use crate::job::{Job, LEAVE_ALLOWANCE, Media, START_LEAD, Timestamp};
-use crate::load::{schedule, subscribers};
+use crate::load::{Place, schedule};
 use crate::participant::media::{AUDIO_BITRATE, LAYERS, Quality};
 
 /// IPv4, UDP, RTP with its extensions, SRTP's tag (RFC 791, 768, 3550, 7714).
@@ -55,8 +55,9 @@ pub fn media_rates(media: &Media, vantages: u32) -> (u64, u64) {
 
 /// What the job will use, with probers in such functions, or elsewhere.
 pub fn used(job: &Job, functions: Option<Functions>) -> Used {
-    let vantages = job.fleet.size();
-    let (sent, received) = media_rates(&job.media, vantages);
+    let vantages = job.vantages();
+    let (sent, received) = media_rates(&job.media, vantages.publishing);
+    let places = Place::all(job);
     let zero = Timestamp::from_micros(0);
     let tiers = schedule(job, zero);
     let length = |from: Timestamp, to: Timestamp| to.saturating_since(from).as_secs();
@@ -64,12 +65,12 @@ pub fn used(job: &Job, functions: Option<Functions>) -> Used {
     let subscriber_seconds: u64 = tiers
         .iter()
         .map(|tier| {
-            let each = |i| u64::from(subscribers(job, tier, vantages, i));
-            let subscribers: u64 = (0..vantages).map(each).sum();
+            let each = |p: &Place| u64::from(p.subscribers(job, tier.tier, tier.subscribers));
+            let subscribers: u64 = places.iter().map(each).sum();
             subscribers * length(tier.settle_from, tier.window.to)
         })
         .sum();
-    let n = u64::from(vantages);
+    let n = u64::from(job.fleet.size());
     let count = u64::try_from(tiers.len()).unwrap_or(u64::MAX);
     let seconds = all + START_LEAD.as_secs() + LEAVE_ALLOWANCE.as_secs();
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
@@ -82,7 +83,7 @@ pub fn used(job: &Job, functions: Option<Functions>) -> Used {
             n * (WRITES + count + seconds / HEARTBEAT_S) + seconds * COORDINATOR_LISTS,
         ),
         bucket_reads: Some(n * READS + seconds * COORDINATOR_LISTS),
-        prober_egress_bytes: n * sent * all,
+        prober_egress_bytes: u64::from(vantages.publishing) * sent * all,
         sfu_egress_bytes: subscriber_seconds * received,
     }
 }

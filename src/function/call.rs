@@ -22,9 +22,10 @@ pub async fn call_probers(
     run: &RunId,
     tickets: &BTreeMap<Vantage, Secret>,
 ) -> Result<(), Error> {
+    // A region with several probers has its function called once for each.
     let calls = tickets.iter().map(|(region, url)| async move {
         let event = json!({"ticket": url.expose()});
-        caller.invoke(region, prober, event).await
+        caller.invoke(&region.place(), prober, event).await
     });
     let failed: Vec<AwsError> = join_all(calls)
         .await

@@ -138,7 +138,7 @@ fn resolve(spec: JobSpec, start_in: Span, origin: Origin) -> Result<Job, Error> 
     Ok(Job::resolve(spec, origin)?)
 }
 
-/// The regions to call: the job's vantages, each of which is one.
+/// Whom to call: the slots of the job's vantages, each of which is a region.
 fn regions(job: &Job) -> Result<Vec<Vantage>, Error> {
     match &job.fleet {
         Fleet::Vantages(labels) => Ok(labels.iter().cloned().collect()),
@@ -152,7 +152,7 @@ fn regions(job: &Job) -> Result<Vec<Vantage>, Error> {
 /// Refuses what no function could finish, or could hold.
 pub(crate) fn must_fit(job: &Job, now: Timestamp) -> Result<(), Error> {
     let needed = job.times.hard_deadline.saturating_since(now) + AROUND_LOAD;
-    let wanted = job.peak_participants_per_vantage();
+    let wanted = job.peak_participants_per_prober();
     let most = Size::LARGEST.participants_max();
     let text = if needed > LONGEST {
         format!(
@@ -162,7 +162,7 @@ pub(crate) fn must_fit(job: &Job, now: Timestamp) -> Result<(), Error> {
         )
     } else if wanted > u64::from(most) {
         format!(
-            "the job asks for {wanted} participants per vantage, and the largest function takes {most}; lower the ramp, or name more regions"
+            "the job asks for {wanted} participants of one prober, and the largest function takes {most}; lower the ramp, or name more regions, or more probers in each"
         )
     } else {
         return Ok(());

@@ -115,7 +115,7 @@ async fn admission(event: ProberEvent) -> Result<Admission, Error> {
     };
     let now = Arc::new(clock::now);
     let admission = admit(url.expose().as_bytes(), &holder, bucket.bucket_ca_file, now).await?;
-    if admission.vantage != vantage {
+    if admission.vantage.place() != vantage {
         let text = format!(
             "the ticket is for vantage `{}`, and this function is in {vantage}",
             admission.vantage

@@ -5,17 +5,21 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cost::{self, Bill, Functions, Prices};
-use crate::load::join_time;
-
+use super::fleet::fleet;
 use super::{
-    JobError, JobSpec, Layout, Media, Ramp, RunId, Span, Threshold, Timestamp, Vantage, WriteId,
-    threshold,
+    Fleet, JobError, JobSpec, Layout, Media, Ramp, RunId, Span, Threshold, Timestamp, Vantage,
+    VantageRole, WriteId, threshold,
 };
+use crate::cost::{self, Bill, Functions, Prices};
 use crate::signature::PublicKey;
 
 /// The schema that this build writes. Another major version is refused.
 pub const SCHEMA_MAJOR: u32 = 1;
+
+/// What this build knows of that a job may need.
+pub const KNOWN: [&str; 1] = [ROLES];
+/// A job with [`Job::roles`]: who doesn't know of them would publish from everywhere.
+const ROLES: &str = "roles";
 
 /// From the decided start to the first joins, so that every prober has read it.
 pub const START_LEAD: Duration = Duration::from_secs(5);
@@ -26,34 +30,6 @@ pub const START_SLACK: Duration = Duration::from_secs(30);
 pub const START_AHEAD_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// How long participants may take to leave after the last window.
 pub const LEAVE_ALLOWANCE: Duration = Duration::from_secs(10);
-
-/// Who takes part.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Fleet {
-    /// Exactly these vantages.
-    Vantages(BTreeSet<Vantage>),
-    /// This many vantages, whatever their labels.
-    Expect(u32),
-}
-
-impl Fleet {
-    /// How many vantages take part.
-    pub fn size(&self) -> u32 {
-        match self {
-            Fleet::Vantages(v) => u32::try_from(v.len()).unwrap_or(u32::MAX),
-            Fleet::Expect(n) => *n,
-        }
-    }
-
-    /// Whether a vantage may take part.
-    pub fn admits(&self, vantage: &Vantage) -> bool {
-        match self {
-            Fleet::Vantages(v) => v.contains(vantage),
-            Fleet::Expect(_) => true,
-        }
-    }
-}
 
 /// The kind of load. More kinds come beside this one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -126,6 +102,13 @@ pub struct Job {
     pub url: String,
     /// Who takes part.
     pub fleet: Fleet,
+    /// What the vantages are there for that don't both publish and subscribe.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub roles: BTreeMap<Vantage, VantageRole>,
+    /// What a prober must know of to carry this job out, beside what every build of this schema
+    /// does: by [`KNOWN`]. One that doesn't takes no part.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub needs: BTreeSet<String>,
     /// The kind of load.
     pub workload: Workload,
     /// What is sent and taken.
@@ -165,17 +148,11 @@ impl Job {
     /// Fill in the defaults, check everything.
     pub fn resolve(spec: JobSpec, origin: Origin) -> Result<Job, JobError> {
         let url = sfu_url(spec.url)?;
-        let fleet = fleet(spec.vantages, spec.expect)?;
-        let vantages = fleet.size();
+        let (fleet, roles) = fleet(spec.vantages, spec.expect)?;
         let ramp = spec.ramp.unwrap_or_default();
         let ramp_total = spec.ramp_total.unwrap_or(false);
-        if ramp_total {
-            if let Some(total) = ramp.tiers().iter().copied().find(|t| *t < vantages) {
-                return Err(JobError::TotalTooSmall { total, vantages });
-            }
-            if spec.start_at.is_some() && matches!(fleet, Fleet::Expect(_)) {
-                return Err(JobError::SharesUnknown);
-            }
+        if ramp_total && spec.start_at.is_some() && matches!(fleet, Fleet::Expect(_)) {
+            return Err(JobError::SharesUnknown);
         }
         let media = Media {
             video_publishers: spec.video_publishers.unwrap_or(1),
@@ -256,6 +233,13 @@ impl Job {
             created_at: origin.now,
             url,
             fleet,
+            needs: roles
+                .keys()
+                .next()
+                .map(|_| ROLES.to_owned())
+                .into_iter()
+                .collect(),
+            roles,
             workload,
             media,
             thresholds: spec.thresholds.unwrap_or_else(threshold::defaults),
@@ -266,6 +250,7 @@ impl Job {
             functions: None,
             ticket_keys: BTreeMap::new(),
         };
+        job.check_roles()?;
         job.check_size()?;
         job.check_settle()?;
         job.check_cost(spec.max_cost)?;
@@ -288,66 +273,6 @@ impl Job {
             _ => Ok(()),
         }
     }
-
-    /// The most participants of the whole fleet at once.
-    pub fn peak_participants(&self) -> u64 {
-        let Workload::SharedRoom {
-            ramp, ramp_total, ..
-        } = &self.workload;
-        let n = u64::from(self.fleet.size());
-        let peak = u64::from(ramp.peak());
-        // The baseline is one subscriber per vantage.
-        let subscribers = if *ramp_total {
-            peak.max(n)
-        } else {
-            peak.max(1) * n
-        };
-        subscribers + u64::from(self.media.publishers()) * n
-    }
-
-    /// The most participants of any one vantage at once.
-    pub fn peak_participants_per_vantage(&self) -> u64 {
-        let Workload::SharedRoom {
-            ramp, ramp_total, ..
-        } = &self.workload;
-        let subscribers = match ramp_total {
-            true => ramp.peak().div_ceil(self.fleet.size().max(1)),
-            false => ramp.peak(),
-        };
-        u64::from(subscribers.max(1)) + u64::from(self.media.publishers())
-    }
-
-    fn check_size(&self) -> Result<(), JobError> {
-        let (wanted, max) = (self.peak_participants(), self.limits.max_participants);
-        if wanted > u64::from(max) {
-            return Err(JobError::TooMany { wanted, max });
-        }
-        Ok(())
-    }
-
-    fn check_settle(&self) -> Result<(), JobError> {
-        let Workload::SharedRoom {
-            ramp, ramp_total, ..
-        } = &self.workload;
-        let n = self.fleet.size();
-        let (mut had, mut joins) = (1, self.media.publishers().saturating_add(1));
-        for tier in ramp.tiers() {
-            let here = if *ramp_total { tier.div_ceil(n) } else { *tier };
-            joins = joins.max(here.saturating_sub(had));
-            had = here;
-        }
-        let rate = self.limits.join_rate;
-        let needed = join_time(rate, joins);
-        if needed > self.times.settle.0 {
-            return Err(JobError::SettleTooShort {
-                joins,
-                needed: Span(needed),
-                rate,
-                settle: self.times.settle,
-            });
-        }
-        Ok(())
-    }
 }
 
 /// An SFU's URL as LiveKit's clients take it: `ws` or `wss`, no slash at the end.
@@ -367,35 +292,6 @@ pub fn sfu_url(url: Option<String>) -> Result<String, JobError> {
     }
     let rest = parsed.as_str().split_once(':').map_or("", |(_, r)| r);
     Ok(format!("{scheme}:{}", rest.trim_end_matches('/')))
-}
-
-fn fleet(vantages: Option<Vec<Vantage>>, expect: Option<u32>) -> Result<Fleet, JobError> {
-    match (vantages, expect) {
-        (Some(named), expect) if !named.is_empty() => {
-            let mut set = BTreeSet::new();
-            for v in &named {
-                if !set.insert(v.clone()) {
-                    return Err(JobError::VantageTwice(v.clone()));
-                }
-            }
-            match expect {
-                Some(n) if usize::try_from(n).ok() != Some(set.len()) => {
-                    Err(JobError::FleetContradicts {
-                        expect: n,
-                        named: set.len(),
-                    })
-                }
-                _ => Ok(Fleet::Vantages(set)),
-            }
-        }
-        (_, Some(n)) if (1..=10_000).contains(&n) => Ok(Fleet::Expect(n)),
-        (_, Some(n)) => Err(JobError::Range {
-            what: "expect",
-            value: n.to_string(),
-            range: "1 to 10000",
-        }),
-        _ => Err(JobError::NoFleet),
-    }
 }
 
 fn room(room: Option<String>, run: &RunId) -> Result<String, JobError> {
@@ -536,7 +432,7 @@ mod tests {
                 "at most 7 days ahead",
             ),
             (
-                |s| s.vantages = Some(vec!["a".parse().unwrap(), "a".parse().unwrap()]),
+                |s| s.vantages = Some(vec!["a".parse().unwrap(), "a:2".parse().unwrap()]),
                 "`a` is named twice",
             ),
             (

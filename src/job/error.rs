@@ -38,7 +38,7 @@ pub enum JobError {
     },
     /// A total that doesn't reach every vantage.
     #[error(
-        "tier of {total} subscribers in total leaves some of {vantages} vantages without one; raise it or drop --ramp-total"
+        "tier of {total} subscribers in total leaves some of {vantages} vantages that subscribe without one; raise it or drop --ramp-total"
     )]
     TotalTooSmall {
         /// The tier.
@@ -46,6 +46,16 @@ pub enum JobError {
         /// How many vantages share it.
         vantages: u32,
     },
+    /// No vantage publishes.
+    #[error(
+        "every vantage has the role subscribe, so nobody publishes; give one of them publish or both, or --existing-room where others do"
+    )]
+    NobodyPublishes,
+    /// No vantage subscribes.
+    #[error(
+        "every vantage has the role publish, so nobody subscribes; give one of them subscribe or both"
+    )]
+    NobodySubscribes,
     /// More participants than allowed.
     #[error(
         "the fleet would put on {wanted} participants and --max-participants is {max}; lower the ramp or raise the limit"
@@ -74,10 +84,10 @@ pub enum JobError {
     SharesUnknown,
     /// Joins take longer than the settle period.
     #[error(
-        "a tier adds up to {joins} participants per vantage, which takes {needed} at --join-rate {rate}, with a second to connect; --settle is {settle}: raise one of both"
+        "a tier adds up to {joins} participants at one prober, which takes {needed} at --join-rate {rate}, with a second to connect; --settle is {settle}: raise one of both"
     )]
     SettleTooShort {
-        /// The most joins of a tier at one vantage.
+        /// The most joins of a tier at one prober.
         joins: u32,
         /// How long they take, until the last is connected.
         needed: Span,

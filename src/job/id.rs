@@ -83,15 +83,21 @@ id!(
 );
 
 id!(
-    /// A place that probes from; unique within a run (`iad`, `eu-west-1`).
+    /// The label of a place that probes from (`iad`, `eu-west-1`), which is its slot's as well
+    /// when it has one prober; or of the slot of one of its several probers (`iad/1`). Unique
+    /// within a run.
     Vantage,
     "vantage label",
-    "use 1 to 40 of a-z, 0-9 and -, starting with a letter or digit",
-    |s| word(s, 40)
+    "use 1 to 40 of a-z, 0-9 and -, starting with a letter or digit; then /0 to /999 for one of its several probers",
+    |s| match s.split_once(PROBER) {
+        None => word(s, LABEL_MAX),
+        Some((place, prober)) => word(place, LABEL_MAX) && number(prober).is_some_and(|n| n < PROBERS_MAX),
+    }
 );
 
 id!(
-    /// A prober's claim to its slot, unique per process (`iad.0.9f8e7d6c5b4a`).
+    /// A prober's claim to its slot, unique per process (`iad.0.9f8e7d6c5b4a`; of slot `iad/1`
+    /// it is `iad_1.0.9f8e7d6c5b4a`).
     ClaimId,
     "claim",
     "it reads {vantage}.{k}.{12 digits of 0-9 and a-f}",
@@ -99,10 +105,73 @@ id!(
         let mut parts = s.rsplitn(3, '.');
         let (nonce, k, vantage) = (parts.next(), parts.next(), parts.next());
         nonce.is_some_and(|n| n.len() == 12 && n.bytes().all(lower_hex))
-            && k.is_some_and(|k| k.parse::<u32>().is_ok_and(|n| n.to_string() == k))
-            && vantage.is_some_and(|v| word(v, 40))
+            && k.is_some_and(|k| number(k).is_some())
+            && vantage.is_some_and(|v| Vantage::from_name(v).is_some())
     }
 );
+
+/// What stands between a vantage's label and the number of one of its probers.
+const PROBER: char = '/';
+/// What stands there in an object's key, a claim, a participant's identity. No label has it.
+const PROBER_IN_NAMES: char = '_';
+/// The most bytes of a vantage's own label.
+const LABEL_MAX: usize = 40;
+/// The most probers of one vantage.
+pub const PROBERS_MAX: u32 = 1_000;
+
+/// A number in its one spelling.
+fn number(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|n: &u32| n.to_string() == text)
+}
+
+impl Vantage {
+    /// The vantage itself: `iad` of `iad/1`.
+    #[must_use]
+    pub fn place(&self) -> Vantage {
+        Vantage(self.place_str().to_owned())
+    }
+
+    /// The same as text.
+    pub fn place_str(&self) -> &str {
+        self.0
+            .split_once(PROBER)
+            .map_or(&self.0, |(place, _)| place)
+    }
+
+    /// Which of its vantage's several probers this slot is for, from 0; `None` when it is the
+    /// vantage itself.
+    pub fn prober(&self) -> Option<u32> {
+        number(self.0.split_once(PROBER)?.1)
+    }
+
+    /// The slots of this vantage when it has so many probers: its own label if it is one.
+    pub fn slots(&self, probers: u32) -> Vec<Vantage> {
+        let place = self.place_str();
+        match probers {
+            1 => vec![self.place()],
+            n => (0..n)
+                .map(|k| Vantage(format!("{place}{PROBER}{k}")))
+                .collect(),
+        }
+    }
+
+    /// As it stands in keys, claims and identities, where `/` would be a folder: `iad_1`.
+    pub fn name(&self) -> String {
+        self.0
+            .replace(PROBER, PROBER_IN_NAMES.encode_utf8(&mut [0; 4]))
+    }
+
+    /// The beginning that the names of a vantage's several slots share, and no other's has.
+    pub fn slots_prefix(&self) -> String {
+        format!("{}{PROBER_IN_NAMES}", self.place_str())
+    }
+
+    /// The label whose name this is.
+    pub fn from_name(name: &str) -> Option<Vantage> {
+        let label = name.replace(PROBER_IN_NAMES, PROBER.encode_utf8(&mut [0; 4]));
+        label.parse().ok().filter(|v: &Vantage| v.name() == name)
+    }
+}
 
 impl RunId {
     /// The id of a run that begins at `now`; `nonce` tells it from others of the same second.
@@ -121,12 +190,18 @@ impl RunId {
 impl ClaimId {
     /// The `k`-th claim to a vantage's slot, by the process that drew `nonce`.
     pub fn new(vantage: &Vantage, k: u32, nonce: u64) -> Self {
-        ClaimId(format!("{vantage}.{k}.{:012x}", nonce & 0xffff_ffff_ffff))
+        ClaimId(format!(
+            "{}.{k}.{:012x}",
+            vantage.name(),
+            nonce & 0xffff_ffff_ffff
+        ))
     }
 
     /// The slot's label.
     pub fn vantage(&self) -> Vantage {
-        Vantage(self.parts().0.to_owned())
+        // A claim that exists names a label.
+        let name = self.parts().0;
+        Vantage::from_name(name).unwrap_or_else(|| Vantage(name.to_owned()))
     }
 
     /// Which claim to its slot this is, from 0.
@@ -157,6 +232,36 @@ impl WriteId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_slot_has_its_vantages_label_and_a_number() {
+        let slot: Vantage = "eu-west-1/12".parse().unwrap();
+        assert_eq!(
+            (slot.place().as_str(), slot.prober()),
+            ("eu-west-1", Some(12))
+        );
+        assert_eq!(Vantage::from_name(&slot.name()), Some(slot.clone()));
+        let claim = ClaimId::new(&slot, 3, 7);
+        assert_eq!(claim.as_str(), "eu-west-1_12.3.000000000007");
+        assert_eq!(claim.as_str().parse(), Ok(claim.clone()));
+        assert_eq!((claim.vantage(), claim.k()), (slot, 3));
+        let iad: Vantage = "iad".parse().unwrap();
+        assert_eq!(
+            (iad.place(), iad.prober(), iad.name().as_str()),
+            (iad.clone(), None, "iad")
+        );
+        assert_eq!(iad.slots(1), [iad.clone()]);
+        let labels: Vec<String> = iad.slots(2).iter().map(ToString::to_string).collect();
+        assert_eq!(labels, ["iad/0", "iad/1"]);
+        for bad in [
+            "iad/", "/0", "iad/01", "iad/1000", "iad/-1", "iad/+1", "iad/0/1", "iad_0", "iad/a",
+        ] {
+            assert!(bad.parse::<Vantage>().is_err(), "{bad}");
+        }
+        for bad in ["iad/0", "iad_01", "iad__0", "_0", "iad_"] {
+            assert_eq!(Vantage::from_name(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn run_ids_sort_by_time() {

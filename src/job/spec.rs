@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::cost::Prices;
 
-use super::{Layout, Ramp, Span, Threshold, Timestamp, Vantage, VideoCodec};
+use super::{Layout, Ramp, Span, Threshold, Timestamp, VantageSpec, VideoCodec};
 
 /// What a user asks for, before defaults and checks. Flags override the file's keys.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -16,8 +16,8 @@ pub struct JobSpec {
     pub room: Option<String>,
     /// Use a room that exists already. Such a room is never deleted.
     pub existing_room: Option<bool>,
-    /// The vantages that take part, by label.
-    pub vantages: Option<Vec<Vantage>>,
+    /// The vantages that take part, each with its probers and its role.
+    pub vantages: Option<Vec<VantageSpec>>,
     /// How many vantages take part, whatever their labels.
     pub expect: Option<u32>,
     /// Subscribers of each tier.

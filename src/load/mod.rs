@@ -8,4 +8,4 @@ mod share;
 pub use knee::{Knee, Located, Verdict, headroom, locate};
 pub use pace::{join_after, join_time};
 pub use schedule::{TierPlan, Window, schedule};
-pub use share::{share, subscribers};
+pub use share::{Nth, Place, share};

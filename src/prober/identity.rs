@@ -24,10 +24,10 @@ impl Role {
     }
 }
 
-/// The LiveKit identity of a vantage's `n`-th participant of a role. `n` is never used twice, so
+/// The LiveKit identity of a slot's `n`-th participant of a role. `n` is never used twice, so
 /// that a retry doesn't evict a session that the server still believes in.
 pub fn identity(run: &RunId, vantage: &Vantage, role: Role, n: u32) -> String {
-    format!("{run}.{vantage}.{}{n}", role.letter())
+    format!("{run}.{}.{}{n}", vantage.name(), role.letter())
 }
 
 /// Who publishes under an identity, by what [`identity`] makes of them.
@@ -36,7 +36,7 @@ pub fn publisher(run: &RunId, identity: &str) -> Publisher {
     let parts = rest.and_then(|rest| rest.strip_prefix('.')?.split_once('.'));
     parts
         .filter(|(_, role)| role.starts_with(Role::Publisher.letter()))
-        .and_then(|(vantage, _)| vantage.parse().ok())
+        .and_then(|(vantage, _)| Vantage::from_name(vantage))
         .map_or(Publisher::Other, Publisher::Vantage)
 }
 
@@ -60,9 +60,11 @@ mod tests {
     fn an_identity_names_its_vantage() {
         let run: RunId = "20261122-071339-4f9c2a".parse().unwrap();
         let vantage: Vantage = "eu-west-1".parse().unwrap();
-        let named = |role| publisher(&run, &identity(&run, &vantage, role, 3));
-        assert_eq!(named(Role::Publisher), Publisher::Vantage(vantage.clone()));
-        assert_eq!(named(Role::Subscriber), Publisher::Other);
+        for vantage in [vantage.clone(), "eu-west-1/2".parse().unwrap()] {
+            let named = |role| publisher(&run, &identity(&run, &vantage, role, 3));
+            assert_eq!(named(Role::Publisher), Publisher::Vantage(vantage.clone()));
+            assert_eq!(named(Role::Subscriber), Publisher::Other);
+        }
         let another: RunId = "another".parse().unwrap();
         let foreign = identity(&another, &vantage, Role::Publisher, 0);
         for foreign in [foreign.as_str(), "alice", "", "20261122-071339-4f9c2a.p0"] {

@@ -281,7 +281,7 @@ impl Load {
         spec.ca_file.clone_from(&self.context.ca_file);
         spec.probe_clock = probe_clock;
         if role == Role::Publisher {
-            let (video, audio) = plan.job.media.publishes(place);
+            let (video, audio) = plan.media().publishes(place);
             spec.publish = Publish {
                 audio: audio.then(AudioPublish::default),
                 video: video.then_some(VideoPublish {

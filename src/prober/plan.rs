@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::job::{ClaimId, Digested, Job, Timestamp, Vantage, Workload};
-use crate::load::{TierPlan, subscribers};
+use crate::job::{ClaimId, Digested, Job, Media, Timestamp, Vantage, Workload};
+use crate::load::{Place, TierPlan};
 use crate::report::part::Headcount;
 
 /// What one prober is to do.
@@ -11,14 +11,12 @@ use crate::report::part::Headcount;
 pub struct LoadPlan {
     /// The job.
     pub job: Digested<Job>,
-    /// This prober's label.
+    /// This prober's slot.
     pub vantage: Vantage,
     /// This prober's claim.
     pub claim: ClaimId,
-    /// Its place among the vantages, for the division of totals.
-    pub index: u32,
-    /// How many vantages take part.
-    pub fleet_size: u32,
+    /// Its place in the division of the load.
+    pub place: Place,
     /// All tiers, in order.
     pub tiers: Vec<TierPlan>,
     /// No load after this, in local time, as far as was known at its beginning.
@@ -26,15 +24,20 @@ pub struct LoadPlan {
 }
 
 impl LoadPlan {
-    /// The room of this vantage's participants.
+    /// The room of this prober's participants.
     pub fn room(&self) -> &str {
         let Workload::SharedRoom { room, .. } = &self.job.workload;
         room
     }
 
-    /// How many participants this vantage is asked for in a tier.
+    /// How many participants this prober is asked for in a tier.
     pub fn headcount(&self, tier: &TierPlan) -> Headcount {
-        headcount(&self.job, tier, self.fleet_size, self.index)
+        headcount(&self.job, tier, self.place)
+    }
+
+    /// What its publishers send.
+    pub fn media(&self) -> Media {
+        self.place.media(&self.job.media)
     }
 
     /// How long a join token must live at `now`, in local time, to outlast the load and its grace.
@@ -43,10 +46,10 @@ impl LoadPlan {
     }
 }
 
-/// How many participants the `index`-th of `fleet_size` vantages is asked for in a tier.
-pub fn headcount(job: &Job, tier: &TierPlan, fleet_size: u32, index: u32) -> Headcount {
+/// How many participants the prober at `place` is asked for in a tier.
+pub fn headcount(job: &Job, tier: &TierPlan, place: Place) -> Headcount {
     Headcount {
-        publishers: job.media.publishers(),
-        subscribers: subscribers(job, tier, fleet_size, index),
+        publishers: place.media(&job.media).publishers(),
+        subscribers: place.subscribers(job, tier.tier, tier.subscribers),
     }
 }

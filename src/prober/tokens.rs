@@ -7,6 +7,7 @@ use livekit_api::access_token::{AccessToken, VideoGrants};
 
 use super::identity::{Role, identity};
 use crate::job::{Job, RunId, Vantage, Workload};
+use crate::load::Place;
 use crate::rooms::Keys;
 use crate::secret::Secret;
 
@@ -83,7 +84,8 @@ impl JoinTokens {
 }
 
 impl MintedTokens {
-    /// Enough tokens for `vantage` to join every tier anew, as it would if all failed in each.
+    /// Enough tokens for the slot `vantage` to join every tier anew, as it would if all failed in
+    /// each; none for a role that it doesn't have.
     ///
     /// # Errors
     /// When key or secret are unusable.
@@ -95,11 +97,15 @@ impl MintedTokens {
     ) -> Result<Self, TokenError> {
         let Workload::SharedRoom { room, ramp, .. } = &job.workload;
         let tiers = ramp.tiers();
-        // The baseline has one. Of a total, one vantage alone has all.
-        let subscribers = tiers.iter().fold(1u32, |sum, n| sum.saturating_add(*n));
+        // Of a total, one vantage alone has all.
+        let place = Place::of(job, vantage, [vantage]);
+        let subscribers = (1..)
+            .zip(tiers)
+            .map(|(tier, n)| place.subscribers(job, tier, *n))
+            .fold(place.subscribers(job, 0, 1), u32::saturating_add);
         let times = u32::try_from(tiers.len()).unwrap_or(u32::MAX);
-        let publishers = job
-            .media
+        let publishers = place
+            .media(&job.media)
             .publishers()
             .saturating_mul(times.saturating_add(1));
         let mint = |role, n| {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::objects::{Decision, Start, StartDocument};
 use crate::job::{ClaimId, Digested, Fleet, Job, Timestamp, Vantage};
+use crate::load::Place;
 
 /// A start decision as it stands in the bucket.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,10 +37,12 @@ pub fn verdict(document: &StartDocument, stored: Timestamp, job: &Digested<Job>)
 /// A claim's place in a started run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seat {
-    /// Its place in the division of totals.
+    /// Which of those that take part it is.
     pub index: u32,
     /// How many take part.
     pub fleet_size: u32,
+    /// Its place in the division of the load.
+    pub place: Place,
 }
 
 /// Whether a claim takes part.
@@ -71,6 +74,7 @@ pub fn admission(start: &Start, job: &Job, claim: &ClaimId) -> Admission {
         Admission::Seated(Seat {
             index: entry.index,
             fleet_size: u32::try_from(start.roster.len()).unwrap_or(u32::MAX),
+            place: Place::of(job, &claim.vantage(), start.roster.keys()),
         })
     } else {
         Admission::Replaced
@@ -92,6 +96,7 @@ pub fn seat_by_arrival(
         Some((index, _)) => Admission::Seated(Seat {
             index,
             fleet_size: job.fleet.size(),
+            place: Place::alone(index, job.fleet.size()),
         }),
         None => Admission::Outside,
     }
@@ -101,7 +106,7 @@ pub fn seat_by_arrival(
 pub fn seated_by_arrival(claims: &BTreeMap<(Vantage, u32), Timestamp>, job: &Job) -> Vec<Vantage> {
     let mut first: Vec<(Timestamp, Vantage)> = claims
         .iter()
-        .filter(|((_, k), at)| *k == 0 && **at <= job.times.accept_until)
+        .filter(|((v, k), at)| *k == 0 && job.fleet.admits(v) && **at <= job.times.accept_until)
         .map(|((v, _), at)| (*at, v.clone()))
         .collect();
     first.sort();
@@ -208,6 +213,7 @@ mod tests {
             Admission::Seated(Seat {
                 index,
                 fleet_size: 2,
+                place: Place::alone(index, 2),
             })
         };
         for (c, want) in [
@@ -237,7 +243,8 @@ mod tests {
             seat_by_arrival(&claims, &job, &claim("a", 0, 1)),
             Admission::Seated(Seat {
                 index: 1,
-                fleet_size: 2
+                fleet_size: 2,
+                place: Place::alone(1, 2),
             })
         );
         assert_eq!(

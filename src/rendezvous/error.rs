@@ -1,9 +1,8 @@
 //! Why a rendezvous did not come about, with what to do.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::job::{RunId, Span, Timestamp, Vantage};
+use crate::job::{Fleet, RunId, Span, Timestamp, Vantage};
 use crate::store::StoreError;
 
 /// What stopped a coordinator, a prober, a finalizer or a reader.
@@ -55,7 +54,7 @@ pub enum RendezvousError {
 
     /// The job names its vantages, and this is none of them.
     #[error(
-        "vantage `{vantage}` takes no part in run `{run}`, whose vantages are {}; correct --vantage",
+        "vantage `{vantage}` takes no part in run `{run}`, which takes {}; correct --vantage",
         words(fleet)
     )]
     NotInFleet {
@@ -63,8 +62,8 @@ pub enum RendezvousError {
         run: RunId,
         /// The prober's label.
         vantage: Vantage,
-        /// The labels that may.
-        fleet: BTreeSet<Vantage>,
+        /// Who may.
+        fleet: Fleet,
     },
 
     /// The job gave a ticket for this vantage, and this prober has another key.
@@ -100,9 +99,9 @@ pub enum RendezvousError {
         expect: u32,
     },
 
-    /// Another process holds the slot.
+    /// Another process holds the slot, or all of the vantage's are held.
     #[error(
-        "the slot of vantage `{vantage}` in run `{run}` is taken by another prober; each needs a label of its own: set --vantage or MUSTER_VANTAGE"
+        "the slot of vantage `{vantage}` in run `{run}` is taken by another prober; each needs a slot of its own: set --vantage or MUSTER_VANTAGE, or give the vantage more probers, like {place}:2", place = vantage.place()
     )]
     SlotTaken {
         /// The run.
@@ -242,7 +241,12 @@ fn of_run(run: Option<&RunId>) -> String {
         .unwrap_or_default()
 }
 
-fn words(labels: &BTreeSet<Vantage>) -> String {
-    let labels: Vec<&str> = labels.iter().map(Vantage::as_str).collect();
-    labels.join(", ")
+fn words(fleet: &Fleet) -> String {
+    match fleet {
+        Fleet::Vantages(slots) => {
+            let labels: Vec<&str> = slots.iter().map(Vantage::as_str).collect();
+            labels.join(", ")
+        }
+        Fleet::Expect(_) => "one prober of each vantage, by a label without a number".to_owned(),
+    }
 }

@@ -128,9 +128,18 @@ impl Folder {
         List::all(format!("{RUNS}{run}/{}/", self.name()))
     }
 
-    /// What in it is one vantage's ([`Folder::Tiers`] has a folder for each instead).
+    /// What in it is one slot's ([`Folder::Tiers`] has a folder for each instead).
     pub fn list_of(self, run: &RunId, vantage: &Vantage) -> List {
-        List::all(format!("{RUNS}{run}/{}/{vantage}.", self.name()))
+        List::all(format!("{RUNS}{run}/{}/{}.", self.name(), vantage.name()))
+    }
+
+    /// What in it is of any of a vantage's several slots.
+    pub fn list_of_slots(self, run: &RunId, vantage: &Vantage) -> List {
+        List::all(format!(
+            "{RUNS}{run}/{}/{}",
+            self.name(),
+            vantage.slots_prefix()
+        ))
     }
 }
 
@@ -159,14 +168,14 @@ impl fmt::Display for RunKey {
         write!(f, "{RUNS}{}/", self.run)?;
         match &self.item {
             Item::Job => f.write_str("job.json"),
-            Item::Ticket(v) => write!(f, "tickets/{v}.json"),
-            Item::Slot(v, k) => write!(f, "slots/{v}.{k}.json"),
+            Item::Ticket(v) => write!(f, "tickets/{}.json", v.name()),
+            Item::Slot(v, k) => write!(f, "slots/{}.{k}.json", v.name()),
             Item::Ready(claim) => write!(f, "ready/{claim}.json"),
             Item::Start => f.write_str("start.json"),
-            Item::Live(v) => write!(f, "live/{v}.json"),
-            Item::Tier(v, n) => write!(f, "tiers/{v}/{n}.json"),
-            Item::Report(v) => write!(f, "reports/{v}.report.json"),
-            Item::Log(v) => write!(f, "logs/{v}.jsonl.gz"),
+            Item::Live(v) => write!(f, "live/{}.json", v.name()),
+            Item::Tier(v, n) => write!(f, "tiers/{}/{n}.json", v.name()),
+            Item::Report(v) => write!(f, "reports/{}.report.json", v.name()),
+            Item::Log(v) => write!(f, "logs/{}.jsonl.gz", v.name()),
             Item::Abort => f.write_str("abort.json"),
             Item::Inputs(r) => write!(f, "inputs.{}.json", r.0),
             Item::Combined(Revision::FIRST) => f.write_str("combined.json"),
@@ -197,25 +206,30 @@ fn parse(text: &str) -> Option<RunKey> {
     let (run, rest) = text.strip_prefix(RUNS)?.split_once('/')?;
     let item = match rest.split_once('/') {
         None => top_level(rest)?,
-        Some(("tickets", name)) => Item::Ticket(name.strip_suffix(".json")?.parse().ok()?),
+        Some(("tickets", name)) => Item::Ticket(slot(name.strip_suffix(".json")?)?),
         Some(("slots", name)) => {
             let (vantage, k) = name.strip_suffix(".json")?.rsplit_once('.')?;
-            Item::Slot(vantage.parse().ok()?, k.parse().ok()?)
+            Item::Slot(slot(vantage)?, k.parse().ok()?)
         }
         Some(("ready", name)) => Item::Ready(name.strip_suffix(".json")?.parse().ok()?),
-        Some(("live", name)) => Item::Live(name.strip_suffix(".json")?.parse().ok()?),
+        Some(("live", name)) => Item::Live(slot(name.strip_suffix(".json")?)?),
         Some(("tiers", name)) => {
             let (vantage, n) = name.strip_suffix(".json")?.split_once('/')?;
-            Item::Tier(vantage.parse().ok()?, n.parse().ok()?)
+            Item::Tier(slot(vantage)?, n.parse().ok()?)
         }
-        Some(("reports", name)) => Item::Report(name.strip_suffix(".report.json")?.parse().ok()?),
-        Some(("logs", name)) => Item::Log(name.strip_suffix(".jsonl.gz")?.parse().ok()?),
+        Some(("reports", name)) => Item::Report(slot(name.strip_suffix(".report.json")?)?),
+        Some(("logs", name)) => Item::Log(slot(name.strip_suffix(".jsonl.gz")?)?),
         Some(_) => return None,
     };
     Some(RunKey {
         run: run.parse().ok()?,
         item,
     })
+}
+
+/// The slot of this name.
+fn slot(name: &str) -> Option<Vantage> {
+    Vantage::from_name(name)
 }
 
 fn top_level(name: &str) -> Option<Item> {
@@ -241,7 +255,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn items() -> impl Strategy<Value = Item> {
-        let vantage = || "[a-z0-9][a-z0-9-]{0,39}".prop_map(|v| v.parse::<Vantage>().unwrap());
+        let vantage = || {
+            "[a-z0-9][a-z0-9-]{0,39}(/(0|[1-9][0-9]{0,2}))?"
+                .prop_map(|v| v.parse::<Vantage>().unwrap())
+        };
         let revision = || (1u32..=u32::MAX).prop_map(Revision);
         prop_oneof![
             Just(Item::Job),
@@ -270,10 +287,38 @@ mod tests {
         }
 
         #[test]
-        fn what_is_read_is_built_back(text in "runs/[a-z0-9-]{1,3}/(slots|ready|tiers|live|reports|inputs|combined|report|logs|tickets)[/.][a-z0-9./+-]{0,12}(json|html|gz)?") {
+        fn what_is_read_is_built_back(text in "runs/[a-z0-9-]{1,3}/(slots|ready|tiers|live|reports|inputs|combined|report|logs|tickets)[/.][a-z0-9./_+-]{0,12}(json|html|gz)?") {
             if let Ok(key) = text.parse::<RunKey>() {
                 prop_assert_eq!(key.to_string(), text);
             }
+        }
+    }
+
+    #[test]
+    fn a_slot_is_no_folder_and_no_other_s_prefix() {
+        let run = "r".parse().unwrap();
+        let key = |label: &str, item: fn(Vantage) -> Item| {
+            RunKey::new(&run, item(label.parse().unwrap())).to_string()
+        };
+        assert_eq!(key("iad/1", Item::Live), "runs/r/live/iad_1.json");
+        assert_eq!(
+            key("iad/1", |v| Item::Tier(v, 2)),
+            "runs/r/tiers/iad_1/2.json"
+        );
+        let iad: Vantage = "iad".parse().unwrap();
+        let mine = Folder::Slots
+            .list_of(&run, &"iad/1".parse().unwrap())
+            .prefix;
+        let all = Folder::Slots.list_of_slots(&run, &iad).prefix;
+        for (label, in_all, is_mine) in [
+            ("iad/1", true, true),
+            ("iad/10", true, false),
+            ("iad", false, false),
+            ("iad-1", false, false),
+        ] {
+            let key = key(label, |v| Item::Slot(v, 0));
+            assert_eq!(key.starts_with(&all), in_all, "{key}");
+            assert_eq!(key.starts_with(&mine), is_mine, "{key}");
         }
     }
 
@@ -290,6 +335,9 @@ mod tests {
             "runs/r/ready/iad.+0.0123456789ab.json",
             "runs/r/ready/iad.0.0123456789AB.json",
             "runs/r/tiers/iad/../1.json",
+            "runs/r/live/iad/1.json",
+            "runs/r/live/iad_01.json",
+            "runs/r/tiers/iad/1/0.json",
             "runs/r/job.json/",
             "runs//job.json",
             "job.json",

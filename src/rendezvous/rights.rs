@@ -30,20 +30,28 @@ pub fn coordinator(bucket: &BucketUrl) -> Value {
     )
 }
 
-/// The policy of one vantage's probers with standing credentials.
-pub fn prober(bucket: &BucketUrl, vantage: &Vantage) -> Value {
-    let own = [
-        format!("slots/{vantage}.*.json"),
-        format!("ready/{vantage}.*.json"),
-        format!("live/{vantage}.json"),
-        format!("tiers/{vantage}/*.json"),
-        format!("reports/{vantage}.report.json"),
-        format!("logs/{vantage}.jsonl.gz"),
-    ];
+/// The policy of probers with standing credentials that may take any of these slots.
+pub fn prober(bucket: &BucketUrl, slots: &[Vantage]) -> Value {
+    let own = slots.iter().map(Vantage::name).flat_map(|slot| {
+        [
+            format!("slots/{slot}.*.json"),
+            format!("ready/{slot}.*.json"),
+            format!("live/{slot}.json"),
+            format!("tiers/{slot}/*.json"),
+            format!("reports/{slot}.report.json"),
+            format!("logs/{slot}.jsonl.gz"),
+        ]
+    });
+    let own: Vec<String> = own.collect();
     let own: Vec<&str> = own.iter().map(String::as_str).collect();
     let writes = of_run(bucket, &own);
-    let ticket = format!("tickets/{vantage}.json");
-    let mut reads = of_run(bucket, &["job.json", "start.json", "abort.json", &ticket]);
+    let tickets = slots
+        .iter()
+        .map(|slot| format!("tickets/{}.json", slot.name()));
+    let tickets: Vec<String> = tickets.collect();
+    let mut read = vec!["job.json", "start.json", "abort.json"];
+    read.extend(tickets.iter().map(String::as_str));
+    let mut reads = of_run(bucket, &read);
     reads.extend(writes.iter().cloned());
     policy(bucket, &writes, &reads, &[])
 }
@@ -115,7 +123,7 @@ mod tests {
     #[test]
     fn nobody_else_reads_a_ticket() {
         let bucket: BucketUrl = "s3://bucket/nightly".parse().unwrap();
-        let iad = "iad".parse().unwrap();
+        let iad: Vantage = "iad".parse().unwrap();
         let tickets = |policy: Value| {
             let statements = policy["Statement"].as_array().unwrap().clone();
             let read = statements.iter().find(|s| s["Action"] == "s3:GetObject");
@@ -128,8 +136,13 @@ mod tests {
         };
         assert!(tickets(finalizer(&bucket)).is_empty());
         assert_eq!(
-            tickets(prober(&bucket, &iad)),
+            tickets(prober(&bucket, &[iad])),
             ["arn:aws:s3:::bucket/nightly/runs/*/tickets/iad.json"]
+        );
+        let slot = "iad/1".parse().unwrap();
+        assert_eq!(
+            tickets(prober(&bucket, &[slot])),
+            ["arn:aws:s3:::bucket/nightly/runs/*/tickets/iad_1.json"]
         );
     }
 
@@ -139,7 +152,7 @@ mod tests {
         let iad = "iad".parse().unwrap();
         for policy in [
             coordinator(&bucket),
-            prober(&bucket, &iad),
+            prober(&bucket, &[iad]),
             finalizer(&bucket),
         ] {
             for statement in policy["Statement"].as_array().unwrap() {

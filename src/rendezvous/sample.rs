@@ -14,7 +14,10 @@ pub fn job(spec: JobSpec) -> Digested<Job> {
     let iad = || vec!["iad".parse().unwrap()];
     let spec = JobSpec {
         url: Some("ws://sfu".into()),
-        vantages: spec.expect.is_none().then(iad),
+        vantages: spec
+            .vantages
+            .clone()
+            .or_else(|| spec.expect.is_none().then(iad)),
         ..spec
     };
     let origin = Origin {

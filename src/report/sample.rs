@@ -39,7 +39,7 @@ pub fn job_sha256() -> Digest {
 pub fn job() -> Job {
     let spec = JobSpec {
         url: Some("ws://127.0.0.1:7880".to_owned()),
-        vantages: Some(["a", "b", "c"].map(vantage).to_vec()),
+        vantages: Some(["a", "b", "c"].map(|v| vantage(v).into()).to_vec()),
         ramp: Some(Ramp::new(&[5, 10, 20]).unwrap()),
         duration: Some(Span::secs(u64::from(DURATION_S))),
         ..JobSpec::default()

@@ -75,7 +75,12 @@ impl Book {
     pub fn url_of(&self, holder: &Holder) -> Result<&Secret, TicketError> {
         let labels = || self.0.keys().cloned().collect::<Vec<_>>().join(", ");
         let (url, wanted) = match (&holder.label, holder.index) {
-            (Some(label), _) => (self.0.get(label.as_str()), format!("`{label}`")),
+            (Some(label), index) => {
+                // Of machines alike at a vantage of several probers, the number says which.
+                let slot = || self.0.get(&format!("{label}/{}", index?));
+                let url = self.0.get(label.as_str()).or_else(slot);
+                (url, format!("`{label}`"))
+            }
             (None, Some(index)) => {
                 let nth = usize::try_from(index).unwrap_or(usize::MAX);
                 let named = self.0.get(&index.to_string());
@@ -113,6 +118,25 @@ mod tests {
     fn a_label_is_looked_up_an_index_counts() {
         let places = book(&["lhr", "iad"]);
         assert_eq!(found(&places, Some("lhr"), Some(0)), Ok("lhr".into()));
+        let several = book(&["iad/0", "iad/1", "lhr"]);
+        for (label, index, ticket) in [
+            (Some("iad/1"), None, "iad/1"),
+            (Some("iad"), Some(1), "iad/1"),
+            (Some("lhr"), Some(1), "lhr"),
+            (None, Some(1), "iad/1"),
+        ] {
+            let url = several.url_of(&Holder {
+                label: label.map(|l| l.parse().unwrap()),
+                index,
+            });
+            assert!(
+                url.unwrap()
+                    .expose()
+                    .ends_with(&format!("/{ticket}?hunter2"))
+            );
+        }
+        let error = found(&several, Some("iad"), None).unwrap_err().to_string();
+        assert!(error.contains("it has iad/0, iad/1, lhr"), "{error}");
         assert_eq!(found(&places, None, Some(0)), Ok("iad".into()));
         assert_eq!(found(&places, None, Some(1)), Ok("lhr".into()));
         assert_eq!(found(&book(&["1", "0"]), None, Some(1)), Ok("1".into()));

@@ -7,7 +7,7 @@ use clap::Args;
 use crate::cost::Prices;
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::job::{JobSpec, Layout, Ramp, Span, Threshold, Timestamp, Vantage, VideoCodec};
+use crate::job::{JobSpec, Layout, Ramp, Span, Threshold, Timestamp, VantageSpec, VideoCodec};
 
 /// The most bytes a job file may have.
 const JOB_FILE_MAX: u64 = 1 << 20;
@@ -85,7 +85,7 @@ pub struct JobArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub max_participants: Option<u32>,
 
-    /// Joins per second at each vantage [default: 20]
+    /// Joins per second of each prober [default: 20]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub join_rate: Option<u32>,
 
@@ -162,9 +162,10 @@ impl JobArgs {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Job")]
 pub struct FleetArgs {
-    /// Labels that take part, with commas, like iad,sjc,lhr
-    #[arg(long, value_name = "LABELS", value_delimiter = ',')]
-    pub vantages: Option<Vec<Vantage>>,
+    /// Vantages that take part, with commas, like iad,sjc,lhr; iad:2 has two probers, and
+    /// iad=publish or iad:2=subscribe does that alone
+    #[arg(long, value_name = "VANTAGES", value_delimiter = ',')]
+    pub vantages: Option<Vec<VantageSpec>>,
 
     /// How many vantages take part, whatever their labels
     #[arg(long, value_name = "N", allow_negative_numbers = true)]

@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use super::Bucket;
 use crate::clock;
 use crate::job::{Digest, Digested, Job, RunId, Timestamp, Vantage, Workload};
+use crate::load::Place;
 use crate::participant::snapshot::ClockSample;
 use crate::prober::descriptors;
 use crate::prober::{LoadContext, LoadPlan, RunningLoad, TESTER, self_test, start_load};
@@ -56,7 +57,6 @@ pub async fn run_prober(
     context: LoadContext,
     options: ProberOptions,
 ) -> Result<Ended, RendezvousError> {
-    let vantage = options.vantage.clone();
     let settings = Settings {
         run: options.run,
         vantage: options.vantage,
@@ -75,7 +75,6 @@ pub async fn run_prober(
     let mut hands = Hands {
         bucket: bucket.clone(),
         context,
-        vantage,
         progress: options.progress,
         asked: JoinSet::new(),
         tested: JoinSet::new(),
@@ -119,7 +118,6 @@ pub async fn run_prober(
 struct Hands {
     bucket: Bucket,
     context: LoadContext,
-    vantage: Vantage,
     progress: mpsc::UnboundedSender<ProberProgress>,
     asked: JoinSet<Reply>,
     tested: JoinSet<Result<Tested, String>>,
@@ -133,15 +131,15 @@ impl Hands {
                 Action::Ask(request) => self.bucket.ask(request, &mut self.asked),
                 // Who doesn't want to know has dropped the receiver.
                 Action::Tell(what) => drop(self.progress.send(what)),
-                Action::SelfTest(job) => {
-                    let (context, vantage) = (self.context.clone(), self.vantage.clone());
+                Action::SelfTest(job, slot) => {
+                    let context = self.context.clone();
                     self.tested
-                        .spawn(async move { test(context, *job, vantage).await });
+                        .spawn(async move { test(context, *job, slot).await });
                 }
                 Action::StartLoad(orders) => {
                     let clock = machine.run_clock(clock::now());
                     if let Some((clock, until)) = clock.zip(machine.may_load_until()) {
-                        let plan = plan(*orders, &self.vantage);
+                        let plan = plan(*orders);
                         let context = self.context.clone();
                         self.load = Some(start_load(context, plan, clock, until));
                     }
@@ -203,27 +201,16 @@ async fn heard_of(load: &mut Option<RunningLoad>) -> Event {
     }
 }
 
-async fn test(
-    context: LoadContext,
-    job: Digested<Job>,
-    vantage: Vantage,
-) -> Result<Tested, String> {
-    let Workload::SharedRoom {
-        room,
-        ramp,
-        ramp_total,
-        ..
-    } = &job.workload;
-    let vantages = if *ramp_total { job.fleet.size() } else { 1 };
-    let subscribers = ramp.peak().div_ceil(vantages.max(1)).max(1);
-    let publishers = job.media.publishers();
+async fn test(context: LoadContext, job: Digested<Job>, slot: Vantage) -> Result<Tested, String> {
+    let Workload::SharedRoom { room, .. } = &job.workload;
+    let (subscribers, publishers) = job.peak(Place::planned(&job, &slot));
     descriptors::provide(subscribers.into(), publishers.into()).map_err(|e| e.to_string())?;
     let result = self_test(
         &context,
         &job.url,
         room,
         &job.run,
-        &vantage,
+        &slot,
         TESTER,
         CONNECT_WITHIN,
     )
@@ -236,14 +223,13 @@ async fn test(
 }
 
 /// From local time to the run's, which the load goes by.
-fn plan(orders: Orders, vantage: &Vantage) -> LoadPlan {
+fn plan(orders: Orders) -> LoadPlan {
     LoadPlan {
         tiers: orders.tiers.iter().map(|tier| tier.plan).collect(),
         stop_at: orders.stop_at,
-        vantage: vantage.clone(),
+        vantage: orders.claim.vantage(),
         claim: orders.claim,
-        index: orders.index,
-        fleet_size: orders.fleet_size,
+        place: orders.place,
         job: orders.job,
     }
 }

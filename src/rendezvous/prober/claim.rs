@@ -1,10 +1,11 @@
-//! Claiming the slot, before anything else is done. A claim that is dead is taken over.
+//! Claiming the slot, before anything else is done: of a vantage's several slots the next free one.
+//! A claim that is dead is taken over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::clock::Estimate;
-use crate::job::{ClaimId, RunId, SCHEMA_MAJOR, Timestamp, Vantage, WriteId};
+use crate::job::{ClaimId, Job, RunId, SCHEMA_MAJOR, Timestamp, Vantage, WriteId};
 use crate::rendezvous::exchange::{Errand, Reply, Request};
 use crate::rendezvous::keys::{Folder, Item, RunKey};
 use crate::rendezvous::objects::Slot;
@@ -19,7 +20,12 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Claim {
     run: RunId,
+    /// As the prober was told.
+    label: Vantage,
+    /// The slot that it tries to get.
     vantage: Vantage,
+    /// Those that it may try after that.
+    others: VecDeque<Vantage>,
     public_key: PublicKey,
     build: String,
     write_id: WriteId,
@@ -34,6 +40,8 @@ pub(super) struct Claim {
 /// What is to be found out next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Want {
+    /// Which of the vantage's slots nobody has claimed yet.
+    Free,
     Claims,
     Ready,
     Live,
@@ -56,22 +64,27 @@ fn done(result: Result<ClaimId, RendezvousError>) -> Step {
 }
 
 impl Claim {
+    /// An attempt to get any of the slots that `label` may take in this job.
     pub(super) fn new(
-        run: RunId,
-        vantage: Vantage,
+        job: &Job,
+        label: &Vantage,
         public_key: PublicKey,
         build: String,
         write_id: WriteId,
         now: Timestamp,
     ) -> Self {
+        let mut slots: VecDeque<Vantage> = job.fleet.slots(label).into();
+        let several = slots.len() > 1;
         Claim {
-            run,
-            vantage,
+            run: job.run.clone(),
+            label: label.clone(),
+            vantage: slots.pop_front().unwrap_or_else(|| label.clone()),
+            others: slots,
             public_key,
             build,
             write_id,
             step: Errand::at(now),
-            want: Want::Claims,
+            want: if several { Want::Free } else { Want::Claims },
             claims: BTreeMap::new(),
             life: None,
             trouble: None,
@@ -94,6 +107,10 @@ impl Claim {
         let list =
             |folder: Folder| Step::Ask(Request::List(folder.list_of(&self.run, &self.vantage)));
         match self.want {
+            Want::Free => {
+                let all = Folder::Slots.list_of_slots(&self.run, &self.label);
+                Step::Ask(Request::List(all))
+            }
             Want::Claims => list(Folder::Slots),
             Want::Ready => list(Folder::Ready),
             Want::Live => list(Folder::Live),
@@ -124,7 +141,7 @@ impl Claim {
                 Item::Slot(_, k) => done(Ok(self.claim(k))),
                 _ => Step::Wait,
             },
-            Reply::Created(_, Ok(Settled::Theirs(_))) => self.taken(),
+            Reply::Created(_, Ok(Settled::Theirs(_))) => self.taken(now),
             Reply::Listed(_, Err(e)) | Reply::Created(_, Err(e)) => self.failed(now, e),
             Reply::Read(..) | Reply::Overwritten(..) => Step::Wait,
         }
@@ -136,6 +153,30 @@ impl Claim {
             .iter()
             .filter_map(|e| Some((e.key.parse::<RunKey>().ok()?.item, e.last_modified)));
         match self.want {
+            Want::Free => {
+                let claimed: BTreeSet<Vantage> = items
+                    .filter_map(|(item, _)| match item {
+                        Item::Slot(v, _) => Some(v),
+                        _ => None,
+                    })
+                    .collect();
+                // The free ones first; of the others one may be dead.
+                let first = std::iter::once(self.vantage.clone());
+                let slots = first.chain(self.others.drain(..));
+                let (held, mut free): (VecDeque<_>, VecDeque<_>) =
+                    slots.partition(|slot| claimed.contains(slot));
+                let nobody_has_it = !free.is_empty();
+                free.extend(held);
+                if let Some(slot) = free.pop_front() {
+                    self.vantage = slot;
+                }
+                self.others = free;
+                let want = match nobody_has_it {
+                    true => Want::Create(0),
+                    false => Want::Claims,
+                };
+                self.then(now, want)
+            }
             Want::Claims => {
                 self.claims = items
                     .filter_map(|(item, at)| match item {
@@ -176,7 +217,7 @@ impl Claim {
                     let next = self.holder().saturating_add(1);
                     self.then(now, Want::Create(next))
                 } else {
-                    self.taken()
+                    self.taken(now)
                 }
             }
             Want::Create(_) => Step::Wait,
@@ -208,10 +249,102 @@ impl Claim {
         Step::Wait
     }
 
-    fn taken(&self) -> Step {
-        done(Err(RendezvousError::SlotTaken {
-            run: self.run.clone(),
-            vantage: self.vantage.clone(),
-        }))
+    /// Another holds this slot: the next one, or none.
+    fn taken(&mut self, now: Timestamp) -> Step {
+        let Some(next) = self.others.pop_front() else {
+            return done(Err(RendezvousError::SlotTaken {
+                run: self.run.clone(),
+                vantage: self.label.clone(),
+            }));
+        };
+        self.vantage = next;
+        self.claims.clear();
+        self.life = None;
+        self.then(now, Want::Claims)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::JobSpec;
+    use crate::rendezvous::sample::{T0, job, object};
+    use crate::signature::SigningKey;
+    use crate::store::Entry;
+
+    /// What becomes of a prober that knows no more than its vantage, `iad`, of three slots, where
+    /// these are claimed and none is dead; `lost` of its creates come too late.
+    fn got(claimed: &[u32], mut lost: usize) -> Result<String, RendezvousError> {
+        let job = job(JobSpec {
+            vantages: Some(vec!["iad:3".parse().unwrap(), "sjc".parse().unwrap()]),
+            ..JobSpec::default()
+        });
+        let run = &job.run;
+        let key = SigningKey::from_seed([1; 32]).unwrap().public();
+        let label: Vantage = "iad".parse().unwrap();
+        let slots = label.slots(3);
+        let mut claimed: BTreeSet<Vantage> =
+            claimed.iter().map(|k| slots[*k as usize].clone()).collect();
+        let mut claim = Claim::new(&job, &label, key, "test".into(), WriteId::from_u64(1), T0);
+        let mut step = claim.wake(T0);
+        for _ in 0..40 {
+            let reply = match step {
+                Step::Ask(Request::List(list)) => {
+                    let all = claimed
+                        .iter()
+                        .map(|v| RunKey::new(run, Item::Slot(v.clone(), 0)));
+                    let of_list = all
+                        .map(|key| key.key())
+                        .filter(|key| key.to_string().starts_with(&list.prefix));
+                    let objects = of_list.map(|key| Entry {
+                        key: key.to_string(),
+                        last_modified: T0,
+                        size: 1,
+                    });
+                    let listing = Listing {
+                        objects: objects.collect(),
+                        ..Listing::default()
+                    };
+                    Reply::Listed(list, Ok(listing))
+                }
+                Step::Ask(Request::Create(key, body)) if lost > 0 => {
+                    lost -= 1;
+                    if let Item::Slot(slot, _) = &key.item {
+                        claimed.insert(slot.clone());
+                    }
+                    Reply::Created(key, Ok(Settled::Theirs(object(body))))
+                }
+                Step::Ask(Request::Create(key, _)) => Reply::Created(key, Ok(Settled::Mine)),
+                Step::Done(result) => return result.map(|claim| claim.vantage().to_string()),
+                other => panic!("{other:?}"),
+            };
+            step = claim.replied(T0, reply, &Estimate::unknown());
+        }
+        panic!("no end");
+    }
+
+    #[test]
+    fn who_knows_its_vantage_alone_takes_the_next_free_slot() {
+        for (claimed, lost, slot) in [
+            (&[][..], 0, "iad/0"),
+            (&[0], 0, "iad/1"),
+            (&[0, 2], 0, "iad/1"),
+            (&[1], 1, "iad/2"),
+            (&[], 2, "iad/2"),
+        ] {
+            assert_eq!(
+                got(claimed, lost),
+                Ok(slot.to_owned()),
+                "{claimed:?} {lost}"
+            );
+        }
+        for (claimed, lost) in [(&[0, 1, 2][..], 0), (&[], 3)] {
+            match got(claimed, lost) {
+                Err(RendezvousError::SlotTaken { vantage, .. }) => {
+                    assert_eq!(vantage.as_str(), "iad")
+                }
+                other => panic!("{other:?}"),
+            }
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Settings;
 use crate::clock::Estimate;
-use crate::job::{Digest, Digested, Fleet, Job, RunId, Timestamp, Vantage};
+use crate::job::{Digest, Digested, Job, RunId, Timestamp, Vantage};
 use crate::rendezvous::admission::{Verdict, verdict};
 use crate::rendezvous::chance;
 use crate::rendezvous::exchange::{Errand, Reply, Request, pause};
@@ -158,19 +158,17 @@ impl Find {
             let run = job.run.clone();
             return self.refuse(now, key.run.clone(), RendezvousError::JobChanged { run });
         }
-        if let Fleet::Vantages(fleet) = &job.fleet
-            && !fleet.contains(&self.vantage)
-        {
+        let slots = job.fleet.slots(&self.vantage);
+        if slots.is_empty() {
             let e = RendezvousError::NotInFleet {
                 run: job.run.clone(),
                 vantage: self.vantage.clone(),
-                fleet: fleet.clone(),
+                fleet: job.fleet.clone(),
             };
             return self.refuse(now, key.run.clone(), e);
         }
-        if let Some(needed) = job.ticket_keys.get(&self.vantage)
-            && *needed != self.key
-        {
+        let refused = |slot: &Vantage| job.ticket_keys.get(slot).is_some_and(|k| *k != self.key);
+        if slots.iter().all(refused) {
             let e = RendezvousError::NeedsTicket {
                 run: job.run.clone(),
                 vantage: self.vantage.clone(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Settings;
 use crate::clock::Estimate;
 use crate::job::{Job, Span, Timestamp};
+use crate::load::Place;
 
 /// From the hard deadline on: a report is made and stored in that time.
 const REPORT_ALLOWANCE: Duration = Duration::from_secs(10);
@@ -28,7 +29,10 @@ pub(super) fn unfit(
             seconds(end.saturating_since(now))
         ));
     }
-    let wanted = job.peak_participants_per_vantage();
+    let wanted = {
+        let (subscribers, publishers) = job.peak(Place::planned(job, &settings.vantage));
+        u64::from(subscribers) + u64::from(publishers)
+    };
     let function = settings.function?;
     (wanted > u64::from(function.participants_max)).then(|| {
         format!(

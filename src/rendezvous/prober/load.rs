@@ -125,7 +125,7 @@ impl Load {
                 job: begin.job.clone(),
                 claim: begin.claim.clone(),
                 index: begin.seat.index,
-                fleet_size: begin.seat.fleet_size,
+                place: begin.seat.place,
                 tiers,
                 stop_at,
             })));
@@ -527,6 +527,7 @@ mod tests {
             seat: Seat {
                 index: 0,
                 fleet_size: 1,
+                place: crate::load::Place::alone(0, 1),
             },
             sequence: 0,
             beat_ok: T0,

@@ -32,7 +32,7 @@ use crate::clock::{Estimate, RunClock, Sample};
 use crate::job::{
     ClaimId, Digest, Digested, Job, RunId, SCHEMA_MAJOR, Timestamp, Vantage, WriteId,
 };
-use crate::load::TierPlan;
+use crate::load::{Place, TierPlan};
 use crate::prober::LiveFigures;
 use crate::report::part::{Outcome, TierPart};
 use crate::signature::SigningKey;
@@ -92,8 +92,8 @@ pub enum Action {
     Ask(Request),
     /// Show it.
     Tell(ProberProgress),
-    /// Try the path to the SFU.
-    SelfTest(Box<Digested<Job>>),
+    /// Try the path to the SFU, as the slot's prober.
+    SelfTest(Box<Digested<Job>>, Vantage),
     /// Put on load.
     StartLoad(Box<Orders>),
     /// Have all participants leave.
@@ -107,10 +107,10 @@ pub struct Orders {
     pub job: Digested<Job>,
     /// By which claim.
     pub claim: ClaimId,
-    /// The vantage's place in the division of totals.
+    /// Which of those that take part it is.
     pub index: u32,
-    /// How many vantages take part.
-    pub fleet_size: u32,
+    /// Its place in the division of the load.
+    pub place: Place,
     /// The tiers, in order.
     pub tiers: Vec<LocalTier>,
     /// No load after this.
@@ -148,7 +148,7 @@ pub struct Ended {
 pub struct Settings {
     /// The run, or the newest one that accepts.
     pub run: Option<RunId>,
-    /// The label.
+    /// The label: a vantage's, of which it takes a free slot, or a slot's.
     pub vantage: Vantage,
     /// How long to look for a run and to wait for its start.
     pub timeout: Duration,
@@ -390,12 +390,13 @@ impl Prober {
                 Ok(job) => {
                     let run = job.run.clone();
                     self.tell(ProberProgress::Found { run });
+                    let write_id = self.write_id();
                     let claim = Claim::new(
-                        job.run.clone(),
-                        self.settings.vantage.clone(),
+                        &job,
+                        &self.settings.vantage,
                         self.settings.key.public(),
                         self.settings.build.clone(),
-                        self.write_id(),
+                        write_id,
                         now,
                     );
                     self.phase = Phase::Claiming(Box::new(job), Box::new(claim));
@@ -415,6 +416,9 @@ impl Prober {
                         return;
                     };
                     let job = job.clone();
+                    // From here on it is known by its slot.
+                    let slot = claim.vantage();
+                    self.settings.vantage = slot.clone();
                     self.tell(ProberProgress::Claimed {
                         claim: claim.clone(),
                     });
@@ -423,7 +427,7 @@ impl Prober {
                     self.phase = Phase::Testing(Box::new(testing));
                     match unfit {
                         Some(why) => self.tested(now, Err(why)),
-                        None => self.out.push_back(Action::SelfTest(job)),
+                        None => self.out.push_back(Action::SelfTest(job, slot)),
                     }
                 }
             },

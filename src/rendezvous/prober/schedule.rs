@@ -62,7 +62,7 @@ pub(super) fn joinable(
             to: offset.to_local(plan.window.to) + late,
         })
         .skip_while(|tier| {
-            let all = headcount(job, &tier.plan, seat.fleet_size, seat.index);
+            let all = headcount(job, &tier.plan, seat.place);
             let joins = all.publishers.saturating_add(all.subscribers);
             let begin = now.max(tier.settle_from);
             begin + join_time(job.limits.join_rate, joins) > tier.from
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
     use crate::clock::{OffsetInterval, Reading, ReferenceClock};
     use crate::job::JobSpec;
-    use crate::load::schedule;
+    use crate::load::{Place, schedule};
     use crate::rendezvous::sample::{T0, job};
 
     /// The first tier that a prober joins when it comes `late_ms` after the start of a run whose
@@ -89,6 +89,7 @@ mod tests {
         let seat = Seat {
             index: 0,
             fleet_size: 1,
+            place: Place::alone(0, 1),
         };
         let clock = RunClock {
             at: T0 + Duration::from_millis(late_ms),

@@ -137,7 +137,7 @@ impl Process {
                     .map(|action| match action {
                         prober::Action::Ask(request) => Does::Ask(request),
                         prober::Action::Tell(what) => Does::Tell(Box::new(what)),
-                        prober::Action::SelfTest(_) => Does::SelfTest,
+                        prober::Action::SelfTest(..) => Does::SelfTest,
                         prober::Action::StartLoad(orders) => Does::StartLoad(orders),
                         prober::Action::StopLoad => Does::StopLoad,
                     })

@@ -393,7 +393,7 @@ pub(super) fn job(
     let by_name = dice.chance(50);
     let spec = JobSpec {
         url: Some("ws://sfu".into()),
-        vantages: by_name.then(|| named.into_iter().collect()),
+        vantages: by_name.then(|| named.into_iter().map(Into::into).collect()),
         expect: (!by_name).then(|| u32::try_from(probers).unwrap()),
         max_participants: Some(100_000),
         room: spec.existing_room.unwrap_or(false).then(|| "lobby".into()),
