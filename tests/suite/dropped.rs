@@ -1,4 +1,4 @@
-//! A prober that dies loses only the tier in flight.
+//! A prober that dies, stops or comes late holds up nobody, and the report says what became of it.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use muster::report::combined::SlotState;
 use muster::store::{List, S3Store, Store};
 
 use crate::fixtures::alone::alone;
-use crate::fixtures::fleet::Fleet;
+use crate::fixtures::fleet::{Fleet, Member};
 use crate::fixtures::pulse;
 use crate::fixtures::{livekit, skip::skip};
 
@@ -88,6 +88,112 @@ async fn a_killed_prober_is_dropped_with_its_first_tier_counted() {
         states,
         [SlotState::Complete, SlotState::Dropped, SlotState::Complete]
     );
+}
+
+/// One is killed, one is stopped for the length of a tier and goes on, one starts late.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_ends_on_time_and_says_what_happened_to_each() {
+    let _alone = alone().await;
+    let Some(server) = livekit::start().await else {
+        skip!("livekit-server or Go");
+    };
+    let bucket = EmbeddedBucket::start().await.expect("a bucket");
+    let fleet = Fleet::new(&server, &bucket.settings().expect("its settings"));
+    let args = "--vantages killed,late,steady,stopped --start-in 14s --ramp 1,1,1 --settle 3s \
+                --duration 4s --grace 6s --threshold connected>=1% --format json";
+    let coordinator = fleet.coordinator(&args.split_whitespace().collect::<Vec<_>>());
+    let steady = fleet.prober("steady");
+    let stopped = fleet.prober("stopped");
+    let mut killed = fleet.prober("killed");
+    let second = Duration::from_secs(1);
+    until(|| steady.log.heard(&["start in"]).is_some()).await;
+    until(|| started_within(&steady, 2)).await;
+    // It takes its slot before the door is shut, and is slow from there on.
+    let late = fleet.prober("late");
+    until(|| late.log.heard(&["took the slot"]).is_some()).await;
+    pulse::stop(late.child.id());
+    until(|| steady.log.heard(&["window opened", "tier=0"]).is_some()).await;
+    pulse::go_on(late.child.id());
+    until(|| steady.log.heard(&["window closed", "tier=1"]).is_some()).await;
+    tokio::time::sleep(second / 2).await;
+    pulse::stop(stopped.child.id());
+    tokio::time::sleep(4 * second).await;
+    killed.child.kill().expect("the prober runs");
+    tokio::time::sleep(3 * second).await;
+    pulse::go_on(stopped.child.id());
+    until(|| steady.log.heard(&["window closed", "tier=3"]).is_some()).await;
+
+    // The grace, and what it takes to combine.
+    let report = coordinator.ended(20 * second);
+    let report = report.expect(Exit::Incomplete).report();
+    steady.ended(5 * second).expect(Exit::Passed);
+    stopped.ended(5 * second).expect(Exit::Incomplete);
+    late.ended(5 * second);
+    let of = |label: &str| {
+        let mut all = report.vantages.iter();
+        let slot = all.find(|v| v.vantage.as_ref().is_some_and(|v| v.as_str() == label));
+        slot.expect("it is in the report")
+    };
+    assert_eq!(of("steady").state, SlotState::Complete);
+    assert_eq!(of("steady").incidents, [""; 0]);
+
+    let slot = of("killed");
+    assert_eq!(
+        (slot.state, &slot.tiers[..]),
+        (SlotState::Dropped, &[0, 1][..])
+    );
+    let reason = slot.reason.as_deref().expect("a reason");
+    assert!(
+        reason.starts_with("measured tiers 0 to 1, then sent no report; last heard of at"),
+        "{reason}"
+    );
+
+    let slot = of("stopped");
+    assert_eq!(
+        (slot.state, &slot.tiers[..]),
+        (SlotState::Partial, &[0, 1, 3][..])
+    );
+    assert_eq!(slot.reason.as_deref(), Some("missed tier 2"));
+    let [stop] = &slot.incidents[..] else {
+        panic!("{:?}", slot.incidents)
+    };
+    assert!(
+        ["stopped for 7 s in tier 2", "stopped for 8 s in tier 2"].contains(&stop.as_str()),
+        "{stop}"
+    );
+
+    let slot = of("late");
+    assert_eq!(
+        (slot.state, slot.tiers.last()),
+        (SlotState::Partial, Some(&3))
+    );
+    let reason = slot.reason.as_deref().expect("a reason");
+    assert!(reason.starts_with("came late for the baseline"), "{reason}");
+}
+
+/// Whether a run is to start so soon, as a prober told.
+fn started_within(prober: &Member, seconds: u64) -> bool {
+    let Some((told, line)) = prober.log.line(&["start in"]) else {
+        return false;
+    };
+    let words = line.split("start in ").nth(1).unwrap_or_default();
+    let ahead: u64 = words
+        .split(' ')
+        .next()
+        .unwrap_or_default()
+        .parse()
+        .expect("seconds");
+    told.elapsed()
+        .is_ok_and(|since| since.as_secs() + seconds >= ahead)
+}
+
+/// Waits until something is so, two minutes at most.
+async fn until(is: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while !is() {
+        assert!(Instant::now() < deadline, "never");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 async fn wait_for(store: &dyn Store, suffix: &str) {
