@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 
-use super::{edge, others};
-use crate::clock;
+use super::{edge, others, sfu_clock};
 use crate::error::Error;
 use crate::job::{Job, RunId, Vantage, Workload};
 use crate::rendezvous::Progress;
@@ -14,7 +14,7 @@ use crate::rendezvous::coordinator::{Cleanup, End};
 use crate::rendezvous::document;
 use crate::rendezvous::drive::{Bucket, CoordinatorOptions, run_coordinator, run_finalizer};
 use crate::report::Combined;
-use crate::rooms::Rooms;
+use crate::rooms::{Keys, Rooms};
 use crate::store::probe;
 
 /// What a run is coordinated with.
@@ -27,6 +27,8 @@ pub struct Coordination {
     pub bucket: Bucket,
     /// The SFU's rooms.
     pub rooms: Rooms,
+    /// What joins the SFU.
+    pub keys: Keys,
     /// End as soon as a fixed start is in the bucket.
     pub detach: bool,
     /// Take part in the load of an SFU that another run is at.
@@ -53,6 +55,7 @@ pub async fn coordinate(
         tickets,
         bucket,
         rooms,
+        keys,
         detach,
         beside_others,
     } = with;
@@ -63,6 +66,13 @@ pub async fn coordinate(
     }
     let made = make_room(&rooms, &job).await?;
     let run = job.run.clone();
+    let (told, pongs) = mpsc::channel(1);
+    // Ends with this function at the latest.
+    let mut reading = JoinSet::new();
+    if job.times.start_at.is_none() {
+        // A start that is fixed goes by the bucket's clock.
+        reading.spawn(sfu_clock::read(job.clone(), keys, told));
+    }
     let ended = run_coordinator(
         &bucket,
         CoordinatorOptions {
@@ -70,11 +80,13 @@ pub async fn coordinate(
             tickets,
             detach,
             seed: edge::random(),
+            pongs,
             progress,
             abort,
         },
     )
     .await;
+    reading.shutdown().await;
     let over = matches!(ended.outcome, Ok(End::Over { .. }));
     let detached = matches!(ended.outcome, Ok(End::Detached(_)));
     let result = match ended.outcome {
@@ -114,7 +126,8 @@ async fn make_room(rooms: &Rooms, job: &Job) -> Result<Option<String>, Error> {
         rooms.must_exist(room).await?;
         Ok(None)
     } else {
-        let needed = job.times.hard_deadline.saturating_since(clock::now()) + job.times.grace.0;
+        // By the clock of the job's own times, which may be another than this machine's.
+        let needed = job.times.hard_deadline.saturating_since(job.created_at) + job.times.grace.0;
         let made = rooms.create(room, &job.run, needed).await?;
         Ok(made.then(|| room.clone()))
     }

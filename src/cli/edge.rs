@@ -7,12 +7,16 @@
 
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::job::{Origin, RunId, WriteId};
+use crate::job::{Origin, RunId, Timestamp, WriteId};
 use crate::signature::SigningKey;
 
 /// What a new run needs beside its spec. Its id sorts by time, unless `run` names it.
 pub fn origin(run: Option<RunId>) -> Origin {
-    let now = crate::clock::now();
+    origin_at(crate::clock::now(), run)
+}
+
+/// The same at a time, by whatever clock the run is to go by.
+pub fn origin_at(now: Timestamp, run: Option<RunId>) -> Origin {
     Origin {
         run: run.unwrap_or_else(|| RunId::new(now, rand::random())),
         write_id: WriteId::from_u64(rand::random()),

@@ -231,6 +231,7 @@ impl Local {
             tickets: BTreeMap::new(),
             bucket: store.into(),
             rooms,
+            keys: self.keys.clone(),
             detach: false,
             beside_others: self.beside_others,
         };

@@ -25,6 +25,7 @@ pub(crate) mod progress;
 mod report;
 mod run;
 mod runs;
+mod sfu_clock;
 mod signals;
 mod tickets;
 mod viewer;

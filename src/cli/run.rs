@@ -69,7 +69,7 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
     args.tickets.check_writable()?;
     let keys = args.keys.keys()?;
     let store = args.bucket.open().await?;
-    let job = match bucket_clock::by_bucket(&store, origin).await? {
+    let job = match bucket_clock::by_bucket(&store, origin, args.run.clone()).await? {
         origin if origin.now == job.created_at => job,
         origin => resolve(origin)?,
     };
@@ -92,6 +92,7 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
         tickets,
         bucket: store.into(),
         rooms,
+        keys,
         detach: args.detach,
         beside_others: args.job.beside_others,
     };

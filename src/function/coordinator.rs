@@ -63,7 +63,8 @@ pub async fn coordinate(event: Value, invocation: &Invocation) -> Result<Value, 
 async fn begin(event: CoordinatorEvent, to: Deployment, keys: Keys) -> Result<Value, Error> {
     let bucket = BucketArgs::from_env()?;
     let store = bucket.open().await?;
-    let origin = bucket_clock::by_bucket(&store, edge::origin(Some(event.run.clone()))).await?;
+    let named = Some(event.run.clone());
+    let origin = bucket_clock::by_bucket(&store, edge::origin(named.clone()), named).await?;
     let now = origin.now;
     // The same event is the same run: a job that is there counts, with its times and tickets.
     let before = read_job(&store, &event.run).await?;
@@ -93,6 +94,7 @@ async fn begin(event: CoordinatorEvent, to: Deployment, keys: Keys) -> Result<Va
     let (_abort, aborted) = watch::channel(false);
     let coordination = Coordination {
         rooms: Rooms::new(&job.url, &keys),
+        keys,
         job: job.clone(),
         tickets,
         bucket: store.into(),

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use super::Bucket;
 use crate::clock;
 use crate::job::{Digested, Job, RunId, Vantage};
+use crate::prober::Pongs;
 use crate::rendezvous::RendezvousError;
 use crate::rendezvous::coordinator::{Action, Cleanup, Coordinator, End, Event, Settings};
 use crate::rendezvous::exchange::Reply;
@@ -25,6 +26,8 @@ pub struct CoordinatorOptions {
     pub detach: bool,
     /// A random number, drawn for this process.
     pub seed: u64,
+    /// What was read of the SFU's clock from here.
+    pub pongs: mpsc::Receiver<Pongs>,
     /// Hears what happens.
     pub progress: mpsc::UnboundedSender<Progress>,
     /// Becomes `true` when the user wants the run to end.
@@ -49,6 +52,7 @@ pub async fn run_coordinator(bucket: &Bucket, options: CoordinatorOptions) -> Ru
         tickets,
         detach,
         seed,
+        mut pongs,
         progress,
         mut abort,
     } = options;
@@ -93,6 +97,7 @@ pub async fn run_coordinator(bucket: &Bucket, options: CoordinatorOptions) -> Ru
                     cleanup: machine.cleanup(),
                 },
             },
+            Some(read) = pongs.recv() => Event::Pongs(read.samples, read.node),
             () = super::wait_until(wake_at) => Event::Wake,
             changed = abort.changed(), if listening => {
                 listening = changed.is_ok();

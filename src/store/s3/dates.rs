@@ -41,6 +41,12 @@ impl DateSamples {
         samples.drain(..).collect()
     }
 
+    /// What has come in since the last call of [`DateSamples::take`], which stays.
+    pub fn latest(&self) -> Vec<Sample> {
+        let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        samples.iter().copied().collect()
+    }
+
     fn add(&self, sample: Sample) {
         let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
         if samples.len() == MAX_SAMPLES {
