@@ -1,13 +1,13 @@
 //! The combined report for a terminal: up to 118 columns, unknown shown as `-`.
 
+mod clocks;
 mod media;
+mod slots;
 
 use super::table::{paragraph, table};
-use crate::job::{Quality, Vantage};
+use crate::job::Quality;
 use crate::load::{Knee, Verdict};
-use crate::report::combined::{
-    Combined, Figures, Level, Range, RunVerdict, SlotState, Tier, VantageReport, VantageRow,
-};
+use crate::report::combined::{Combined, Figures, Level, Range, RunVerdict, Tier, VantageRow};
 use crate::store::RequestCounts;
 
 /// Where the text of the summary's lines begins.
@@ -24,6 +24,7 @@ pub fn text(c: &Combined) -> String {
         notes(c),
         thresholds(c),
         probers(c),
+        clocks::clocks(c),
         summary(c),
     ];
     let filled: Vec<String> = sections.into_iter().filter(|s| !s.is_empty()).collect();
@@ -230,31 +231,12 @@ fn notes(c: &Combined) -> String {
             out.push_str(&line("Suspect", &text));
         }
     }
-    for slot in &c.vantages {
-        let label = match slot.state {
-            SlotState::Complete => continue,
-            SlotState::Partial => "Partial",
-            SlotState::Dropped => "Dropped",
-        };
-        out.push_str(&line(label, &slot_text(slot)));
-    }
+    out.push_str(&slots::slots(c));
     for rejection in &c.rejected {
         let text = format!("{}: {}", rejection.object, rejection.reason);
         out.push_str(&line("Rejected", &text));
     }
     out
-}
-
-fn slot_text(slot: &VantageReport) -> String {
-    let name = slot.vantage.as_ref().map_or("a slot", Vantage::as_str);
-    let mut text = format!("{name}: {}", slot.reason.as_deref().unwrap_or_default());
-    if !slot.tiers.is_empty() {
-        text.push_str(&format!(
-            "; what it measured counts (tiers {})",
-            ranges(&slot.tiers)
-        ));
-    }
-    text
 }
 
 fn failures(tier: &Tier) -> Option<String> {
