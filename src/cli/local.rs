@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use tokio::sync::{mpsc, watch};
 
-use super::args::{JobArgs, KeysArgs, OutputArgs, open};
+use super::args::{JobArgs, KeysArgs, OutputArgs, StartArgs, open};
 use super::coordinate::{Coordination, Outcome, coordinate};
 use super::fleet::Probers;
 use super::progress::Shown;
@@ -40,6 +40,8 @@ pub struct Args {
     vantages: Option<Vantages>,
     #[command(flatten)]
     job: JobArgs,
+    #[command(flatten)]
+    start: StartArgs,
 
     /// The livekit-server to start [default: the one on PATH, else one that is built into the
     /// cache]
@@ -144,7 +146,8 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
     // What is wrong with the job shows before anything is started.
     let origin = edge::origin(None);
     let spec = args.spec(named.clone())?;
-    let job = resolve(spec.clone(), named.as_deref().unwrap_or(NOT_YET), &origin)?;
+    let by = |origin: &Origin| args.start.over(spec.clone(), origin.now);
+    let job = resolve(by(&origin), named.as_deref().unwrap_or(NOT_YET), &origin)?;
     guards::cloud(&job, args.job.cloud_agreement)?;
 
     let work = async {
@@ -165,7 +168,8 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
     };
     let ((_bucket, settings), sfu) = (bucket?, sfu?);
     // Anew, for building a server takes minutes, and the wait for the probers begins now.
-    let job = resolve(spec, &sfu.url(), &edge::origin(None))?;
+    let origin = edge::origin(None);
+    let job = resolve(by(&origin), &sfu.url(), &origin)?;
     let slots = match &job.fleet {
         Fleet::Vantages(slots) => slots.iter().cloned().collect(),
         Fleet::Expect(_) => vec![],

@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 use muster::exit::Exit;
 use muster::load::Verdict;
 use muster::local::EmbeddedBucket;
-use muster::report::combined::SlotState;
+use muster::report::combined::{Combined, SlotState};
 use muster::store::{List, S3Store, Store};
+use tempfile::TempDir;
 
 use crate::fixtures::alone::alone;
-use crate::fixtures::fleet::{Fleet, Member};
+use crate::fixtures::fleet::Fleet;
+use crate::fixtures::local::Local;
 use crate::fixtures::pulse;
 use crate::fixtures::{livekit, skip::skip};
 
@@ -90,109 +92,93 @@ async fn a_killed_prober_is_dropped_with_its_first_tier_counted() {
     );
 }
 
-/// One is killed, one is stopped for the length of a tier and goes on, one starts late.
+/// One is killed, one is stopped for the length of a tier and goes on, one is started late.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_ends_on_time_and_says_what_happened_to_each() {
     let _alone = alone().await;
-    let Some(server) = livekit::start().await else {
+    if livekit::start().await.is_none() {
         skip!("livekit-server or Go");
-    };
-    let bucket = EmbeddedBucket::start().await.expect("a bucket");
-    let fleet = Fleet::new(&server, &bucket.settings().expect("its settings"));
-    let args = "--vantages killed,late,steady,stopped --start-in 14s --ramp 1,1,1 --settle 3s \
-                --duration 4s --grace 6s --threshold connected>=1% --format json";
-    let coordinator = fleet.coordinator(&args.split_whitespace().collect::<Vec<_>>());
-    let steady = fleet.prober("steady");
-    let stopped = fleet.prober("stopped");
-    let mut killed = fleet.prober("killed");
-    let second = Duration::from_secs(1);
-    until(|| steady.log.heard(&["start in"]).is_some()).await;
-    until(|| started_within(&steady, 2)).await;
-    // It takes its slot before the door is shut, and is slow from there on.
-    let late = fleet.prober("late");
-    until(|| late.log.heard(&["took the slot"]).is_some()).await;
-    pulse::stop(late.child.id());
-    until(|| steady.log.heard(&["window opened", "tier=0"]).is_some()).await;
-    pulse::go_on(late.child.id());
-    until(|| steady.log.heard(&["window closed", "tier=1"]).is_some()).await;
-    tokio::time::sleep(second / 2).await;
-    pulse::stop(stopped.child.id());
-    tokio::time::sleep(4 * second).await;
-    killed.child.kill().expect("the prober runs");
-    tokio::time::sleep(3 * second).await;
-    pulse::go_on(stopped.child.id());
-    until(|| steady.log.heard(&["window closed", "tier=3"]).is_some()).await;
+    }
+    let dir = TempDir::new().expect("a folder");
+    let json = dir.path().join("combined.json");
+    let args = "--vantages killed,late,steady,stopped --start-in 12s --ramp 1,1,1 --settle 3s \
+                --duration 4s --grace 6s --threshold connected>=1% --json";
+    let mut args: Vec<&str> = args.split_whitespace().collect();
+    args.push(json.to_str().expect("UTF-8"));
+    let mut run = Local::start_with(&args, &[("MUSTER_LOG", "info,muster=debug")]);
+    // Before it has done anything.
+    let early = run.prober("late");
+    pulse::stop(early.pid);
+    run.wait_for(&["start in"]);
+    pulse::kill(early.pid);
+    run.wait_for(&["steady", "window opened", "tier=0"]);
+    let mut late = early.again();
+    run.wait_for(&["steady", "window closed", "tier=1"]);
+    let tier = Duration::from_secs(7);
+    let stopped = run.prober("stopped").pid;
+    let into = Duration::from_millis(500);
+    tokio::time::sleep(into).await;
+    pulse::stop(stopped);
+    tokio::time::sleep(tier / 2).await;
+    pulse::kill(run.prober("killed").pid);
+    tokio::time::sleep(tier / 2).await;
+    pulse::go_on(stopped);
 
-    // The grace, and what it takes to combine.
-    let report = coordinator.ended(20 * second);
-    let report = report.expect(Exit::Incomplete).report();
-    steady.ended(5 * second).expect(Exit::Passed);
-    stopped.ended(5 * second).expect(Exit::Incomplete);
-    late.ended(5 * second);
-    let of = |label: &str| {
+    assert_eq!(run.ended().code(), Some(i32::from(Exit::Incomplete.code())));
+    let over = muster::clock::now();
+    late.wait().expect("it ends by itself");
+    let report = std::fs::read_to_string(&json).expect("it was written");
+    let report: Combined = serde_json::from_str(&report).expect("a report");
+    let end = report.tiers.last().expect("tiers").window.to;
+    let grace = Duration::from_secs(6);
+    let after = over.saturating_since(end);
+    // The grace for the one that was killed, and what it takes to combine and to clean up.
+    assert!(after < grace + Duration::from_secs(10), "{after:?}");
+
+    let text = run.read("out");
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let text = words.join(" ");
+    for (vantage, state, tiers, says) in [
+        ("steady", SlotState::Complete, &[0, 1, 2, 3][..], ""),
+        (
+            "killed",
+            SlotState::Dropped,
+            &[0, 1],
+            "measured tiers 0 to 1, then sent no report; last heard of at",
+        ),
+        (
+            "stopped",
+            SlotState::Partial,
+            &[0, 1, 3],
+            "missed tier 2; stopped for 7 s in tier 2",
+        ),
+        (
+            "late",
+            SlotState::Partial,
+            &[3],
+            "came late for the baseline",
+        ),
+    ] {
         let mut all = report.vantages.iter();
-        let slot = all.find(|v| v.vantage.as_ref().is_some_and(|v| v.as_str() == label));
-        slot.expect("it is in the report")
-    };
-    assert_eq!(of("steady").state, SlotState::Complete);
-    assert_eq!(of("steady").incidents, [""; 0]);
-
-    let slot = of("killed");
-    assert_eq!(
-        (slot.state, &slot.tiers[..]),
-        (SlotState::Dropped, &[0, 1][..])
-    );
-    let reason = slot.reason.as_deref().expect("a reason");
-    assert!(
-        reason.starts_with("measured tiers 0 to 1, then sent no report; last heard of at"),
-        "{reason}"
-    );
-
-    let slot = of("stopped");
-    assert_eq!(
-        (slot.state, &slot.tiers[..]),
-        (SlotState::Partial, &[0, 1, 3][..])
-    );
-    assert_eq!(slot.reason.as_deref(), Some("missed tier 2"));
-    let [stop] = &slot.incidents[..] else {
-        panic!("{:?}", slot.incidents)
-    };
-    assert!(
-        ["stopped for 7 s in tier 2", "stopped for 8 s in tier 2"].contains(&stop.as_str()),
-        "{stop}"
-    );
-
-    let slot = of("late");
-    assert_eq!(
-        (slot.state, slot.tiers.last()),
-        (SlotState::Partial, Some(&3))
-    );
-    let reason = slot.reason.as_deref().expect("a reason");
-    assert!(reason.starts_with("came late for the baseline"), "{reason}");
-}
-
-/// Whether a run is to start so soon, as a prober told.
-fn started_within(prober: &Member, seconds: u64) -> bool {
-    let Some((told, line)) = prober.log.line(&["start in"]) else {
-        return false;
-    };
-    let words = line.split("start in ").nth(1).unwrap_or_default();
-    let ahead: u64 = words
-        .split(' ')
-        .next()
-        .unwrap_or_default()
-        .parse()
-        .expect("seconds");
-    told.elapsed()
-        .is_ok_and(|since| since.as_secs() + seconds >= ahead)
-}
-
-/// Waits until something is so, two minutes at most.
-async fn until(is: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(120);
-    while !is() {
-        assert!(Instant::now() < deadline, "never");
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        let slot = all.find(|v| v.vantage.as_ref().is_some_and(|v| v.as_str() == vantage));
+        let slot = slot.expect("it is in the report");
+        assert_eq!(slot.state, state, "{vantage}");
+        // How many it came too late for is up to the machine.
+        assert!(slot.tiers.ends_with(tiers), "{vantage}: {:?}", slot.tiers);
+        let reason = slot.reason.iter().chain(&slot.incidents);
+        let said: Vec<&str> = reason.map(String::as_str).collect();
+        let said = said.join("; ");
+        assert!(said.starts_with(says), "{vantage}: {said}");
+        let told = text.contains(&format!("{vantage}: {says}"));
+        assert!(told || says.is_empty(), "{vantage}:\n{text}");
+    }
+    // None of it touched the load of the one that nothing happened to.
+    for tier in &report.tiers {
+        let mut rows = tier.rows.iter();
+        let row = rows.find(|row| row.vantage.as_str() == "steady");
+        let figures = &row.expect("it measured all").figures;
+        assert_eq!(figures.requested.subscribers, 1);
+        assert_eq!(figures.connected_percent, Some(100.0), "tier {}", tier.tier);
     }
 }
 

@@ -1,9 +1,8 @@
 //! `muster local` as a user starts it, and as a user stops it.
 
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use muster::exit::Exit;
@@ -13,120 +12,9 @@ use tempfile::TempDir;
 
 use crate::fixtures::alone::alone;
 use crate::fixtures::fleet::{Fleet, Member};
+use crate::fixtures::local::Local;
 use crate::fixtures::skip::skip;
-use crate::fixtures::{cache, latency, livekit};
-
-/// A `muster local` whose processes can be told from all others: by their `TMPDIR`.
-struct Local {
-    child: Child,
-    dir: TempDir,
-}
-
-impl Local {
-    fn start(args: &[&str]) -> Local {
-        let dir = TempDir::new().expect("a folder");
-        let file = |name: &str| File::create(dir.path().join(name)).expect("a file");
-        fs::create_dir(dir.path().join("tmp")).expect("a folder");
-        let child = Command::new(env!("CARGO_BIN_EXE_muster"))
-            .arg("local")
-            .args(args)
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("HOME", dir.path())
-            .env("TMPDIR", dir.path().join("tmp"))
-            .env("MUSTER_CACHE_DIR", cache::dir())
-            // Many have their production here: it must not be touched.
-            .env("LIVEKIT_URL", "ws://127.0.0.1:1")
-            .env("LIVEKIT_API_KEY", "production")
-            .env("LIVEKIT_API_SECRET", "production")
-            .stdin(Stdio::null())
-            .stdout(file("out"))
-            .stderr(file("log"))
-            .spawn()
-            .expect("muster runs");
-        Local { child, dir }
-    }
-
-    fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.dir.path().join(name)).unwrap_or_default()
-    }
-
-    /// The processes of this run, itself included, as long as they are not zombies.
-    fn processes(&self) -> Vec<PathBuf> {
-        let mark = format!("TMPDIR={}\0", self.dir.path().join("tmp").display());
-        fs::read_dir("/proc")
-            .expect("Linux")
-            .flatten()
-            .map(|entry| entry.path())
-            .filter(|process| {
-                fs::read(process.join("environ"))
-                    .is_ok_and(|env| String::from_utf8_lossy(&env).contains(&mark))
-            })
-            .collect()
-    }
-
-    /// Waits until `done`, or fails with the log.
-    fn wait_until(&mut self, what: &str, done: impl Fn(&Local) -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(120);
-        while !done(self) {
-            let ended = self.child.try_wait().expect("a child");
-            assert!(
-                ended.is_none() && Instant::now() < deadline,
-                "never {what} ({ended:?}):\n{}",
-                self.read("log")
-            );
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-
-    fn signal(&self, name: &str) {
-        let kill = format!("kill -{name} {}", self.child.id());
-        let sent = Command::new("sh").args(["-c", &kill]).status();
-        assert!(sent.expect("a shell").success(), "{kill}");
-    }
-
-    fn ended(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + Duration::from_secs(180);
-        loop {
-            if let Some(status) = self.child.try_wait().expect("a child") {
-                return status;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "still runs:\n{}",
-                self.read("log")
-            );
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-
-    /// Fails unless every process of the run is gone, soon.
-    fn leaves_no_process(&self) {
-        let deadline = Instant::now() + Duration::from_secs(10);
-        loop {
-            let left = self.processes();
-            if left.is_empty() {
-                return;
-            }
-            assert!(Instant::now() < deadline, "left behind: {left:?}");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-
-    fn temporary_files(&self) -> usize {
-        fs::read_dir(self.dir.path().join("tmp"))
-            .expect("a folder")
-            .count()
-    }
-}
-
-impl Drop for Local {
-    fn drop(&mut self) {
-        // Both fail only when the process is gone already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use crate::fixtures::{latency, livekit};
 
 /// A server for [`Local`] to find, built if need be.
 async fn server_can_be_had() -> bool {

@@ -175,13 +175,25 @@ impl Find {
             };
             return self.refuse(now, key.run.clone(), e);
         }
-        if bucket.surely_past(now, job.times.accept_until) {
+        if bucket.surely_past(now, self.accepts_until(&job)) {
             let e = not_accepting(&job);
             return self.refuse(now, key.run.clone(), e);
         }
         let start = RunKey::new(&job.run, Item::Start);
         self.at = Some((job.run.clone(), Some(job)));
         Step::Ask(Request::Read(start))
+    }
+
+    /// Until when it may come. To a run that it was told to take part in, whose start was fixed
+    /// with the job and whose slots are known by name, it may come late: there is a place that
+    /// nobody else can take.
+    fn accepts_until(&self, job: &Job) -> Timestamp {
+        let has_its_place = matches!(job.fleet, Fleet::Vantages(_)) && job.times.start_at.is_some();
+        if self.named.is_some() && has_its_place {
+            job.times.hard_deadline
+        } else {
+            job.times.accept_until
+        }
     }
 
     /// The named run has no job, so far.
@@ -350,6 +362,30 @@ mod tests {
             matches!(e, Some(RendezvousError::JobChanged { .. })),
             "{e:?}"
         );
+    }
+
+    #[test]
+    fn who_was_told_of_a_run_with_a_fixed_start_may_come_late() {
+        let start_at = T0 + Duration::from_secs(60);
+        let fixed = |vantages: bool| {
+            job(JobSpec {
+                vantages: vantages.then(|| vec!["iad".parse().unwrap()]),
+                expect: (!vantages).then_some(1),
+                start_at: Some(start_at),
+                ..JobSpec::default()
+            })
+        };
+        let waiting = job(JobSpec::default());
+        for (named, job, may) in [
+            (Some("r1"), fixed(true), true),
+            (None, fixed(true), false),
+            (Some("r1"), fixed(false), false),
+            (Some("r1"), waiting, false),
+        ] {
+            let until = find(named, 600).accepts_until(&job);
+            assert_eq!(until > job.times.accept_until, may, "{named:?}");
+            assert!(until <= job.times.hard_deadline);
+        }
     }
 
     #[test]
