@@ -10,6 +10,7 @@
 //! | [`window`] | what lies between two readings of a process |
 //! | [`joins`] | many joins in a short time |
 //! | [`capacity`] | many participants for long |
+//! | [`finalize`] | combining the parts of many vantages |
 //! | [`flat`] | whether a series of readings is flat |
 //! | [`stage`] | a server of their own, and the conditions |
 //! | [`participants`] | muster's participants, as a process of their own |
@@ -24,6 +25,7 @@ pub mod capacity;
 pub mod child;
 pub mod contest;
 pub mod density;
+pub mod finalize;
 pub mod flat;
 pub mod floor;
 pub mod joins;

@@ -123,7 +123,7 @@ impl Stage {
 }
 
 /// The load average of the last minute.
-fn load_average() -> Option<f64> {
+pub fn load_average() -> Option<f64> {
     let text = std::fs::read_to_string("/proc/loadavg").ok()?;
     text.split(' ').next()?.parse().ok()
 }

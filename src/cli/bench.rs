@@ -1,7 +1,8 @@
-//! `muster bench`: what participants cost.
+//! `muster bench`: what participants and the finalizer cost.
 
 mod capacity;
 mod density;
+mod finalize;
 mod joins;
 
 use std::path::{Path, PathBuf};
@@ -32,6 +33,11 @@ enum What {
     Joins(joins::Args),
     /// Many participants in one process for minutes, and whether it stays flat
     Capacity(capacity::Args),
+    /// Combining the parts of many vantages from a real MinIO, and whether it grows linearly
+    Finalize(finalize::Args),
+    /// The finalizer of one run, in a process of its own
+    #[command(hide = true)]
+    Finalizer(finalize::ProcessArgs),
     /// Participants in a process of their own
     #[command(hide = true)]
     Participants(ParticipantsArgs),
@@ -78,6 +84,8 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
         What::Density(args) => return density::run(args).await,
         What::Joins(args) => return joins::run(args).await,
         What::Capacity(args) => return capacity::run(args).await,
+        What::Finalize(args) => return finalize::run(args).await,
+        What::Finalizer(args) => finalize::process(args).await?,
         What::Participants(args) => participants(args).await?,
         What::Floor { sockets } => {
             blocking(move || floor::receive(sockets, |told| output::print(&line(told)?))).await?;
@@ -95,14 +103,19 @@ const SERVER_HELP: &str =
 
 /// The server's program, found or built.
 async fn server(named: Option<&Path>) -> Result<PathBuf, Error> {
-    let cache = cache_dir(|name| std::env::var_os(name)).ok_or_else(|| {
+    let cache = cache()?;
+    let say = |line: String| tracing::info!("{line}");
+    Ok(livekit_server::find(named, &cache, say).await?)
+}
+
+/// Where servers are built.
+fn cache() -> Result<PathBuf, Error> {
+    cache_dir(|name| std::env::var_os(name)).ok_or_else(|| {
         Error::new(
             Exit::BadConfiguration,
             "no cache directory; set HOME or MUSTER_CACHE_DIR",
         )
-    })?;
-    let say = |line: String| tracing::info!("{line}");
-    Ok(livekit_server::find(named, &cache, say).await?)
+    })
 }
 
 /// Waits for a measurement, or for a signal that ends it.

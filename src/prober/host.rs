@@ -112,7 +112,16 @@ fn machine(stat: &str) -> Option<(u64, u64)> {
 
 /// Resident memory in a process's `status`, in bytes.
 pub fn resident_bytes(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"))?;
+    bytes_of("VmRSS:", status)
+}
+
+/// The most memory that was resident so far, in a process's `status`, in bytes.
+pub fn peak_bytes(status: &str) -> Option<u64> {
+    bytes_of("VmHWM:", status)
+}
+
+fn bytes_of(name: &str, status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|l| l.strip_prefix(name))?;
     line.split_whitespace()
         .next()?
         .parse::<u64>()

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Settings;
 use crate::clock::Estimate;
-use crate::job::{Digest, Digested, Job, RunId, Timestamp, Vantage};
+use crate::job::{Digest, Digested, Fleet, Job, RunId, Timestamp, Vantage};
 use crate::rendezvous::admission::{Verdict, verdict};
 use crate::rendezvous::chance;
 use crate::rendezvous::exchange::{Errand, Reply, Request, pause};
