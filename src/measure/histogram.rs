@@ -20,7 +20,8 @@ const HEX_MAX: usize = 64 * 1024;
 /// silence. Serialized as HdrHistogram's V2 encoding in hex.
 #[derive(Clone, PartialEq)]
 pub struct Histogram {
-    counts: hdrhistogram::Histogram<u64>,
+    /// Absent while there are no samples: most histograms of a part have none.
+    counts: Option<Box<hdrhistogram::Histogram<u64>>>,
     over: u64,
 }
 
@@ -50,11 +51,11 @@ impl Histogram {
     pub const HIGH: u64 = HIGH;
 
     /// An empty one.
-    pub fn new() -> Self {
-        let mut counts = hdrhistogram::Histogram::new(DIGITS)
-            .unwrap_or_else(|_| unreachable!("{DIGITS} digits are within HdrHistogram's 0 to 5"));
-        counts.auto(true);
-        Self { counts, over: 0 }
+    pub const fn new() -> Self {
+        Self {
+            counts: None,
+            over: 0,
+        }
     }
 
     /// Count one value.
@@ -76,8 +77,18 @@ impl Histogram {
     }
 
     fn add(&mut self, value: u64, n: u64) {
+        if n == 0 {
+            return;
+        }
+        let counts = self.counts.get_or_insert_with(|| {
+            let mut counts = hdrhistogram::Histogram::new(DIGITS).unwrap_or_else(|_| {
+                unreachable!("{DIGITS} digits are within HdrHistogram's 0 to 5")
+            });
+            counts.auto(true);
+            Box::new(counts)
+        });
         // An auto-resizing histogram refuses only what doesn't fit in memory, and HIGH does.
-        if self.counts.record_n(value, n).is_err() {
+        if counts.record_n(value, n).is_err() {
             self.over = self.over.saturating_add(n);
         }
     }
@@ -92,18 +103,18 @@ impl Histogram {
 
     /// Each value, within the resolution, with its count; ascending.
     pub fn values(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
-        let recorded = self.counts.iter_recorded();
+        let recorded = self.counts.iter().flat_map(|counts| counts.iter_recorded());
         recorded.map(|v| (v.value_iterated_to().min(HIGH), v.count_at_value()))
     }
 
     /// Samples.
     pub fn count(&self) -> u64 {
-        self.counts.len()
+        self.counts.as_ref().map_or(0, |counts| counts.len())
     }
 
     /// Whether there are no samples.
     pub fn is_empty(&self) -> bool {
-        self.counts.is_empty()
+        self.count() == 0
     }
 
     /// Samples that were larger than the bound.
@@ -113,25 +124,22 @@ impl Histogram {
 
     /// The value at a quantile from 0 to 1; `None` without samples.
     pub fn quantile(&self, q: f64) -> Option<u64> {
-        (!self.is_empty()).then(|| self.counts.value_at_quantile(q))
+        Some(self.counts.as_ref()?.value_at_quantile(q))
     }
 
     /// The mean; `None` without samples.
     pub fn mean(&self) -> Option<f64> {
-        (!self.is_empty()).then(|| self.counts.mean())
+        Some(self.counts.as_ref()?.mean())
     }
 
     /// The largest value (within the resolution); `None` without samples.
     pub fn max(&self) -> Option<u64> {
-        (!self.is_empty()).then(|| self.counts.max())
+        Some(self.counts.as_ref()?.max())
     }
 
     /// The usual figures, each divided by `unit` (1,000 turns µs into ms); `None` without samples.
     pub fn distribution(&self, unit: f64) -> Option<Distribution> {
-        if self.is_empty() {
-            return None;
-        }
-        let c = &self.counts;
+        let c = self.counts.as_ref()?;
         let at = |q| c.value_at_quantile(q) as f64 / unit;
         Some(Distribution {
             count: c.len(),
@@ -173,9 +181,9 @@ struct Wire {
 impl Serialize for Histogram {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         let mut bytes = Vec::new();
-        if !self.is_empty() {
+        if let Some(counts) = &self.counts {
             V2Serializer::new()
-                .serialize(&self.counts, &mut bytes)
+                .serialize(counts, &mut bytes)
                 .map_err(serde::ser::Error::custom)?;
         }
         Wire {

@@ -95,8 +95,12 @@ pub fn write_signed<T: Document>(
     claim: &ClaimId,
     key: &SigningKey,
 ) -> Result<Bytes, RendezvousError> {
-    key.sign(&place.to_string(), claim, &write(part)?)
-        .ok_or_else(|| RendezvousError::Internal(format!("{place} can't be signed")))
+    let body = key
+        .sign(&place.to_string(), claim, &json(part)?)
+        .ok_or_else(|| RendezvousError::Internal(format!("{place} can't be signed")))?;
+    #[cfg(test)]
+    super::simulation::written(&body, part);
+    Ok(body)
 }
 
 /// A document's body.
@@ -104,12 +108,17 @@ pub fn write_signed<T: Document>(
 /// # Errors
 /// Never for muster's own types; a number that JSON can't write would be one.
 pub fn write<T: Document>(document: &T) -> Result<Bytes, RendezvousError> {
-    serde_json::to_vec(document)
-        .map(Bytes::from)
-        .map_err(|e| RendezvousError::Malformed {
-            key: document.run().to_string(),
-            why: e.to_string(),
-        })
+    let body = json(document).map(Bytes::from)?;
+    #[cfg(test)]
+    super::simulation::written(&body, document);
+    Ok(body)
+}
+
+fn json<T: Document>(document: &T) -> Result<Vec<u8>, RendezvousError> {
+    serde_json::to_vec(document).map_err(|e| RendezvousError::Malformed {
+        key: document.run().to_string(),
+        why: e.to_string(),
+    })
 }
 
 /// A body's digest.

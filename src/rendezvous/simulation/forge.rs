@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::memory;
 use super::process::signing_key;
 use super::scenario::{Forgery, label};
 use super::world::World;
@@ -69,5 +70,7 @@ fn signed(part: &TierPart, place: &RunKey) -> Bytes {
 }
 
 fn signed_by(part: &TierPart, place: &RunKey, key: &SigningKey) -> Bytes {
-    document::write_signed(part, place, &part.claim, key).unwrap()
+    let body = document::write_signed(part, place, &part.claim, key).unwrap();
+    memory::forget::<TierPart>(&body);
+    body
 }

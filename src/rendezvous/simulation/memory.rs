@@ -1,5 +1,5 @@
-//! What a thread's world has parsed: its processes read the same bodies over and over, and in an
-//! unoptimised build that would be most of the time.
+//! What a thread's world has written and parsed: its processes read the same bodies over and over,
+//! and in an unoptimised build that would be most of the time.
 
 use std::any::{Any, TypeId};
 use std::cell::RefCell;
@@ -8,15 +8,39 @@ use std::rc::Rc;
 
 use crate::job::Digest;
 
-type Parsed = HashMap<(TypeId, Digest), Rc<dyn Any>>;
-
-thread_local! {
-    static PARSED: RefCell<Option<Parsed>> = const { RefCell::new(None) };
+struct Memory {
+    parsed: HashMap<(TypeId, Digest), Rc<dyn Any>>,
+    /// What was written counts as parsed.
+    writes: bool,
 }
 
-/// Begins to remember, or to remember anew.
-pub(super) fn remember() {
-    PARSED.set(Some(Parsed::new()));
+thread_local! {
+    static MEMORY: RefCell<Option<Memory>> = const { RefCell::new(None) };
+}
+
+/// Begins to remember, or to remember anew: what was parsed, and if `writes` what was written.
+pub(super) fn remember(writes: bool) {
+    let parsed = HashMap::new();
+    MEMORY.set(Some(Memory { parsed, writes }));
+}
+
+/// This body is to be parsed, whoever wrote it.
+pub(super) fn forget<T: 'static>(body: &[u8]) {
+    MEMORY.with_borrow_mut(|memory| {
+        if let Some(memory) = memory {
+            memory.parsed.remove(&(TypeId::of::<T>(), Digest::of(body)));
+        }
+    });
+}
+
+/// A document was written as this body.
+pub(in crate::rendezvous) fn written<T: Clone + 'static>(body: &[u8], document: &T) {
+    MEMORY.with_borrow_mut(|memory| {
+        if let Some(memory) = memory.as_mut().filter(|m| m.writes) {
+            let key = (TypeId::of::<T>(), Digest::of(body));
+            memory.parsed.insert(key, Rc::new(document.clone()));
+        }
+    });
 }
 
 /// What `parse` makes of a body, perhaps from memory. Failures are not remembered, and nothing is
@@ -25,18 +49,18 @@ pub(in crate::rendezvous) fn remembered<T: Clone + 'static, E>(
     body: &[u8],
     parse: impl FnOnce() -> Result<T, E>,
 ) -> Result<T, E> {
-    if !PARSED.with_borrow(Option::is_some) {
+    if !MEMORY.with_borrow(Option::is_some) {
         return parse();
     }
     let key = (TypeId::of::<T>(), Digest::of(body));
-    let known = PARSED.with_borrow(|p| p.as_ref()?.get(&key).cloned());
+    let known = MEMORY.with_borrow(|m| m.as_ref()?.parsed.get(&key).cloned());
     if let Some(known) = known.as_ref().and_then(|k| k.downcast_ref::<T>()) {
         return Ok(known.clone());
     }
     let parsed = parse()?;
-    PARSED.with_borrow_mut(|p| {
-        if let Some(p) = p {
-            p.insert(key, Rc::new(parsed.clone()));
+    MEMORY.with_borrow_mut(|memory| {
+        if let Some(memory) = memory {
+            memory.parsed.insert(key, Rc::new(parsed.clone()));
         }
     });
     Ok(parsed)

@@ -19,4 +19,4 @@ mod sfu;
 mod tests;
 mod world;
 
-pub(in crate::rendezvous) use memory::remembered;
+pub(in crate::rendezvous) use memory::{remembered, written};

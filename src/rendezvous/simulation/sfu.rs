@@ -130,5 +130,8 @@ fn template() -> TierPart {
         *histogram = crate::measure::Histogram::default();
     }
     part.phases_us.clear();
+    part.rtt_by_us.clear();
+    part.flows.clear();
+    part.layers.clear();
     part
 }

@@ -12,7 +12,7 @@ use crate::planted::{Bug, plant};
 use crate::rendezvous::simulation::dice::Dice;
 
 /// How many seeds of ten probers are run.
-const SEEDS: u64 = 2_000;
+const SEEDS: u64 = 10_000;
 /// Within how many seeds a planted bug must be caught.
 const CAUGHT_WITHIN: u64 = 1_000;
 

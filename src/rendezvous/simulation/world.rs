@@ -77,7 +77,8 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(scenario: Scenario) -> Self {
-        memory::remember();
+        // Some parse what others wrote, as processes do.
+        memory::remember(!(scenario.seed / 10).is_multiple_of(8));
         let mut world = World {
             bucket: SimBucket::new(),
             processes: Vec::new(),
