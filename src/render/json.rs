@@ -16,7 +16,7 @@ mod tests {
 
     use super::*;
     use crate::report::combine::combine;
-    use crate::report::sample::{any_part, healthy, kill, lossy, replace};
+    use crate::report::sample::{any_part, healthy, kill, lossy, replace, rolled_up};
 
     /// What readers of the report may rely on.
     const SCHEMA: &str = include_str!("combined.schema.json");
@@ -113,9 +113,23 @@ mod tests {
             replace(&mut inputs, &any_part(seed));
             inputs
         });
-        for inputs in [healthy(), knee, first, lost, never]
-            .into_iter()
-            .chain(strange)
+        let mut several = rolled_up(lost.clone());
+        let sjc = crate::report::sample::vantage("sjc");
+        several
+            .job
+            .roles
+            .insert(sjc, crate::job::VantageRole::Publish);
+        for inputs in [
+            healthy(),
+            knee,
+            first,
+            lost,
+            never,
+            several,
+            rolled_up(healthy()),
+        ]
+        .into_iter()
+        .chain(strange)
         {
             let value = serde_json::from_str(&json(&combine(&inputs))).unwrap();
             let faults = faults(&schema, &schema, &value, "");

@@ -61,9 +61,16 @@ fn head(c: &Combined) -> String {
         (false, true) => format!("ramp {} subscribers in total", ramp.join(",")),
         (false, false) => format!("ramp {} subscribers per vantage", ramp.join(",")),
     };
+    let mut fleet = count(job.fleet, "vantage");
+    if let Some(probers) = job.probers.filter(|n| *n != job.fleet) {
+        fleet.push_str(&format!(" with {}", count(probers, "prober")));
+    }
+    let roles = job.roles.iter();
+    for (vantage, role) in roles {
+        fleet.push_str(&format!(", {vantage} {}s alone", role.name()));
+    }
     let load = format!(
-        "{}, {ramp}, {} each after {} to settle; per vantage {} and {}; layout {}",
-        count(job.fleet, "vantage"),
+        "{fleet}, {ramp}, {} each after {} to settle; per vantage {} and {}; layout {}",
         job.duration,
         job.settle,
         count(job.video_publishers, "video publisher"),
@@ -109,14 +116,20 @@ fn tiers(c: &Combined) -> String {
         .to_vec();
     for tier in &c.tiers {
         rows.push(tier_row(tier));
-        // A single vantage's row would say the same again.
-        if tier.expected_vantages > 1 {
+        // A single prober's row would say the same again.
+        if tier.expected_probers.unwrap_or(tier.expected_vantages) > 1 {
             rows.extend(tier.rows.iter().map(vantage_row));
         }
     }
     let mut out = table(&rows);
     if c.tiers.iter().any(|t| t.rows.len() > 1) {
         out.push_str("conn: really connected in every second. A tier's rtt, loss and quality are its worst vantage's.\n");
+    }
+    if c.tiers
+        .iter()
+        .any(|t| t.rows.iter().any(|r| !r.probers.is_empty()))
+    {
+        out.push_str("vantages: those of a tier all of whose probers measured it; in a vantage's row its probers that did.\n");
     }
     out
 }
@@ -137,7 +150,7 @@ fn tier_row(tier: &Tier) -> Vec<String> {
     row.extend(match &tier.figures {
         Some(figures) => cells(
             figures,
-            tier.vantages,
+            tier.probers.unwrap_or(tier.vantages),
             worst.rtt_p95_ms.as_ref().map(|w| w.value),
             worst.loss_percent.as_ref().map(|w| w.value),
             worst.quality.as_ref().map(|w| w.value),
@@ -150,8 +163,15 @@ fn tier_row(tier: &Tier) -> Vec<String> {
 
 fn vantage_row(row: &VantageRow) -> Vec<String> {
     let f = &row.figures;
-    let mut cells = cells(f, 1, f.rtt_ms.map(|d| d.p95), f.loss_percent, f.quality);
-    let mut out = vec![format!("  {}", row.vantage), String::new()];
+    let (came, missing) = (row.probers.len(), row.missing.len());
+    let probers = u32::try_from(came.max(1)).unwrap_or(u32::MAX);
+    let (rtt_p95_ms, quality) = (f.rtt_ms.map(|d| d.p95), f.quality);
+    let mut cells = cells(f, probers, rtt_p95_ms, f.loss_percent, quality);
+    let of_several = match came {
+        0 => String::new(),
+        _ => format!("{came}/{}", came + missing),
+    };
+    let mut out = vec![format!("  {}", row.vantage), of_several];
     out.append(&mut cells);
     out.push(if row.suspect.is_empty() {
         String::new()
@@ -163,13 +183,13 @@ fn vantage_row(row: &VantageRow) -> Vec<String> {
 
 fn cells(
     f: &Figures,
-    vantages: u32,
+    probers: u32,
     rtt_p95_ms: Option<f64>,
     loss_percent: Option<f64>,
     quality: Option<Quality>,
 ) -> Vec<String> {
-    // The sum of some vantages is a lower bound of the sum of all.
-    let bound = if f.connected.vantages < vantages {
+    // The sum of some probers is a lower bound of the sum of all.
+    let bound = if f.connected.vantages < probers {
         ">="
     } else {
         ""
@@ -225,7 +245,7 @@ fn notes(c: &Combined) -> String {
         {
             out.push_str(&line("Bad input", &format!("{name}: {bad}")));
         }
-        for row in tier.rows.iter().filter(|r| !r.suspect.is_empty()) {
+        for row in tier.prober_rows().filter(|r| !r.suspect.is_empty()) {
             let why = row.suspect.join(", ");
             let text = format!("{name}: the prober at {} itself {why}", row.vantage);
             out.push_str(&line("Suspect", &text));
@@ -338,7 +358,7 @@ fn probers(c: &Combined) -> String {
         let own: Vec<_> = c
             .tiers
             .iter()
-            .flat_map(|t| &t.rows)
+            .flat_map(Tier::prober_rows)
             .filter(|r| r.vantage == *vantage)
             .map(|r| &r.generator)
             .collect();

@@ -123,7 +123,9 @@ fn tier_of(tiers: &[Tier], n: u32) -> Option<&Tier> {
 /// The load of a tier that held, which all its vantages were asked for.
 fn level(tier: &Tier) -> Option<Level> {
     let requested = tier.figures.as_ref()?.requested;
-    let each = tier.rows.iter().map(|r| r.figures.requested.subscribers);
+    let rows = tier.rows.iter().map(|r| r.figures.requested.subscribers);
+    // A vantage that only publishes has none.
+    let each = rows.filter(|n| *n > 0);
     Some(Level {
         tier: tier.tier,
         subscribers_per_vantage: each.min()?,
@@ -285,7 +287,9 @@ fn digest(job: &Job) -> JobDigest {
     JobDigest {
         host: host(&job.url),
         room: room.clone(),
-        fleet: job.fleet.size(),
+        fleet: job.vantages().all,
+        probers: Some(job.fleet.size()),
+        roles: job.roles.clone(),
         ramp: ramp.tiers().to_vec(),
         ramp_total: *ramp_total,
         duration: job.times.duration,
@@ -313,5 +317,7 @@ fn host(url: &str) -> String {
 
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod several;
 #[cfg(test)]
 mod tests;

@@ -12,7 +12,7 @@ use super::flow::Publisher;
 use super::part::{Headcount, PacketCounts, SentCounts, SfuInfo};
 use crate::cost::Bill;
 use crate::job::{
-    ClaimId, Layout, Quality, RunId, Span, Threshold, Timestamp, Vantage, VideoCodec,
+    ClaimId, Layout, Quality, RunId, Span, Threshold, Timestamp, Vantage, VantageRole, VideoCodec,
 };
 use crate::load::{Knee, Verdict, Window};
 use crate::measure::Distribution;
@@ -89,7 +89,7 @@ pub struct KneeReport {
 pub struct Level {
     /// The tier.
     pub tier: u32,
-    /// Subscribers at each vantage, the smallest when they differ by one.
+    /// Subscribers at each vantage that subscribes, the smallest when they differ by one.
     pub subscribers_per_vantage: u32,
     /// Subscribers in total.
     pub subscribers: u32,
@@ -117,6 +117,12 @@ pub struct JobDigest {
     pub room: String,
     /// How many vantages.
     pub fleet: u32,
+    /// How many probers they have; absent where an older muster combined.
+    #[serde(default)]
+    pub probers: Option<u32>,
+    /// The vantages that don't both publish and subscribe.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub roles: BTreeMap<Vantage, VantageRole>,
     /// Subscribers of each tier after the baseline.
     pub ramp: Vec<u32>,
     /// These are totals, not per vantage.
@@ -153,16 +159,22 @@ pub struct Tier {
     pub verdict: Verdict,
     /// Why it did not, or why that can't be told, in words.
     pub reasons: Vec<String>,
-    /// Vantages that measured it.
+    /// Vantages of which every prober measured it.
     pub vantages: u32,
-    /// Vantages that should have.
+    /// Vantages of which every one should have.
     pub expected_vantages: u32,
-    /// Vantages of which the prober itself was short.
+    /// Probers that measured it; absent where an older muster combined.
+    #[serde(default)]
+    pub probers: Option<u32>,
+    /// Probers that should have.
+    #[serde(default)]
+    pub expected_probers: Option<u32>,
+    /// Probers that were themselves short, by their slots' labels.
     pub suspect: Vec<Vantage>,
-    /// From the first vantage's measuring to the last one's, in milliseconds, by what each knew of
+    /// From the first prober's measuring to the last one's, in milliseconds, by what each knew of
     /// the clocks.
     pub started_apart_ms: Option<f64>,
-    /// How much further two vantages may have been apart than that, as wide as the intervals of
+    /// How much further two probers may have been apart than that, as wide as the intervals of
     /// their clocks are, in milliseconds; absent when one doesn't say.
     #[serde(default)]
     pub started_apart_uncertainty_ms: Option<f64>,
@@ -176,7 +188,7 @@ pub struct Tier {
     pub across: BTreeMap<String, Spread>,
     /// Every threshold of the job, in its order.
     pub thresholds: Vec<ThresholdReport>,
-    /// Each vantage that measured it, by label.
+    /// Each vantage that measured it, by label: its probers together.
     pub rows: Vec<VantageRow>,
     /// What went from each vantage's publishers to each vantage's subscribers: a matrix, row by
     /// row.
@@ -184,22 +196,39 @@ pub struct Tier {
     pub flows: Vec<FlowReport>,
 }
 
-/// One tier at one vantage.
+impl Tier {
+    /// Each prober's row, by its slot's label.
+    pub fn prober_rows(&self) -> impl Iterator<Item = &VantageRow> {
+        self.rows.iter().flat_map(|row| match &row.probers[..] {
+            [] => std::slice::from_ref(row),
+            several => several,
+        })
+    }
+}
+
+/// One tier at one vantage, or of one of its several probers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct VantageRow {
-    /// Where.
+    /// Where: the vantage's label, or the prober's slot's.
     pub vantage: Vantage,
     /// Why the prober itself was short, in words with the measured values; empty when it wasn't.
+    /// Of several, each begins with its slot's label.
     pub suspect: Vec<String>,
-    /// How much of the window it measured, in percent.
+    /// How much of the window it measured, in percent; of several, the one that measured least.
     pub measured_percent: f64,
-    /// What it knew of the clocks when its window opened.
+    /// What it knew of the clocks when its window opened; of several, what holds of all.
     #[serde(default)]
     pub clock: VantageClock,
-    /// What it measured.
+    /// What it measured; of several, counts added and histograms merged.
     pub figures: Figures,
-    /// The prober's own health.
+    /// The prober's own health; of several, added and merged as well.
     pub generator: Generator,
+    /// Of a vantage with several probers, the row of each that measured the tier.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub probers: Vec<VantageRow>,
+    /// The slots of those that did not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<Vantage>,
 }
 
 /// What a vantage knew of the clocks. What is unknown is absent.
@@ -353,12 +382,12 @@ pub struct Connected {
     pub publishers: Option<Range>,
     /// Subscribers.
     pub subscribers: Option<Range>,
-    /// Seconds that the ranges are over: those at which the most vantages sampled.
+    /// Seconds that the ranges are over: those at which the most probers sampled.
     pub seconds: u32,
-    /// How many vantages these are.
+    /// How many probers these are.
     pub vantages: u32,
     /// Both roles together in second 0, 1, … of the window, on the run's reference clock: a sum
-    /// over the same seconds everywhere. Absent where not all of these vantages sampled.
+    /// over the same seconds everywhere. Absent where not all of these probers sampled.
     pub series: Vec<Option<u64>>,
 }
 
@@ -410,15 +439,16 @@ pub struct Spread {
 pub struct ThresholdReport {
     /// As written.
     pub threshold: Threshold,
-    /// Over all vantages: one that failed decides.
+    /// Over all probers: one that failed decides.
     pub verdict: Verdict,
-    /// Of all vantages together, with its unit; `unknown` without samples.
+    /// Of all probers together, with its unit; `unknown` without samples.
     pub measured: String,
-    /// Each vantage's own, by label.
+    /// Each prober's own, by its slot's label. Who was asked for nothing that the threshold looks
+    /// at isn't in it: a vantage that only publishes has no loss.
     pub vantages: BTreeMap<Vantage, Judgement>,
 }
 
-/// One threshold at one vantage.
+/// One threshold at one prober.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Judgement {
     /// Whether it held.

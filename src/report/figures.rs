@@ -8,7 +8,7 @@ use super::combined::{
 use super::flow::Flow;
 use super::latency::Latency;
 use super::merge::TierMerge;
-use super::part::TierPart;
+use super::part::GeneratorHealth;
 use crate::job::{Quality, Vantage};
 use crate::measure::{Distribution, Histogram};
 
@@ -138,7 +138,7 @@ pub fn receiving_percent(m: &TierMerge) -> Option<f64> {
 }
 
 /// The mean over the window of connected participants of both roles, in percent of those
-/// requested. `None` unless all vantages have sampled them.
+/// requested. `None` unless all probers have sampled them.
 pub fn connected_percent(m: &TierMerge) -> Option<f64> {
     let requested = f64::from(m.requested.publishers) + f64::from(m.requested.subscribers);
     let c = connected(m);
@@ -160,7 +160,7 @@ pub fn quality(m: &TierMerge) -> Option<Quality> {
         .map(|(quality, _)| *quality)
 }
 
-/// Sums are exact over the seconds that the most vantages sampled; the others are left out
+/// Sums are exact over the seconds that the most probers sampled; the others are left out
 /// rather than guessed.
 fn connected(m: &TierMerge) -> Connected {
     let vantages = m.connected.iter().map(|s| s.vantages).max().unwrap_or(0);
@@ -193,8 +193,7 @@ fn connected(m: &TierMerge) -> Connected {
 }
 
 /// A prober's own health.
-pub fn generator(part: &TierPart) -> Generator {
-    let g = &part.generator;
+pub fn generator(g: &GeneratorHealth) -> Generator {
     Generator {
         cpu_percent: g
             .cpu_ms
@@ -255,7 +254,9 @@ pub fn across(rows: &BTreeMap<Vantage, Figures>) -> BTreeMap<String, Spread> {
         ("rtt_mean_ms", |f| Some(f.rtt_ms?.mean)),
         ("latency_mean_ms", |f| Some(f.latency.ms?.mean)),
         ("jitter_mean_ms", |f| Some(f.jitter_ms?.mean)),
-        ("bitrate_in_mbps", |f| f.bitrate_in_mbps),
+        ("bitrate_in_mbps", |f| {
+            f.bitrate_in_mbps.filter(|_| f.requested.subscribers > 0)
+        }),
     ];
     COLUMNS
         .into_iter()

@@ -10,13 +10,32 @@ use crate::measure::{Histogram, SignedHistogram};
 /// Who published.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Publisher {
-    /// The run's publishers at a vantage.
+    /// The run's publishers of a slot, or of all slots of a vantage.
     Vantage(Vantage),
     /// Anybody else who is in the room. Written `*`, which is no vantage's label.
     Other,
 }
 
 const OTHER: &str = "*";
+
+impl Publisher {
+    /// The same with the vantage instead of its prober's slot.
+    #[must_use]
+    pub fn place(&self) -> Publisher {
+        match self {
+            Publisher::Vantage(slot) => Publisher::Vantage(slot.place()),
+            Publisher::Other => Publisher::Other,
+        }
+    }
+
+    /// Its text.
+    pub fn place_str(&self) -> &str {
+        match self {
+            Publisher::Vantage(slot) => slot.place_str(),
+            Publisher::Other => OTHER,
+        }
+    }
+}
 
 impl fmt::Display for Publisher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -19,6 +19,7 @@ pub mod part;
 mod publishers;
 #[cfg(test)]
 pub mod sample;
+mod sites;
 mod slots;
 pub mod suspect;
 mod tier;

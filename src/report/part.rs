@@ -176,6 +176,29 @@ pub struct GeneratorHealth {
     pub join_lag_us: Histogram,
 }
 
+impl GeneratorHealth {
+    /// That of several probers: times and counts are added, histograms merged, and the busiest
+    /// machine stands for all. What one of them could not read is unknown.
+    pub fn together<'a>(all: impl Iterator<Item = &'a GeneratorHealth>) -> GeneratorHealth {
+        all.cloned()
+            .reduce(|mut sum, one| {
+                let both = |a: Option<u64>, b: Option<u64>| Some(a?.saturating_add(b?));
+                sum.cpu_ms = both(sum.cpu_ms, one.cpu_ms);
+                sum.cpu_available_ms = sum.cpu_available_ms.saturating_add(one.cpu_available_ms);
+                let busy = sum.machine_busy_percent.zip(one.machine_busy_percent);
+                sum.machine_busy_percent = busy.map(|(a, b)| a.max(b));
+                sum.run_delay_ms = both(sum.run_delay_ms, one.run_delay_ms);
+                sum.resident_bytes = both(sum.resident_bytes, one.resident_bytes);
+                sum.receive_drops = sum.receive_drops.saturating_add(one.receive_drops);
+                sum.tick_lag_us.merge(&one.tick_lag_us);
+                sum.pacing_lag_us.merge(&one.pacing_lag_us);
+                sum.join_lag_us.merge(&one.join_lag_us);
+                sum
+            })
+            .unwrap_or_default()
+    }
+}
+
 /// What the SFU says of itself when a participant joins.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SfuInfo {

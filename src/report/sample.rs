@@ -373,3 +373,74 @@ pub fn any_part(seed: u64) -> TierPart {
     part.bad_input.malformed = draw(3);
     part
 }
+
+/// The same run, with a and b as two probers of one vantage, iad, and c as sjc.
+pub fn rolled_up(mut inputs: CombineInputs) -> CombineInputs {
+    fn of(old: &Vantage) -> Vantage {
+        vantage(match old.as_str() {
+            "a" => "iad/0",
+            "b" => "iad/1",
+            _ => "sjc",
+        })
+    }
+    fn part(part: &mut TierPart) {
+        part.vantage = of(&part.vantage);
+        part.claim = claim(&part.vantage);
+        let renamed = |publisher| match publisher {
+            Publisher::Vantage(v) => Publisher::Vantage(of(&v)),
+            Publisher::Other => Publisher::Other,
+        };
+        let flows = std::mem::take(&mut part.flows).into_iter();
+        part.flows = flows.map(|(from, flow)| (renamed(from), flow)).collect();
+    }
+    inputs.job.fleet = crate::job::Fleet::Vantages(["a", "b", "c"].map(|l| of(&vantage(l))).into());
+    if let Some(start) = &mut inputs.start {
+        let roster = std::mem::take(&mut start.roster).into_iter();
+        let entry = |(v, entry): (Vantage, RosterEntry)| {
+            let claim = entry.claim.as_ref().map(|_| claim(&of(&v)));
+            (of(&v), RosterEntry { claim, ..entry })
+        };
+        start.roster = roster.map(entry).collect();
+    }
+    inputs.tiers.iter_mut().for_each(part);
+    for report in &mut inputs.reports {
+        report.vantage = of(&report.vantage);
+        report.claim = claim(&report.vantage);
+        report.tiers.iter_mut().for_each(part);
+    }
+    let states = std::mem::take(&mut inputs.vantages).into_iter();
+    let state = |(v, state): (Vantage, VantageState)| {
+        let claim = state.claim.as_ref().map(|_| claim(&of(&v)));
+        (of(&v), VantageState { claim, ..state })
+    };
+    inputs.vantages = states.map(state).collect();
+    inputs
+}
+
+/// A prober that was asked for these, and so measured nothing else.
+pub fn asked_for(part: &mut TierPart, publishers: u32, subscribers: u32) {
+    part.requested = Headcount {
+        publishers,
+        subscribers,
+    };
+    let seconds = part.connected.publishers.len();
+    part.connected = ConnectedSeries {
+        publishers: vec![Some(publishers); seconds],
+        subscribers: vec![Some(subscribers); seconds],
+    };
+    if subscribers == 0 {
+        (part.subscriptions_wanted, part.subscriptions_receiving) = (0, 0);
+        part.flows.clear();
+        part.packets = PacketCounts::default();
+        (part.loss_ppm, part.bitrate_in_kbps) = (Histogram::new(), Histogram::new());
+        (part.jitter_us, part.track_subscribe_us) = (Histogram::new(), Histogram::new());
+    }
+    if publishers == 0 {
+        part.sent = SentCounts::default();
+    }
+    if (publishers, subscribers) == (0, 0) {
+        part.quality.clear();
+        (part.rtt_us, part.join_us, part.connect_us) =
+            (Histogram::new(), Histogram::new(), Histogram::new());
+    }
+}

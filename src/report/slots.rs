@@ -92,7 +92,7 @@ pub fn slots(
 fn of_vantage(tiers: &[Tier], vantage: &Vantage) -> (Vec<u32>, Vec<String>) {
     let (mut measured, mut marked) = (Vec::new(), Vec::new());
     for tier in tiers {
-        for row in tier.rows.iter().filter(|r| r.vantage == *vantage) {
+        for row in tier.prober_rows().filter(|r| r.vantage == *vantage) {
             measured.push(tier.tier);
             for mark in &row.clock.marked {
                 if !marked.contains(mark) {

@@ -1,5 +1,6 @@
 //! One tier's report: its rows, its figures, what decides it.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::clocks::{self, Terms};
@@ -12,6 +13,7 @@ use super::latency::{self, Latency};
 use super::merge::TierMerge;
 use super::part::TierPart;
 use super::publishers::Publishers;
+use super::sites::{self, Site, sites};
 use super::suspect::{Shortage, shortages};
 use super::verdict::{self, Baseline, Evidence};
 use crate::job::threshold::Bound;
@@ -29,7 +31,7 @@ const PUBLISHING_PERCENT: f64 = 99.0;
 /// How many vantages a reason names before it counts the rest.
 const NAMED_MAX: usize = 3;
 
-/// One vantage's part with what follows from it alone.
+/// One prober's part with what follows from it alone.
 pub struct Measured<'a> {
     part: &'a TierPart,
     sums: TierMerge,
@@ -49,6 +51,16 @@ impl<'a> Measured<'a> {
     /// The part itself.
     pub fn part(&self) -> &'a TierPart {
         self.part
+    }
+
+    /// What it adds up to.
+    pub fn sums(&self) -> &TierMerge {
+        &self.sums
+    }
+
+    /// What its prober was short of.
+    pub fn shortages(&self) -> &[Shortage] {
+        &self.shortages
     }
 
     /// The part of the planned window that was measured, in percent.
@@ -106,19 +118,22 @@ impl<'a> Measured<'a> {
         (asked > 0).then(|| connected as f64 * 100.0 / asked as f64)
     }
 
-    fn row(&self, figures: Figures, clock: VantageClock) -> VantageRow {
+    /// Its row.
+    pub fn row(&self, figures: Figures, clock: VantageClock) -> VantageRow {
         VantageRow {
             vantage: self.part.vantage.clone(),
             suspect: self.shortages.iter().map(ToString::to_string).collect(),
             measured_percent: figures::rounded(self.measured_percent()),
             clock,
             figures,
-            generator: figures::generator(self.part),
+            generator: figures::generator(&self.part.generator),
+            probers: vec![],
+            missing: vec![],
         }
     }
 }
 
-/// Parts that count, by vantage.
+/// Parts that count, by their slots' labels.
 pub type Parts<'a> = BTreeMap<Vantage, Measured<'a>>;
 
 /// Who should have measured a tier.
@@ -139,7 +154,7 @@ pub fn report(
     thresholds: &[Threshold],
     terms: Terms,
 ) -> Tier {
-    let clocks = clocks::clocks(parts, terms);
+    let mut clocks = clocks::clocks(parts, terms);
     let apart = clocks::started_apart_ms(parts);
     let mut total = TierMerge::default();
     for m in parts.values() {
@@ -154,18 +169,17 @@ pub fn report(
         own.merge(&cell.latency);
         latency.merge(&cell.latency);
     }
-    let none = Latency::none();
-    let figures: BTreeMap<Vantage, Figures> = parts
+    let sites = sites(parts, expected.labels);
+    let bases = sites::sites(baseline, expected.labels);
+    let bases: BTreeMap<&str, &Site> = bases.iter().map(|s| (s.place.as_str(), s)).collect();
+    let figures: BTreeMap<Vantage, Figures> = sites
         .iter()
-        .map(|(v, m)| {
-            let latency = latencies.get(v).unwrap_or(&none);
-            (v.clone(), figures::figures(&m.sums, latency))
-        })
+        .map(|site| (site.place.clone(), together(site, &latencies)))
         .collect();
     let gaps = gaps(parts, expected);
     let parties = Parties {
-        parts,
-        baseline,
+        sites: &sites,
+        bases: &bases,
         publishers: &publishers,
         latencies: &latencies,
     };
@@ -175,14 +189,36 @@ pub fn report(
         .collect();
     let incomplete = (!gaps.is_empty()).then_some(Verdict::Unknown);
     let verdict = Verdict::all(thresholds.iter().map(|t| t.verdict).chain(incomplete));
+    let (places, whole) = sites::complete(parts, expected.labels);
+    // Slots that nobody took have no label, and a vantage each.
+    let labels = u32::try_from(expected.labels.len()).unwrap_or(u32::MAX);
+    let unnamed = expected.count.saturating_sub(labels);
+    let worst = figures::worst(&figures);
+    let across = figures::across(&figures);
+    let rows = sites
+        .iter()
+        .zip(figures.into_values())
+        .map(|(site, figures)| {
+            let several = site.several();
+            site.row(figures, |slot| {
+                let clock = clocks.remove(slot).unwrap_or_default();
+                // One prober's are its vantage's.
+                let own = several.then(|| parts.get(slot)).flatten();
+                let own = own.map(|m| figures::figures(m.sums(), of(&latencies, slot)));
+                (own.unwrap_or_default(), clock)
+            })
+        })
+        .collect();
     Tier {
         tier: plan.tier,
         subscribers: plan.subscribers,
         window: plan.window,
         verdict,
         reasons: reasons(verdict, &thresholds, gaps),
-        vantages: total.vantages,
-        expected_vantages: expected.count,
+        vantages: whole,
+        expected_vantages: places.saturating_add(unnamed),
+        probers: Some(total.vantages),
+        expected_probers: Some(expected.count),
         suspect: parts
             .iter()
             .filter(|(_, m)| !m.shortages.is_empty())
@@ -190,21 +226,34 @@ pub fn report(
             .collect(),
         started_apart_ms: apart.map(|(ms, _)| ms),
         started_apart_uncertainty_ms: apart.and_then(|(_, more)| more),
-        worst: figures::worst(&figures),
-        across: figures::across(&figures),
+        worst,
+        across,
         figures: (total.vantages > 0).then(|| figures::figures(&total, &latency)),
         thresholds,
-        rows: parts
-            .values()
-            .zip(figures.into_values())
-            .zip(clocks.into_values())
-            .map(|((m, f), clock)| m.row(f, clock))
-            .collect(),
-        flows: cells.iter().map(flow_report).collect(),
+        rows,
+        flows: flow_reports(&cells),
     }
 }
 
-/// A place in the matrix of publishers and subscribers.
+/// The latency of what came to a prober from all publishers.
+fn of<'a>(latencies: &'a BTreeMap<&Vantage, Latency>, slot: &Vantage) -> &'a Latency {
+    static NONE: std::sync::LazyLock<Latency> = std::sync::LazyLock::new(Latency::none);
+    latencies.get(slot).unwrap_or(&NONE)
+}
+
+/// The figures of all probers of a vantage.
+fn together(site: &Site, latencies: &BTreeMap<&Vantage, Latency>) -> Figures {
+    if let [(slot, _)] = site.probers[..] {
+        return figures::figures(&site.sums, of(latencies, slot));
+    }
+    let mut latency = Latency::none();
+    for (slot, _) in &site.probers {
+        latency.merge(of(latencies, slot));
+    }
+    figures::figures(&site.sums, &latency)
+}
+
+/// What went from the publishers of one slot to the subscribers of another.
 struct Cell<'a> {
     from: &'a Publisher,
     to: &'a Vantage,
@@ -212,7 +261,7 @@ struct Cell<'a> {
     latency: Latency,
 }
 
-/// All of them, row by row.
+/// All of them, those of two vantages together, row by row.
 fn cells<'a>(parts: &'a Parts, publishers: &Publishers) -> Vec<Cell<'a>> {
     let flows = |(to, m): (&'a Vantage, &'a Measured)| {
         m.sums
@@ -230,28 +279,44 @@ fn cells<'a>(parts: &'a Parts, publishers: &Publishers) -> Vec<Cell<'a>> {
             latency: latency::between(from, to, flow, publishers),
         })
         .collect();
-    cells.sort_by_key(|cell| (cell.from, cell.to));
+    cells.sort_by_key(|cell| (vantages(cell), cell.from, cell.to));
     cells
 }
 
-fn flow_report(cell: &Cell) -> FlowReport {
-    let flow = cell.flow;
+/// Which vantages it is from and to.
+fn vantages<'a>(cell: &Cell<'a>) -> (&'a str, &'a str) {
+    (cell.from.place_str(), cell.to.place_str())
+}
+
+/// A matrix of the vantages.
+fn flow_reports(cells: &[Cell]) -> Vec<FlowReport> {
+    let between = cells.chunk_by(|a, b| vantages(a) == vantages(b));
+    between.filter_map(flow_report).collect()
+}
+
+fn flow_report(cells: &[Cell]) -> Option<FlowReport> {
+    let (cell, more) = cells.split_first()?;
+    let (mut flow, mut latency) = (Cow::Borrowed(cell.flow), Cow::Borrowed(&cell.latency));
+    for other in more {
+        flow.to_mut().merge(other.flow);
+        latency.to_mut().merge(&other.latency);
+    }
     let receiving = figures::percent(flow.subscriptions_receiving, flow.subscriptions_wanted);
-    FlowReport {
-        from: cell.from.clone(),
-        to: cell.to.clone(),
+    Some(FlowReport {
+        from: cell.from.place(),
+        to: cell.to.place(),
         receiving_percent: receiving.map(figures::rounded),
         lost: flow.lost,
-        latency: figures::latency_figures(&cell.latency),
-        video: figures::video(flow),
-    }
+        latency: figures::latency_figures(&latency),
+        video: figures::video(&flow),
+    })
 }
 
 /// Whose figures a tier is judged by.
 #[derive(Clone, Copy)]
 struct Parties<'a> {
-    parts: &'a Parts<'a>,
-    baseline: &'a Parts<'a>,
+    sites: &'a [Site<'a>],
+    bases: &'a BTreeMap<&'a str, &'a Site<'a>>,
     publishers: &'a Publishers,
     latencies: &'a BTreeMap<&'a Vantage, Latency>,
 }
@@ -263,32 +328,33 @@ fn threshold_report(
     complete: bool,
     total: &TierMerge,
 ) -> ThresholdReport {
-    let vantages: BTreeMap<Vantage, Judgement> = parties
-        .parts
-        .iter()
-        .map(|(vantage, m)| {
-            let baseline = match parties.baseline.get(vantage) {
-                _ if tier == 0 => Baseline::Itself,
-                Some(b) if b.shortages.is_empty() => Baseline::Fit(&b.sums),
-                Some(b) => Baseline::Suspect(&b.sums),
-                None => Baseline::Missing,
-            };
+    let mut judged: BTreeMap<Vantage, Judgement> = BTreeMap::new();
+    for site in parties.sites {
+        let baseline = match parties.bases.get(site.place.as_str()) {
+            _ if tier == 0 => Baseline::Itself,
+            Some(base) => base.baseline(),
+            None => Baseline::Missing,
+        };
+        for (slot, m) in &site.probers {
+            if !verdict::concerns(threshold.metric, tier, m.sums(), &site.sums) {
+                continue;
+            }
             let evidence = Evidence {
                 own: &m.sums,
-                latency: parties.latencies.get(vantage),
+                latency: parties.latencies.get(*slot),
                 shortages: &m.shortages,
                 publishers: parties.publishers,
                 baseline,
             };
-            (vantage.clone(), verdict::judge(threshold, evidence))
-        })
-        .collect();
-    let incomplete = (!complete).then_some(Verdict::Unknown);
+            judged.insert((*slot).clone(), verdict::judge(threshold, evidence));
+        }
+    }
+    let unjudged = (!complete || judged.is_empty()).then_some(Verdict::Unknown);
     ThresholdReport {
         threshold: threshold.clone(),
-        verdict: Verdict::all(vantages.values().map(|j| j.verdict).chain(incomplete)),
+        verdict: Verdict::all(judged.values().map(|j| j.verdict).chain(unjudged)),
         measured: verdict::text(verdict::measure(threshold.metric, total)),
-        vantages,
+        vantages: judged,
     }
 }
 
@@ -340,7 +406,7 @@ fn gaps(parts: &Parts, expected: Expected) -> Vec<String> {
         .collect()
 }
 
-/// Which vantages did not measure the tier.
+/// Which probers did not measure the tier.
 fn missing(parts: &Parts, expected: Expected) -> Option<String> {
     let came = u32::try_from(parts.len()).unwrap_or(u32::MAX);
     if came >= expected.count || planted!(MissingIsNoMatter) {
@@ -352,7 +418,9 @@ fn missing(parts: &Parts, expected: Expected) -> Option<String> {
         .filter(|v| !parts.contains_key(*v))
         .map(ToString::to_string)
         .collect();
-    let mut text = format!("measured by {came} of {} vantages", expected.count);
+    let several = expected.labels.iter().any(|v| v.prober().is_some());
+    let who = if several { "probers" } else { "vantages" };
+    let mut text = format!("measured by {came} of {} {who}", expected.count);
     if !lost.is_empty() {
         text.push_str(&format!(", not by {}", some(&lost)));
     }

@@ -1,13 +1,13 @@
 //! Whether a tier held: the job's thresholds on each vantage's own figures.
 //!
-//! Every vantage is judged by its own figures and against its own baseline, for a round trip
+//! Every prober is judged by its own figures and against its vantage's baseline, for a round trip
 //! from far away isn't the SFU's doing, and a region that breaks is a break, however many others
-//! hold. The figure over all vantages needs no judgement of its own: a share, a percentile or
-//! the worst quality of all together is never worse than the worst vantage's.
+//! hold. The figure over a vantage's probers, or over all vantages, needs no judgement of its own: a share, a percentile or
+//! the worst quality of all together is never worse than the worst prober's.
 //!
-//! - *failed*: at least one vantage that was fit to measure is over a threshold, even if all that
+//! - *failed*: at least one prober that was fit to measure is over a threshold, even if all that
 //!   its publishers may have failed to send had come. Final, whatever else is missing.
-//! - *held*: every expected vantage measured the whole window under the whole load, and meets
+//! - *held*: every expected prober measured the whole window under the whole load, and meets
 //!   every threshold.
 //! - *unknown*: everything else.
 
@@ -23,6 +23,30 @@ use crate::job::threshold::{Bound, Comparison, Metric, Statistic};
 use crate::job::{Quality, Threshold};
 use crate::load::Verdict;
 use crate::measure::{Histogram, SignedHistogram};
+
+/// Whether a threshold on `metric` looks at a prober at all: at what it was asked for, of which
+/// `own` are the sums. A vantage that only publishes has no loss; in the baseline one of a
+/// vantage's probers alone has the subscriber; those who were all there before join no more.
+/// `together` are the sums of all probers of its vantage.
+pub fn concerns(metric: Metric, tier: u32, own: &TierMerge, together: &TierMerge) -> bool {
+    let asked = own.requested;
+    let some = asked.publishers > 0 || asked.subscribers > 0;
+    // For joins of a later tier another prober of the vantage may have been asked alone.
+    let joined = measure(metric, own).is_some() || measure(metric, together).is_none();
+    match metric {
+        Metric::Connected | Metric::Rtt(_) | Metric::Quality => some,
+        Metric::Join(_) | Metric::Connect(_) if tier == 0 => some,
+        Metric::Join(_) | Metric::Connect(_) | Metric::TrackSubscribe(_) => {
+            asked.subscribers > 0 && joined
+        }
+        Metric::Receiving
+        | Metric::Loss
+        | Metric::Latency(_)
+        | Metric::Fps(_)
+        | Metric::Frozen
+        | Metric::Jitter(_) => asked.subscribers > 0,
+    }
+}
 
 /// A measured figure with its unit.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -101,7 +125,7 @@ fn statistic_us(h: &Histogram, statistic: Statistic) -> Option<f64> {
     }
 }
 
-/// What a vantage is judged by in one tier.
+/// What a prober is judged by in one tier.
 #[derive(Clone, Copy, Debug)]
 pub struct Evidence<'a> {
     /// Its own sums.
@@ -130,7 +154,7 @@ pub enum Baseline<'a> {
     Missing,
 }
 
-/// Judge one threshold at one vantage.
+/// Judge one threshold at one prober.
 pub fn judge(threshold: &Threshold, evidence: Evidence) -> Judgement {
     let value = measure(threshold.metric, evidence.own);
     let bound = resolve(threshold, evidence.baseline);

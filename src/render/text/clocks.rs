@@ -1,9 +1,9 @@
-//! What the vantages knew of the clocks, and how far apart their windows opened.
+//! What the probers knew of the clocks, and how far apart their windows opened.
 
 use super::{count, decimal, known, line, table, tier_name};
 use crate::report::combined::{Combined, Tier, VantageClock};
 
-/// A row per vantage, each figure at its worst, and the tier whose windows opened furthest apart.
+/// A row per prober, each figure at its worst, and the tier whose windows opened furthest apart.
 pub fn clocks(c: &Combined) -> String {
     let row = |cells: [&str; 5]| cells.map(str::to_owned).to_vec();
     let mut rows = vec![
@@ -14,7 +14,7 @@ pub fn clocks(c: &Combined) -> String {
         let own: Vec<&VantageClock> = c
             .tiers
             .iter()
-            .flat_map(|t| &t.rows)
+            .flat_map(Tier::prober_rows)
             .filter(|r| Some(&r.vantage) == slot.vantage.as_ref())
             .map(|r| &r.clock)
             .collect();
@@ -46,7 +46,7 @@ pub fn clocks(c: &Combined) -> String {
 
 fn apart(c: &Combined) -> String {
     let of = |t: &Tier| Some((t.started_apart_ms?, t.started_apart_uncertainty_ms));
-    let apart = c.tiers.iter().filter(|t| t.vantages > 1);
+    let apart = c.tiers.iter().filter(|t| windows(t) > 1);
     let apart = apart.filter_map(|t| Some((of(t)?, t)));
     let Some(((ms, more), tier)) = apart.max_by(|(a, _), (b, _)| a.0.total_cmp(&b.0)) else {
         return String::new();
@@ -60,9 +60,14 @@ fn apart(c: &Combined) -> String {
     };
     let text = format!(
         "{} opened within {} ms of each other ({more}), worst in {}",
-        count(tier.vantages, "window"),
+        count(windows(tier), "window"),
         decimal(Some(ms), 1),
         tier_name(tier.tier)
     );
     line("Windows", &text)
+}
+
+/// How many probers measured a tier.
+fn windows(tier: &Tier) -> u32 {
+    tier.probers.unwrap_or(tier.vantages)
 }

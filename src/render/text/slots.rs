@@ -1,4 +1,6 @@
-//! What became of the slots that aren't as they should be.
+//! What became of the slots that aren't as they should be, and of vantages that have several.
+
+use std::collections::BTreeMap;
 
 use super::{line, ranges};
 use crate::job::Vantage;
@@ -25,7 +27,37 @@ pub fn slots(c: &Combined) -> String {
             ));
         }
     }
+    for (place, slots) in several(c) {
+        out.push_str(&line("Probers", &together(&place, &slots)));
+    }
     out
+}
+
+/// The slots of each vantage that has several.
+fn several(c: &Combined) -> BTreeMap<Vantage, Vec<&VantageReport>> {
+    let mut places: BTreeMap<Vantage, Vec<&VantageReport>> = BTreeMap::new();
+    for slot in &c.vantages {
+        if let Some(label) = slot.vantage.as_ref().filter(|v| v.prober().is_some()) {
+            places.entry(label.place()).or_default().push(slot);
+        }
+    }
+    places
+}
+
+/// How many probers of a vantage there were to the end, and which were not.
+fn together(place: &Vantage, slots: &[&VantageReport]) -> String {
+    let of = |state: SlotState, word: &str| {
+        let slots = slots.iter().filter(|slot| slot.state == state);
+        let labels: Vec<&str> = slots.map(|slot| name(slot)).collect();
+        (!labels.is_empty()).then(|| format!(", {word} {}", labels.join(", ")))
+    };
+    let complete = slots
+        .iter()
+        .filter(|slot| slot.state == SlotState::Complete);
+    let mut text = format!("{place}: {} of {} complete", complete.count(), slots.len());
+    text.extend(of(SlotState::Partial, "partial"));
+    text.extend(of(SlotState::Dropped, "dropped"));
+    text
 }
 
 fn name(slot: &VantageReport) -> &str {

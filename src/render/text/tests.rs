@@ -5,7 +5,7 @@ use std::path::Path;
 use super::super::table::WIDTH;
 use super::*;
 use crate::report::combine::{CombineInputs, combine};
-use crate::report::sample::{healthy, job, kill, lossy, part, replace, starve};
+use crate::report::sample::{healthy, job, kill, lossy, part, replace, rolled_up, starve};
 
 /// Compares with `golden/{name}.txt`; with `UPDATE_GOLDEN` set, writes it.
 fn golden(name: &str, inputs: &CombineInputs) {
@@ -58,6 +58,13 @@ fn a_dropped_vantage() {
     let mut inputs = healthy();
     kill(&mut inputs, "b", 2);
     golden("dropped", &inputs);
+}
+
+#[test]
+fn a_vantage_that_lost_one_of_its_two_probers() {
+    let mut inputs = healthy();
+    kill(&mut inputs, "b", 2);
+    golden("several_probers", &rolled_up(inputs));
 }
 
 #[test]

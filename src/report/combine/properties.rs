@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::super::sample::{any_part, healthy, lossy, replace};
+use super::super::sample::{any_part, healthy, lossy, replace, rolled_up};
 use super::tests::json;
 use super::*;
 use crate::job::WriteId;
@@ -10,7 +10,7 @@ use crate::job::WriteId;
 /// A run of any figures: with a bit for every part that came.
 fn any_inputs() -> impl Strategy<Value = CombineInputs> {
     let seeds = prop::collection::vec(any::<u64>(), 0..4);
-    (seeds, any::<[bool; 4]>()).prop_map(|(seeds, broken)| {
+    (seeds, any::<[bool; 4]>(), any::<bool>()).prop_map(|(seeds, broken, together)| {
         let mut inputs = healthy();
         let more = [
             "latency_p95<150ms",
@@ -30,7 +30,7 @@ fn any_inputs() -> impl Strategy<Value = CombineInputs> {
         for seed in seeds {
             replace(&mut inputs, &any_part(seed));
         }
-        inputs
+        if together { rolled_up(inputs) } else { inputs }
     })
 }
 
