@@ -34,3 +34,4 @@ mod rooms;
 mod store;
 mod tickets;
 mod tidy;
+mod vantages;

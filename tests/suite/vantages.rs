@@ -1,0 +1,224 @@
+//! Several probers at a vantage, and vantages of one role: whole runs with real media.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use muster::exit::Exit;
+use muster::local::EmbeddedBucket;
+use muster::rendezvous::keys::{RunKey, list_runs, run_of_folder};
+use muster::report::combined::{Combined, RunVerdict, SlotState};
+use muster::store::{List, S3Store, Store};
+
+use crate::fixtures::alone::alone;
+use crate::fixtures::fleet::{Ended, Fleet};
+use crate::fixtures::{livekit, skip::skip};
+
+/// Two probers at iad share its subscribers, fra publishes for them.
+const JOB: [&str; 14] = [
+    "--vantages",
+    "iad:2=subscribe,fra=publish",
+    "--ramp",
+    "2,5",
+    "--duration",
+    "4s",
+    "--settle",
+    "2s",
+    "--grace",
+    "10s",
+    "--timeout",
+    "3m",
+    "--format",
+    "json",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn probers_that_know_their_vantage_alone_share_its_load() {
+    let _alone = alone().await;
+    let Some(server) = livekit::start().await else {
+        skip!("livekit-server or Go");
+    };
+    let bucket = EmbeddedBucket::start().await.expect("a bucket");
+    let settings = bucket.settings().expect("its settings");
+    let fleet = Fleet::new(&server, &settings);
+    let coordinator = fleet.coordinator(&JOB);
+    let probe = |name| fleet.start(name, &["probe", "--vantage", "iad"]);
+    let alike = ["first", "second"].map(probe);
+    let store = S3Store::connect(settings, Arc::new(muster::clock::now))
+        .await
+        .expect("the bucket opens");
+    for slot in ["iad_0", "iad_1"] {
+        wait_for(&store, &format!("/slots/{slot}.0.json")).await;
+    }
+    let third = probe("third")
+        .ended(Duration::from_secs(30))
+        .expect(Exit::SlotTaken);
+    assert!(
+        third.stderr.contains("more probers, like iad:2"),
+        "{}",
+        third.stderr
+    );
+
+    let fra = fleet.prober("fra");
+    let ended = coordinator.ended(Duration::from_secs(120));
+    let mut said: Vec<String> = alike
+        .into_iter()
+        .chain([fra])
+        .map(|prober| {
+            prober
+                .ended(Duration::from_secs(30))
+                .expect(Exit::Passed)
+                .stdout
+        })
+        .map(|text| text.split(" of run").next().unwrap_or_default().to_owned())
+        .collect();
+    said.sort();
+    let all = ["fra", "iad/0", "iad/1"].map(|slot| format!("{slot} measured tiers 0, 1, 2"));
+    assert_eq!(said, all);
+    rolled_up(&ended, &ended.report());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slots_ticket_has_what_its_role_needs_and_no_more() {
+    let _alone = alone().await;
+    let Some(server) = livekit::start().await else {
+        skip!("livekit-server or Go");
+    };
+    let bucket = EmbeddedBucket::start().await.expect("a bucket");
+    let settings = bucket.settings().expect("its settings");
+    let fleet = Fleet::new(&server, &settings);
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("book.json");
+    let path = file.to_str().expect("a plain path");
+    let mut args = JOB.to_vec();
+    args.extend(["--ticket-book", path]);
+    let coordinator = fleet.coordinator(&args);
+    let store = S3Store::connect(settings, Arc::new(muster::clock::now))
+        .await
+        .expect("the bucket opens");
+    let book = book(&file);
+    assert_eq!(book.keys().collect::<Vec<_>>(), ["fra", "iad/0", "iad/1"]);
+    // Publishers join each of three tiers anew if they must; of 1, 2 and 5 subscribers the
+    // first has 1, 1 and 3.
+    for (slot, publishers, subscribers) in [("fra", 3, 0), ("iad_0", 0, 5), ("iad_1", 0, 3)] {
+        let ticket = ticket(&store, slot).await;
+        let tokens = |name: &str| ticket[name].as_array().map(Vec::len);
+        assert_eq!(tokens("publisher_tokens"), Some(publishers), "{slot}");
+        assert_eq!(tokens("subscriber_tokens"), Some(subscribers), "{slot}");
+    }
+
+    let bare = fleet.bare();
+    let by_book = |name, index| {
+        let env = [("MUSTER_VANTAGE", "iad"), ("MUSTER_INDEX", index)];
+        let env = env.map(|(k, v)| (k.to_owned(), v.to_owned()));
+        bare.start_with(name, &["probe", "--ticket-file", path], &env)
+    };
+    let fra = fleet.bare().with("MUSTER_TICKET", &book["fra"]);
+    let probers = [
+        by_book("zero", "0"),
+        by_book("one", "1"),
+        fra.start("fra", &["probe", "--vantage", "fra"]),
+    ];
+    let ended = coordinator.ended(Duration::from_secs(120));
+    for prober in probers {
+        prober.ended(Duration::from_secs(30)).expect(Exit::Passed);
+    }
+    rolled_up(&ended, &ended.report());
+}
+
+/// What the combined report must say of [`JOB`] when all went well.
+fn rolled_up(ended: &Ended, report: &Combined) {
+    let busy = report.tiers.iter().any(|t| !t.suspect.is_empty());
+    // A machine that was busy with something else is said to have been, and no more.
+    let exit = if busy { ended.code } else { Some(0) };
+    assert_eq!(ended.code, exit, "{:?}\n{}", report.reasons, ended.stderr);
+    assert_ne!(report.verdict, RunVerdict::Failed, "{:?}", report.reasons);
+    let slots: Vec<_> = report
+        .vantages
+        .iter()
+        .map(|s| (s.vantage.as_ref().map(ToString::to_string), s.state))
+        .collect();
+    let complete = |slot: &str| (Some(slot.to_owned()), SlotState::Complete);
+    assert_eq!(slots, ["fra", "iad/0", "iad/1"].map(complete));
+
+    for (tier, shares) in report.tiers.iter().zip([[1, 0], [1, 1], [3, 2]]) {
+        let n = tier.tier;
+        assert_eq!((tier.vantages, tier.probers), (2, Some(3)), "tier {n}");
+        let [fra, iad] = &tier.rows[..] else {
+            panic!("tier {n} has other rows: {:?}", tier.rows)
+        };
+        assert_eq!([fra, iad].map(|row| row.vantage.as_str()), ["fra", "iad"]);
+        assert_eq!(fra.figures.requested.publishers, 1);
+        assert_eq!(fra.figures.requested.subscribers, 0);
+        assert_eq!(
+            fra.figures.loss_percent, None,
+            "who takes nothing loses nothing"
+        );
+        assert!(fra.figures.sent.packets > 0 && fra.figures.packets.received == 0);
+
+        assert_eq!(iad.figures.requested.publishers, 0);
+        assert_eq!(
+            iad.figures.requested.subscribers,
+            shares.iter().sum::<u32>()
+        );
+        let each: Vec<u32> = iad
+            .probers
+            .iter()
+            .map(|row| row.figures.requested.subscribers)
+            .collect();
+        assert_eq!(each, shares, "tier {n}");
+
+        let parts: u64 = iad
+            .probers
+            .iter()
+            .map(|row| row.figures.packets.received)
+            .sum();
+        assert!(parts > 0 && parts == iad.figures.packets.received);
+        let samples =
+            |row: &muster::report::combined::VantageRow| row.figures.rtt_ms.map_or(0, |d| d.count);
+        assert_eq!(iad.probers.iter().map(samples).sum::<u64>(), samples(iad));
+
+        let matrix: Vec<String> = tier
+            .flows
+            .iter()
+            .map(|flow| format!("{} to {}", flow.from, flow.to))
+            .collect();
+        assert_eq!(matrix, ["fra to iad"], "tier {n}");
+        assert!(tier.flows[0].latency.ms.is_some());
+    }
+}
+
+/// The book, once the coordinator has written it.
+fn book(path: &Path) -> BTreeMap<String, String> {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Ok(text) = std::fs::read_to_string(path) {
+            return serde_json::from_str(&text).expect("a book");
+        }
+        assert!(Instant::now() < deadline, "no book came");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+async fn ticket(store: &dyn Store, slot: &str) -> serde_json::Value {
+    let folders = store.list(&list_runs()).await.expect("the bucket lists");
+    let run = run_of_folder(&folders.prefixes[0]).expect("a run");
+    let key: RunKey = format!("runs/{run}/tickets/{slot}.json")
+        .parse()
+        .expect("a key");
+    let object = store.get(&key.key(), key.limit()).await.expect("a ticket");
+    serde_json::from_slice(&object.body).expect("JSON")
+}
+
+async fn wait_for(store: &dyn Store, end: &str) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let all = store.list(&List::all("runs/")).await.expect("lists");
+        if all.objects.iter().any(|o| o.key.ends_with(end)) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{end} did not come");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
