@@ -21,7 +21,7 @@ use super::{edge, output};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::job::{RunId, Vantage, sfu_url};
-use crate::participant::{Cause, Engine, EngineConfig, Failure};
+use crate::participant::{Cause, Engine, EngineConfig, Failure, Transport};
 use crate::prober::{LoadContext, SelfTest, SelfTestError, self_test};
 use crate::rooms::{Keys, Rooms};
 use crate::store::{Capabilities, Finding, clear_probe, probe};
@@ -235,6 +235,7 @@ async fn try_path(
         engine,
         tokens: keys.into(),
         ca_file: None,
+        transport: Transport::Udp,
     };
     self_test(
         &context,

@@ -12,7 +12,7 @@ use crate::clock;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::job::{RunId, Span, Vantage};
-use crate::participant::{Engine, EngineConfig};
+use crate::participant::{Engine, EngineConfig, Transport};
 use crate::prober::LoadContext;
 use crate::rendezvous::drive::{ProberOptions, run_prober};
 use crate::report::part::Outcome;
@@ -67,6 +67,7 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
         engine,
         tokens,
         ca_file: None,
+        transport: Transport::Udp,
     };
     let (tell, mut told) = mpsc::unbounded_channel();
     let (stop, stopped) = watch::channel(false);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::clock;
 use crate::job::Vantage;
+use crate::participant::Transport;
 use crate::rendezvous::{ProberProgress, Progress};
 
 /// Shows a coordinator's progress; a heartbeat only when it says something new.
@@ -22,9 +23,15 @@ impl Shown {
             Progress::Claimed { vantage, .. } => tracing::info!("{vantage}: took its slot"),
             Progress::Ready {
                 vantage,
+                transport,
                 ready,
                 expected,
-            } => tracing::info!("{vantage}: ready ({ready} of {expected})"),
+            } => {
+                if *transport == Some(Transport::Tcp) {
+                    tracing::warn!("{vantage}: UDP is closed there; it measures over TCP");
+                }
+                tracing::info!("{vantage}: ready ({ready} of {expected})");
+            }
             Progress::FunctionStarted { vantage, start } => match start.init_ms {
                 Some(init_ms) => tracing::info!(
                     "{vantage}: cold start, init {init_ms} ms, ready {} ms after its event",

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use crate::job::{Job, Vantage, Workload};
 use crate::participant::snapshot::ClockSample;
-use crate::participant::{Engine, EngineConfig};
+use crate::participant::{Engine, EngineConfig, Transport};
 use crate::prober::{LoadContext, Pongs, self_test};
 use crate::rooms::Keys;
 
@@ -34,6 +34,7 @@ async fn try_read(job: &Job, keys: Keys) -> Result<Pongs, String> {
         engine: Engine::start(EngineConfig::default()).map_err(|e| e.to_string())?,
         tokens: keys.into(),
         ca_file: None,
+        transport: Transport::Udp,
     };
     let tested = self_test(&context, &job.url, room, &job.run, &label, NUMBER, WITHIN).await;
     let tested = tested.map_err(|e| e.to_string())?;

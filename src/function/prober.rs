@@ -12,7 +12,7 @@ use crate::clock;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::job::{IdError, Vantage};
-use crate::participant::{Engine, EngineConfig};
+use crate::participant::{Engine, EngineConfig, Transport};
 use crate::prober::LoadContext;
 use crate::rendezvous::RendezvousError;
 use crate::rendezvous::drive::{ProberOptions, run_prober};
@@ -42,6 +42,7 @@ pub async fn probe(event: Value, invocation: &Invocation) -> Result<Value, Error
         engine,
         tokens: admission.tokens,
         ca_file: None,
+        transport: Transport::Udp,
     };
     let vantage = admission.vantage;
     let (tell, mut told) = mpsc::unbounded_channel();

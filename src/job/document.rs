@@ -160,6 +160,7 @@ impl Job {
             simulcast: spec.simulcast.unwrap_or(true),
             video_codec: spec.video_codec.unwrap_or_default(),
             layout: spec.layout.unwrap_or(Layout::Speaker),
+            allow_tcp: spec.allow_tcp.unwrap_or(false),
         };
         let limits = Limits {
             max_participants: in_range(

@@ -144,6 +144,9 @@ pub struct Media {
     pub video_codec: VideoCodec,
     /// What subscribers take.
     pub layout: Layout,
+    /// Whether a prober measures over TCP where UDP is closed, instead of taking no part.
+    #[serde(default)]
+    pub allow_tcp: bool,
 }
 
 impl Media {
@@ -166,6 +169,7 @@ impl Default for Media {
             simulcast: true,
             video_codec: VideoCodec::Vp8,
             layout: Layout::Speaker,
+            allow_tcp: false,
         }
     }
 }

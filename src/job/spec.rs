@@ -38,6 +38,8 @@ pub struct JobSpec {
     pub simulcast: Option<bool>,
     /// How video is encoded.
     pub video_codec: Option<VideoCodec>,
+    /// Measure over TCP from where UDP is closed.
+    pub allow_tcp: Option<bool>,
     /// What decides whether a tier held.
     #[serde(alias = "threshold")]
     pub thresholds: Option<Vec<Threshold>>,
@@ -80,6 +82,7 @@ impl JobSpec {
             audio_publishers: over.audio_publishers.or(self.audio_publishers),
             simulcast: over.simulcast.or(self.simulcast),
             video_codec: over.video_codec.or(self.video_codec),
+            allow_tcp: over.allow_tcp.or(self.allow_tcp),
             thresholds: over.thresholds.or(self.thresholds),
             headroom_percent: over.headroom_percent.or(self.headroom_percent),
             max_participants: over.max_participants.or(self.max_participants),

@@ -2,7 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "the edge: reads all clocks")]
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
@@ -14,6 +14,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::clock;
 
 use super::arrival::KernelClock;
+use super::carrier::{Carrier, Transport};
 use super::epoll::Epoll;
 use super::failure::{Cause, Failure};
 use super::inbox::{self, Inbox, Post};
@@ -22,6 +23,7 @@ use super::outbox::Outbox;
 use super::peer::{Command, Peer, PeerConfig, PeerEvent, Role};
 use super::rtp;
 use super::shared::Shared;
+use super::tcp::Stream;
 use super::udp::{Batch, Socket};
 use super::wake::{Due, Wakeups};
 use super::{EngineConfig, EngineHealth, Faults};
@@ -35,6 +37,9 @@ use health::Health;
 /// Commands of one peer that may wait for its thread: a tick sees a few, the start of a session in
 /// a room full of muted microphones one for each.
 const COMMANDS_MAX: usize = 8_192;
+
+/// What a candidate that only connects has as its port (RFC 6544 section 4.5).
+const ACTIVE_PORT: u16 = 9;
 
 /// Reads the clocks of this process alone.
 pub fn now() -> Moment {
@@ -52,6 +57,8 @@ pub struct NewPeer {
     pub role: Role,
     /// The address towards the server.
     pub ip: IpAddr,
+    /// How its media travel.
+    pub transport: Transport,
     /// Random.
     pub seed: u64,
     /// See [`super::spec::Publish::source`].
@@ -66,6 +73,8 @@ enum Mail {
     Add(u64, Box<NewPeer>),
     /// With the count of those that wait.
     Command(u64, Command, Arc<AtomicUsize>),
+    /// A connection to the address of the server's candidate.
+    Stream(u64, TcpStream, String),
 }
 
 /// A peer connection on a media thread. Dropping it closes the connection.
@@ -85,6 +94,16 @@ impl PeerHandle {
             self.post(command);
         }
         room
+    }
+
+    /// Gives the peer a connection to the address of one of the server's candidates. The first one
+    /// carries its media.
+    pub fn carry(&self) -> impl FnOnce(TcpStream, String) + Send + 'static {
+        let (mail, id) = (self.mail.clone(), self.id);
+        move |stream, candidate| {
+            // A thread that is gone has no peers.
+            let _ = mail.send(Mail::Stream(id, stream, candidate));
+        }
     }
 
     fn post(&self, command: Command) {
@@ -173,11 +192,11 @@ impl Threads {
     }
 }
 
-/// A peer with its socket.
+/// A peer with what carries its datagrams.
 struct Seat {
     id: u64,
     peer: Peer,
-    socket: Socket,
+    carrier: Carrier,
     role: Role,
     shared: Arc<Shared>,
     events: UnboundedSender<(Role, PeerEvent)>,
@@ -276,13 +295,48 @@ impl Thread {
             Mail::Add(id, new) => self.add(id, *new),
             Mail::Command(id, command, waiting) => {
                 waiting.fetch_sub(1, Ordering::Relaxed);
-                let found = |seat: &Option<Box<Seat>>| seat.as_ref().is_some_and(|s| s.id == id);
-                if let Some(slot) = self.seats.iter().position(found) {
+                if let Some(slot) = self.slot_of(id) {
                     self.with(slot, |seat, now, out, _| {
                         seat.peer.command(command, now, out);
                     });
                 }
             }
+            Mail::Stream(id, stream, candidate) => {
+                if let Some(slot) = self.slot_of(id) {
+                    self.carry(slot, stream, candidate);
+                }
+            }
+        }
+    }
+
+    fn slot_of(&self, id: u64) -> Option<usize> {
+        let found = |seat: &Option<Box<Seat>>| seat.as_ref().is_some_and(|s| s.id == id);
+        self.seats.iter().position(found)
+    }
+
+    /// Has a stream carry what a peer without one sends and receives.
+    fn carry(&mut self, slot: usize, stream: TcpStream, candidate: String) {
+        let Some(Some(seat)) = self.seats.get_mut(slot) else {
+            return;
+        };
+        if !matches!(seat.carrier, Carrier::Awaited) {
+            return;
+        }
+        let carried = Stream::new(stream).and_then(|stream| {
+            self.all.add(&stream, slot)?;
+            self.connecting.add(&stream, slot)?;
+            Ok((stream.local()?, stream))
+        });
+        match carried {
+            Ok((local, stream)) => {
+                seat.carrier = Carrier::Tcp(stream);
+                self.with(slot, |seat, now, out, _| {
+                    seat.peer.carried_from(local);
+                    seat.peer.command(Command::Candidate(candidate), now, out);
+                });
+            }
+            // Another candidate may do.
+            Err(e) => tracing::debug!("media over TCP: {e}"),
         }
     }
 
@@ -298,10 +352,19 @@ impl Thread {
 
     fn try_add(&mut self, id: u64, new: NewPeer) -> Result<(), Failure> {
         let local = |e: io::Error| Failure::new(Cause::LocalSocket, e.to_string());
-        let socket = Socket::bind(new.ip, self.config.recv_buffer_bytes).map_err(local)?;
+        let (carrier, port) = match new.transport {
+            Transport::Udp => {
+                let buffer = self.config.recv_buffer_bytes;
+                let socket = Socket::bind(new.ip, buffer).map_err(local)?;
+                let port = socket.port().map_err(local)?;
+                (Carrier::Udp(socket), port)
+            }
+            Transport::Tcp => (Carrier::Awaited, ACTIVE_PORT),
+        };
         let config = PeerConfig {
             role: new.role,
-            local: SocketAddr::new(new.ip, socket.port().map_err(local)?),
+            transport: new.transport,
+            local: SocketAddr::new(new.ip, port),
             seed: new.seed,
             stamp_source: new.stamp_source,
         };
@@ -314,14 +377,16 @@ impl Thread {
             self.due.push(Due::NEVER);
             self.seats.len() - 1
         });
-        self.all.add(&socket, slot).map_err(local)?;
-        self.connecting.add(&socket, slot).map_err(local)?;
+        if let Some(descriptor) = carrier.descriptor() {
+            self.all.add(&descriptor, slot).map_err(local)?;
+            self.connecting.add(&descriptor, slot).map_err(local)?;
+        }
         if let (Some(seat), Some(due)) = (self.seats.get_mut(slot), self.due.get_mut(slot)) {
             *due = peer.due();
             *seat = Some(Box::new(Seat {
                 id,
                 peer,
-                socket,
+                carrier,
                 role: new.role,
                 shared: new.shared,
                 events: new.events,
@@ -337,9 +402,23 @@ impl Thread {
         let faults = self.config.faults;
         let mut batch = std::mem::replace(&mut self.batch, Batch::empty());
         self.with(slot, |seat, now, out, chance| {
+            let socket = match &mut seat.carrier {
+                Carrier::Udp(socket) => socket,
+                Carrier::Tcp(stream) => {
+                    let (remote, peer) = (stream.remote(), &mut seat.peer);
+                    let came = stream.receive(|datagram| {
+                        peer.datagram(datagram, remote, now, now, out);
+                    });
+                    if let Err(e) = came {
+                        seat.peer.carrier_lost(&e);
+                    }
+                    return;
+                }
+                Carrier::Awaited => return,
+            };
             let clock = KernelClock::read(now);
             loop {
-                let more = batch.receive(&seat.socket);
+                let more = batch.receive(socket);
                 for datagram in batch.datagrams() {
                     if let Some(drops) = datagram.drops {
                         seat.drops = extend_drops(seat.drops, drops);
@@ -377,9 +456,9 @@ impl Thread {
             if seat.peer.wants_departure() {
                 seat.peer.left(Instant::now());
             }
-            let failures = send(&seat.socket, outbox, faults, chance);
+            let failures = send(&mut seat.carrier, outbox, faults, chance);
             seat.peer.count_send_failures(failures);
-            health.count_calls(seat.socket.take_calls());
+            health.count_calls(seat.carrier.take_calls());
             health.count_drops(seat.drops - before);
             if let Some(lag) = seat.peer.take_pacing_lag() {
                 health.count_pacing_lag(lag);
@@ -390,7 +469,14 @@ impl Thread {
                 // The participant may have gone meanwhile.
                 let _ = seat.events.send((seat.role, event));
             }
-            seat.peer.due()
+            let due = seat.peer.due();
+            match seat.carrier.is_behind() {
+                true => Due {
+                    any: Some(now.at),
+                    ..due
+                },
+                false => due,
+            }
         }));
         let was_connecting = due.connecting;
         if let Ok(next) = done {
@@ -405,8 +491,11 @@ impl Thread {
             let _ = catch_unwind(AssertUnwindSafe(|| drop(gone)));
             *due = Due::NEVER;
             self.health.count_sockets(-1);
-        } else if was_connecting && !due.connecting {
-            self.connecting.remove(&seat.socket);
+        } else if was_connecting
+            && !due.connecting
+            && let Some(descriptor) = seat.carrier.descriptor()
+        {
+            self.connecting.remove(&descriptor);
         }
     }
 }
@@ -415,17 +504,13 @@ fn panicked() -> Failure {
     Failure::new(Cause::Internal, "a media thread's peer panicked")
 }
 
-fn send(socket: &Socket, outbox: &mut Outbox, faults: Faults, chance: &mut Chance) -> u64 {
+fn send(carrier: &mut Carrier, outbox: &mut Outbox, faults: Faults, chance: &mut Chance) -> u64 {
     if faults.drop_sent_ppm > 0 {
         outbox.retain(|datagram| {
             rtp::Datagram::of(datagram) != rtp::Datagram::Rtp || !chance.hits(faults.drop_sent_ppm)
         });
     }
-    let failures = if outbox.len() == 0 {
-        0
-    } else {
-        socket.send(outbox)
-    };
+    let failures = carrier.send(outbox);
     outbox.clear();
     failures
 }

@@ -10,6 +10,7 @@
 //! ```
 
 mod arrival;
+mod carrier;
 mod engine;
 pub(crate) mod epoll;
 pub mod failure;
@@ -31,6 +32,7 @@ pub mod spec;
 mod srtp;
 pub mod stamp;
 mod stun;
+mod tcp;
 pub(crate) mod udp;
 mod wake;
 
@@ -38,6 +40,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use carrier::Transport;
 pub use failure::{Cause, Failure};
 pub use snapshot::{Event, Samples, Snapshot, State, TrackSnapshot};
 pub use spec::{ParticipantSpec, Publish, Subscribe};
@@ -88,7 +91,7 @@ pub struct Faults {
 /// The media threads' own health: whether the prober, and not the SFU, is short.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EngineHealth {
-    /// UDP sockets open.
+    /// Sockets of media open.
     pub sockets: u64,
     /// Ticks done.
     pub ticks: u64,

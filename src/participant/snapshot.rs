@@ -250,7 +250,7 @@ pub struct ServerInfo {
 /// The selected candidate pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MediaPath {
-    /// `udp`.
+    /// `udp` or `tcp`.
     pub transport: &'static str,
     /// This side's address.
     pub local: SocketAddr,

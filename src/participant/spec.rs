@@ -7,6 +7,8 @@ use std::time::Duration;
 use crate::job::{Layout, VideoCodec};
 use crate::secret::Secret;
 
+use super::carrier::Transport;
+
 /// One participant: where it joins, as whom, what it publishes and takes.
 #[derive(Clone, Debug)]
 pub struct ParticipantSpec {
@@ -22,6 +24,8 @@ pub struct ParticipantSpec {
     pub subscribe: Subscribe,
     /// A CA to trust for `wss://` beside the system's, as a PEM file.
     pub ca_file: Option<Arc<PathBuf>>,
+    /// How media travel. UDP by default; nothing falls back by itself.
+    pub transport: Transport,
     /// From dial to connected; beyond it the participant has failed. 15 s by default, as in
     /// LiveKit's clients.
     pub connect_timeout: Duration,
@@ -42,6 +46,7 @@ impl ParticipantSpec {
             publish: Publish::default(),
             subscribe: Subscribe::Nothing,
             ca_file: None,
+            transport: Transport::Udp,
             connect_timeout: Duration::from_secs(15),
             resume_attempts: 3,
             probe_clock: false,

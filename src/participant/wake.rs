@@ -17,7 +17,7 @@ pub struct Due {
     pub any: Option<Instant>,
     /// For media to send, which don't wait for a tick.
     pub media: Option<Instant>,
-    /// It is on its way up, and nothing of it waits for a tick.
+    /// It is on its way up, or its media come over TCP: nothing of it waits for a tick.
     pub connecting: bool,
 }
 

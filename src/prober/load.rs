@@ -279,6 +279,7 @@ impl Load {
         };
         let mut spec = ParticipantSpec::new(&plan.job.url, token, identity);
         spec.ca_file.clone_from(&self.context.ca_file);
+        spec.transport = self.context.transport;
         spec.probe_clock = probe_clock;
         if role == Role::Publisher {
             let (video, audio) = plan.media().publishes(place);

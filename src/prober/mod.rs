@@ -27,7 +27,7 @@ pub(crate) use tokens::{TESTER, join_token};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::participant::Engine;
+use crate::participant::{Engine, Transport};
 
 /// What every join of a prober needs.
 #[derive(Clone, Debug)]
@@ -38,4 +38,6 @@ pub struct LoadContext {
     pub tokens: JoinTokens,
     /// A CA to trust for `wss://` beside the system's, as a PEM file.
     pub ca_file: Option<Arc<PathBuf>>,
+    /// How media travel, which trying the path has shown.
+    pub transport: Transport,
 }

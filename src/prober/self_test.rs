@@ -45,10 +45,14 @@ pub struct SelfTestError {
 }
 
 impl SelfTestError {
-    /// Why the prober can't take part, for those who read its `ready`. Signalling that works and
-    /// media that don't are a path without UDP, and there is nothing to fall back to.
+    /// Whether signalling works, and media over UDP don't.
+    pub fn is_closed(&self) -> bool {
+        self.failure.cause == Cause::IceTimeout
+    }
+
+    /// Why the prober can't take part, for those who read its `ready`.
     pub fn in_words(&self) -> String {
-        if self.failure.cause != Cause::IceTimeout {
+        if !self.is_closed() {
             return self.failure.to_string();
         }
         let tcp: Vec<String> = self
@@ -58,10 +62,13 @@ impl SelfTestError {
             .collect();
         let tcp = match tcp.is_empty() {
             true => String::new(),
-            false => format!(" (the SFU takes TCP at {} as well)", tcp.join(", ")),
+            false => format!(
+                ", and the job doesn't say --allow-tcp (the SFU takes TCP at {})",
+                tcp.join(", ")
+            ),
         };
         format!(
-            "UDP is closed between here and the SFU, and muster's participants use nothing else{tcp}: {}",
+            "UDP is closed between here and the SFU{tcp}: {}",
             self.failure
         )
     }
@@ -97,6 +104,7 @@ pub async fn self_test(
         .map_err(|e| Failure::new(Cause::Unauthorized, e.to_string()))?;
     let mut spec = ParticipantSpec::new(url, token, name);
     spec.ca_file.clone_from(&context.ca_file);
+    spec.transport = context.transport;
     spec.probe_clock = true;
     spec.connect_timeout = within;
     let deadline = Instant::now() + within + CLOCK_WITHIN;

@@ -4,9 +4,12 @@ mod clocks;
 mod media;
 mod slots;
 
+use std::collections::BTreeSet;
+
 use super::table::{paragraph, table};
 use crate::job::Quality;
 use crate::load::{Knee, Verdict};
+use crate::participant::Transport;
 use crate::report::combined::{Combined, Figures, Level, Range, RunVerdict, Tier, VantageRow};
 use crate::store::RequestCounts;
 
@@ -251,12 +254,27 @@ fn notes(c: &Combined) -> String {
             out.push_str(&line("Suspect", &text));
         }
     }
+    let rows = c.tiers.iter().flat_map(|tier| &tier.rows);
+    let by_tcp: BTreeSet<&str> = rows.filter(uses_tcp).map(|r| r.vantage.as_str()).collect();
+    if !by_tcp.is_empty() {
+        let vantages: Vec<&str> = by_tcp.into_iter().collect();
+        let text = format!(
+            "{} over TCP, for UDP is closed there: what the network loses is late instead",
+            vantages.join(", ")
+        );
+        out.push_str(&line("Path", &text));
+    }
     out.push_str(&slots::slots(c));
     for rejection in &c.rejected {
         let text = format!("{}: {}", rejection.object, rejection.reason);
         out.push_str(&line("Rejected", &text));
     }
     out
+}
+
+fn uses_tcp(row: &&VantageRow) -> bool {
+    let tcp = Transport::Tcp.name();
+    row.figures.transports.get(tcp).is_some_and(|n| *n > 0)
 }
 
 fn failures(tier: &Tier) -> Option<String> {

@@ -8,6 +8,7 @@ pub use crate::clock::ReferenceClock;
 use crate::clock::{OffsetAt, OffsetInterval, Reading};
 use crate::job::{ClaimId, Digest, RunId, Timestamp, Vantage, WriteId};
 use crate::load::TierPlan;
+use crate::participant::Transport;
 use crate::report::combined::Rejection;
 use crate::signature::PublicKey;
 
@@ -53,6 +54,9 @@ pub struct Ready {
     pub bucket_offset: Option<OffsetInterval>,
     /// When the prober must have ended (a function's deadline), by its own clock.
     pub must_end_by: Option<Timestamp>,
+    /// How its media travel; absent when they don't, or when nobody said.
+    #[serde(default)]
+    pub transport: Option<Transport>,
     /// Why it can't take part, if it can't.
     #[serde(default)]
     pub unfit: Option<String>,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::objects::{FunctionStart, Live, Start};
 use crate::job::{ClaimId, RunId, Timestamp, Vantage};
+use crate::participant::Transport;
 
 /// What a coordinator sees.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +27,8 @@ pub enum Progress {
     Ready {
         /// Its label.
         vantage: Vantage,
+        /// How its media travel; `None` when it didn't say.
+        transport: Option<Transport>,
         /// How many are ready, this one included.
         ready: u32,
         /// How many are expected.

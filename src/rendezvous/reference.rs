@@ -212,6 +212,7 @@ mod tests {
             sfu_node: node.into(),
             bucket_offset: Some(interval(0, 1_000)),
             must_end_by: None,
+            transport: None,
             unfit: None,
             function: None,
         };

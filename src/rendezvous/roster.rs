@@ -180,6 +180,7 @@ mod tests {
             sfu_node: "node".into(),
             bucket_offset: None,
             must_end_by: None,
+            transport: None,
             unfit: unfit.map(str::to_owned),
             function: None,
         }

@@ -1,41 +1,22 @@
 //! A network without IPv4: a whole run of `muster local` in a network namespace of its own.
 
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use muster::report::Combined;
 use tempfile::TempDir;
 
 use crate::fixtures::skip::skip;
-use crate::fixtures::{livekit, tools};
+use crate::fixtures::{livekit, namespace};
 
 /// What stands for the network; a server announces no `::1`.
 const ADDRESS: &str = "fd12::1";
 const KEY: &str = "ipv6";
 const SECRET: &str = "a-secret-for-a-network-of-its-own-alone";
 
-/// Whether a user may have such a namespace here.
-fn namespace() -> Option<Command> {
-    tools::program(&["ip"])?;
-    let unshare = tools::program(&["unshare"])?;
-    let command = || {
-        let mut command = Command::new(&unshare);
-        command.args([
-            "--map-root-user",
-            "--net",
-            "--pid",
-            "--fork",
-            "--kill-child",
-        ]);
-        command
-    };
-    let allowed = command().arg("true").stderr(Stdio::null()).status();
-    allowed.is_ok_and(|s| s.success()).then(command)
-}
-
 #[tokio::test]
 async fn a_run_goes_over_ipv6_where_there_is_nothing_else() {
-    let Some(mut namespace) = namespace() else {
+    let Some(mut namespace) = namespace::command() else {
         skip!("ip and a network namespace by unshare");
     };
     let Some(server) = livekit::binary().await else {

@@ -32,6 +32,7 @@ mod operate;
 mod participant;
 mod rooms;
 mod store;
+mod tcp;
 mod tickets;
 mod tidy;
 mod vantages;

@@ -13,6 +13,7 @@ use crate::job::{
 };
 use crate::load::{TierPlan, Window, schedule};
 use crate::measure::{Histogram, SignedHistogram};
+use crate::participant::Transport;
 use crate::rendezvous::document;
 use crate::rendezvous::keys::{Item, RunKey};
 use crate::rendezvous::objects::{Decision, Live, Ready, RosterEntry, Slot, Start, StartDocument};
@@ -176,6 +177,7 @@ impl MadeUp {
             sfu_node: NODE.to_owned(),
             bucket_offset: Some(known(9_000)),
             must_end_by: None,
+            transport: Some(Transport::Udp),
             unfit: None,
             function: None,
         };

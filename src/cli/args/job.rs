@@ -110,6 +110,10 @@ pub struct JobArgs {
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub grace: Option<Span>,
 
+    /// Measure over TCP from where UDP is closed, instead of taking no part from there
+    #[arg(long)]
+    pub allow_tcp: bool,
+
     /// Put more than 50 participants of a role on LiveKit Cloud: you have their agreement
     #[arg(long)]
     pub cloud_agreement: bool,
@@ -145,6 +149,7 @@ impl JobArgs {
             audio_publishers: self.audio_publishers,
             simulcast: self.no_simulcast.then_some(false),
             video_codec: self.video_codec,
+            allow_tcp: self.allow_tcp.then_some(true),
             thresholds: (!self.threshold.is_empty()).then(|| self.threshold.clone()),
             headroom_percent: self.headroom,
             max_participants: self.max_participants,

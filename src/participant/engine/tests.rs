@@ -8,6 +8,7 @@ type Events = UnboundedReceiver<(Role, PeerEvent)>;
 fn add(threads: &Threads, role: Role) -> (PeerHandle, Events) {
     let (events, heard) = unbounded_channel();
     let peer = NewPeer {
+        transport: Transport::Udp,
         role,
         ip: std::net::Ipv4Addr::LOCALHOST.into(),
         seed: 1,

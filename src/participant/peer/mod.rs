@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use str0m::change::{SdpOffer, SdpPendingOffer};
 use str0m::media::Mid;
-use str0m::net::{Protocol, Receive};
+use str0m::net::{Protocol, Receive, TcpType};
 use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc, RtcConfig};
 
+use super::carrier::Transport;
 use super::failure::{Cause, Failure};
 use super::keys::{self, Slot};
 use super::moment::Moment;
@@ -114,6 +115,8 @@ pub enum PeerEvent {
 pub struct PeerConfig {
     /// Which connection.
     pub role: Role,
+    /// How datagrams travel.
+    pub transport: Transport,
     /// The socket's address, as a host candidate.
     pub local: SocketAddr,
     /// Where SSRCs, sequence numbers and timestamps come from: random, and this peer's alone.
@@ -131,6 +134,8 @@ pub struct Peer {
     srtp: Option<Srtp>,
     /// The selected pair's other end.
     remote: Option<SocketAddr>,
+    /// This end of the TCP connection.
+    carried_from: Option<SocketAddr>,
     receiver: Receiver,
     sender: Sender,
     stun: StunClock,
@@ -169,8 +174,14 @@ impl Peer {
             codecs.add_h264(payload_type.into(), Some(repair.into()), true, H264_PROFILE);
         }
         let (mut rtc, keys) = keys::capture(|| rtc.build(now.at));
-        let candidate = Candidate::host(config.local, "udp")
-            .map_err(|e| Failure::new(Cause::LocalSocket, format!("{}: {e}", config.local)))?;
+        let candidate = match config.transport {
+            Transport::Udp => Candidate::builder().udp().host(config.local).build(),
+            Transport::Tcp => {
+                let candidate = Candidate::builder().tcp().host(config.local);
+                candidate.tcptype(TcpType::Active).build()
+            }
+        }
+        .map_err(|e| Failure::new(Cause::LocalSocket, format!("{}: {e}", config.local)))?;
         rtc.add_local_candidate(candidate);
         let mut random = Random(config.seed);
         let phase = Duration::from_millis(u64::from(random.next() % 1_000));
@@ -183,6 +194,7 @@ impl Peer {
             keys,
             srtp: None,
             remote: None,
+            carried_from: None,
             stun: StunClock::default(),
             rtt: None,
             rtts: Vec::new(),
@@ -233,12 +245,32 @@ impl Peer {
             return self.receiver.count_over_limit();
         }
         match Candidate::from_sdp_string(candidate) {
-            Ok(candidate) if candidate.proto() == Protocol::Udp => {
+            Ok(candidate) if candidate.proto() == self.protocol() => {
                 self.rtc.add_remote_candidate(candidate);
             }
             // Others aren't tried here.
             Ok(_) => {}
             Err(_) => self.receiver.count_malformed(),
+        }
+    }
+
+    /// A TCP connection from this address carries what it sends and receives.
+    pub const fn carried_from(&mut self, local: SocketAddr) {
+        self.carried_from = Some(local);
+    }
+
+    /// The TCP connection is over.
+    pub fn carrier_lost(&mut self, why: &std::io::Error) {
+        self.fail(
+            Cause::IceLost,
+            format!("the TCP connection of media: {why}"),
+        );
+    }
+
+    const fn protocol(&self) -> Protocol {
+        match self.config.transport {
+            Transport::Udp => Protocol::Udp,
+            Transport::Tcp => Protocol::Tcp,
         }
     }
 
@@ -274,7 +306,7 @@ impl Peer {
                     return;
                 };
                 let receive = Receive {
-                    proto: Protocol::Udp,
+                    proto: self.protocol(),
                     source,
                     destination: self.config.local,
                     contents,
@@ -321,7 +353,8 @@ impl Peer {
         Due {
             any: Some(any.fold(self.rtc_deadline, Instant::min)),
             media,
-            connecting: !self.connected,
+            // Over TCP nothing but a prompt look tells when something came.
+            connecting: !self.connected || self.config.transport == Transport::Tcp,
         }
     }
 
@@ -377,8 +410,8 @@ impl Peer {
         }
         if let (true, Some(remote)) = (self.connected, self.remote) {
             let path = MediaPath {
-                transport: "udp",
-                local: self.config.local,
+                transport: self.config.transport.name(),
+                local: self.carried_from.unwrap_or(self.config.local),
                 remote,
             };
             // What a participant takes matters more than what it publishes.

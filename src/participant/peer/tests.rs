@@ -25,6 +25,7 @@ struct World {
 
 fn config(role: Role, port: u16) -> PeerConfig {
     PeerConfig {
+        transport: Transport::Udp,
         role,
         local: SocketAddr::from(([127, 0, 0, 1], port)),
         seed: port.into(),

@@ -1,6 +1,7 @@
 //! A participant's life in a room: messages, peer events and `now` in, actions out.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use proto::signal_request::Message as Request;
 use proto::signal_response::Message as Response;
 
 use crate::job::{Quality, VideoCodec};
+use crate::participant::carrier::Transport;
 use crate::participant::failure::{Cause, Failure};
 use crate::participant::moment::Moment;
 use crate::participant::peer::{Command, PeerEvent, PublishTrack, Role};
@@ -38,6 +40,8 @@ pub enum Action {
     AddPeer(Role),
     /// Tell a peer connection what to do.
     Peer(Role, Command),
+    /// Connect to the address of this candidate, for the media of a peer connection.
+    Connect(Role, SocketAddr, String),
     /// Dial again at this time, and go on with the session.
     Resume(Instant),
     /// Close everything.
@@ -59,6 +63,8 @@ pub struct Session {
     up: BTreeSet<Role>,
     /// When ICE found a path, by connection.
     ice: BTreeMap<Role, Instant>,
+    /// Addresses that media over TCP were tried to, by connection.
+    tcp_tried: BTreeMap<Role, BTreeSet<SocketAddr>>,
     publishing: Vec<PublishTrack>,
     published: BTreeMap<String, proto::TrackPublishedResponse>,
     offers: u32,
@@ -89,6 +95,7 @@ impl Session {
             needed: BTreeSet::new(),
             up: BTreeSet::new(),
             ice: BTreeMap::new(),
+            tcp_tried: BTreeMap::new(),
             publishing: Vec::new(),
             published: BTreeMap::new(),
             offers: 0,
@@ -361,14 +368,34 @@ impl Session {
             .ok()
             .and_then(|init| Some(init.get("candidate")?.as_str()?.to_owned()));
         if let Some(candidate) = candidate.filter(|candidate| !candidate.is_empty()) {
-            if let Some(address) = passive_tcp(&candidate).filter(|_| self.spec.probe_clock) {
-                let mut inner = self.shared.lock();
-                let known = &mut inner.snapshot.tcp_candidates;
-                if known.len() < TCP_CANDIDATES_MAX && !known.contains(&address) {
-                    known.push(address);
-                }
+            match (passive_tcp(&candidate), self.spec.transport) {
+                (Some(address), Transport::Tcp) => self.try_tcp(role, address, candidate),
+                (Some(address), Transport::Udp) => self.note_tcp(address),
+                (None, Transport::Udp) => self.tell(role, Command::Candidate(candidate)),
+                (None, Transport::Tcp) => {}
             }
-            self.tell(role, Command::Candidate(candidate));
+        }
+    }
+
+    /// Takes note of where the server would take media over TCP.
+    fn note_tcp(&self, address: SocketAddr) {
+        if !self.spec.probe_clock {
+            return;
+        }
+        let mut inner = self.shared.lock();
+        let known = &mut inner.snapshot.tcp_candidates;
+        if known.len() < TCP_CANDIDATES_MAX && !known.contains(&address) {
+            known.push(address);
+        }
+    }
+
+    /// Has a candidate tried to which media go over TCP.
+    fn try_tcp(&mut self, role: Role, address: SocketAddr, candidate: String) {
+        self.note_tcp(address);
+        let tried = self.tcp_tried.entry(role).or_default();
+        if tried.len() < TCP_CANDIDATES_MAX && tried.insert(address) {
+            let connect = Action::Connect(role, address, candidate);
+            self.actions.push_back(connect);
         }
     }
 

@@ -5,7 +5,7 @@
 )]
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use futures_util::{SinkExt, StreamExt};
 use livekit_protocol as proto;
 use prost::Message as _;
 use proto::signal_request::Message as Request;
+use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::Message as Frame;
@@ -140,6 +141,7 @@ impl Task {
                         self.session.fail(Failure::new(Cause::Protocol, detail));
                     }
                 }
+                Action::Connect(role, to, candidate) => self.connect(role, to, candidate),
                 Action::Resume(at) => self.resume(at, leave).await,
                 Action::End => return false,
             }
@@ -173,6 +175,7 @@ impl Task {
         let peer = NewPeer {
             role,
             ip,
+            transport: self.spec.transport,
             seed: rand::random(),
             stamp_source: self.spec.publish.source,
             shared: Arc::clone(&self.shared),
@@ -181,6 +184,25 @@ impl Task {
         if let Some(peer) = self.threads.add(peer) {
             self.peers.insert(role, peer);
         }
+    }
+
+    /// Connects for the media of a peer, while all else goes on. If none of the server's addresses
+    /// can be reached, ICE finds no path.
+    fn connect(&self, role: Role, to: SocketAddr, candidate: String) {
+        let Some(peer) = self.peers.get(&role) else {
+            return;
+        };
+        let (carry, within) = (peer.carry(), self.spec.connect_timeout);
+        tokio::spawn(async move {
+            match tokio::time::timeout(within, TcpStream::connect(to)).await {
+                Ok(Ok(stream)) => match stream.into_std() {
+                    Ok(stream) => carry(stream, candidate),
+                    Err(e) => tracing::debug!("media over TCP to {to}: {e}"),
+                },
+                Ok(Err(e)) => tracing::debug!("media over TCP to {to}: {e}"),
+                Err(_) => tracing::debug!("media over TCP to {to}: no answer in time"),
+            }
+        });
     }
 
     async fn resume(&mut self, at: Instant, leave: &mut watch::Receiver<bool>) {

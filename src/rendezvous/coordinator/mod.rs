@@ -25,6 +25,7 @@ use super::reference::Clocks;
 use super::roster::{Call, Gathered};
 use crate::clock::Sample;
 use crate::job::{Digested, Job, SCHEMA_MAJOR, Timestamp, Vantage, Workload, WriteId};
+use crate::participant::Transport;
 use crate::store::{Listing, Settled, StoreError};
 
 /// How often the slots are looked at, at first and at last.
@@ -486,6 +487,7 @@ impl Coordinator {
                     return;
                 };
                 let (vantage, unfit) = (ready.vantage.clone(), ready.unfit.clone());
+                let transport = ready.transport;
                 if let Some(start) = ready.function {
                     let vantage = vantage.clone();
                     let told = Progress::FunctionStarted { vantage, start };
@@ -494,7 +496,7 @@ impl Coordinator {
                 self.gathered.ready.insert(claim.clone(), (ready, stored));
                 let progress = match unfit {
                     Some(reason) => Progress::Unfit { vantage, reason },
-                    None => self.ready_count(vantage),
+                    None => self.ready_count(vantage, transport),
                 };
                 self.out.push_back(Action::Tell(progress));
             }
@@ -521,7 +523,7 @@ impl Coordinator {
         admitted
     }
 
-    fn ready_count(&mut self, vantage: Vantage) -> Progress {
+    fn ready_count(&mut self, vantage: Vantage, transport: Option<Transport>) -> Progress {
         let fleet = &self.job.fleet;
         if fleet.admits(&vantage) {
             self.waiting.insert(vantage.clone());
@@ -530,6 +532,7 @@ impl Coordinator {
         let ready = u32::try_from(self.waiting.len()).unwrap_or(u32::MAX);
         Progress::Ready {
             vantage,
+            transport,
             ready: ready.min(expected),
             expected,
         }

@@ -9,9 +9,12 @@ use super::Bucket;
 use crate::clock;
 use crate::job::{Digest, Digested, Job, RunId, Timestamp, Vantage, Workload};
 use crate::load::Place;
+use crate::participant::Transport;
 use crate::participant::snapshot::ClockSample;
 use crate::prober::descriptors;
-use crate::prober::{LoadContext, LoadPlan, RunningLoad, TESTER, self_test, start_load};
+use crate::prober::{
+    LoadContext, LoadPlan, RunningLoad, SelfTestError, TESTER, self_test, start_load,
+};
 use crate::rendezvous::RendezvousError;
 use crate::rendezvous::exchange::Reply;
 use crate::rendezvous::prober::{Action, Ended, Event, Function, Orders, Prober, Settings, Tested};
@@ -167,7 +170,13 @@ impl Hands {
     async fn hear(&mut self) -> Result<Event, RendezvousError> {
         tokio::select! {
             reply = super::next_of(&mut self.asked) => reply.map(Event::Replied),
-            result = super::next_of(&mut self.tested) => result.map(Event::SelfTested),
+            result = super::next_of(&mut self.tested) => {
+                let result = result?;
+                if let Ok(tested) = &result {
+                    self.context.transport = tested.transport;
+                }
+                Ok(Event::SelfTested(result))
+            }
             event = heard_of(&mut self.load) => {
                 if matches!(event, Event::LoadEnded) {
                     self.load = None;
@@ -201,24 +210,29 @@ async fn heard_of(load: &mut Option<RunningLoad>) -> Event {
     }
 }
 
-async fn test(context: LoadContext, job: Digested<Job>, slot: Vantage) -> Result<Tested, String> {
+async fn test(
+    mut context: LoadContext,
+    job: Digested<Job>,
+    slot: Vantage,
+) -> Result<Tested, String> {
     let Workload::SharedRoom { room, .. } = &job.workload;
     let (subscribers, publishers) = job.peak(Place::planned(&job, &slot));
     descriptors::provide(subscribers.into(), publishers.into()).map_err(|e| e.to_string())?;
-    let result = self_test(
-        &context,
-        &job.url,
-        room,
-        &job.run,
-        &slot,
-        TESTER,
-        CONNECT_WITHIN,
-    )
-    .await;
-    let tested = result.map_err(|error| error.in_words())?;
+    let (url, run) = (&job.url, &job.run);
+    let mut result = self_test(&context, url, room, run, &slot, TESTER, CONNECT_WITHIN).await;
+    let closed = result.as_ref().is_err_and(SelfTestError::is_closed);
+    if closed && job.media.allow_tcp {
+        context.transport = Transport::Tcp;
+        result = self_test(&context, url, room, run, &slot, TESTER, CONNECT_WITHIN).await;
+    }
+    let tested = result.map_err(|error| match context.transport {
+        Transport::Udp => error.in_words(),
+        Transport::Tcp => format!("UDP is closed between here and the SFU, and TCP: {error}"),
+    })?;
     Ok(Tested {
         clock: tested.clock.iter().map(ClockSample::sample).collect(),
         node: tested.sfu.node,
+        transport: context.transport,
     })
 }
 

@@ -33,6 +33,7 @@ use crate::job::{
     ClaimId, Digest, Digested, Job, RunId, SCHEMA_MAJOR, Timestamp, Vantage, WriteId,
 };
 use crate::load::{Place, TierPlan};
+use crate::participant::Transport;
 use crate::prober::LiveFigures;
 use crate::report::part::{Outcome, TierPart};
 use crate::signature::SigningKey;
@@ -83,6 +84,8 @@ pub struct Tested {
     pub clock: Vec<Sample>,
     /// The node that answered; empty when unknown.
     pub node: String,
+    /// How media travel.
+    pub transport: Transport,
 }
 
 /// What a prober wants done.
@@ -450,12 +453,12 @@ impl Prober {
             return;
         };
         let (job, claim) = (testing.job.clone(), testing.claim.clone());
-        let unfit = match result {
+        let (transport, unfit) = match result {
             Ok(tested) => {
                 self.clocks.pongs(&tested.clock, &tested.node);
-                None
+                (Some(tested.transport), None)
             }
-            Err(why) => Some(why),
+            Err(why) => (None, Some(why)),
         };
         let ready = Ready {
             schema: SCHEMA_MAJOR,
@@ -468,6 +471,7 @@ impl Prober {
             sfu_node: self.clocks.node.clone(),
             bucket_offset: self.clocks.bucket.at(now),
             must_end_by: self.settings.must_end_by,
+            transport,
             unfit: unfit.clone(),
             function: self.settings.function.map(|function| FunctionStart {
                 init_ms: function.init.map(whole_ms),

@@ -8,6 +8,7 @@ use super::scenario::{BEGIN, Kind, Scenario};
 use super::world::World;
 use crate::clock::Sample;
 use crate::job::Timestamp;
+use crate::participant::Transport;
 use crate::rendezvous::prober::Tested;
 use crate::report::part::{TierClock, TierPart};
 
@@ -56,6 +57,7 @@ pub(super) fn self_test(
         )
     });
     Ok(Tested {
+        transport: Transport::Udp,
         clock: samples.collect(),
         node: format!("node{}", node(scenario, p, now).0),
     })
