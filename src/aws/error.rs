@@ -47,7 +47,7 @@ pub enum AwsError {
         /// Its own words.
         why: String,
     },
-    /// The request can't be made.
+    /// The request can't be made, or its answer not be read.
     #[error("cannot make a request to {service}: {why}")]
     Request {
         /// Which API.

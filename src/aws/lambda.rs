@@ -1,12 +1,15 @@
-//! Invoking a function in a region, without waiting for it.
+//! A function in a region: what it has, and invoking it without waiting for it.
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::request::Request;
 use super::{AwsError, Caller};
+use crate::cost::Function;
 use crate::job::Vantage;
 
 /// A function's name (`muster-prober`), the same in every region.
@@ -36,7 +39,52 @@ impl fmt::Display for FunctionName {
     }
 }
 
+/// A function as it is deployed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deployed {
+    /// What is paid for.
+    pub function: Function,
+    /// How long it may run.
+    pub timeout: Duration,
+}
+
+/// What of GetFunctionConfiguration's answer is needed.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Configuration {
+    memory_size: u32,
+    timeout: u64,
+    architectures: Vec<String>,
+}
+
 impl Caller {
+    /// What a function in `region` has: Lambda's GetFunctionConfiguration.
+    ///
+    /// # Errors
+    /// When there is no such function, or Lambda doesn't say.
+    pub async fn deployed(
+        &self,
+        region: &Vantage,
+        function: &FunctionName,
+    ) -> Result<Deployed, AwsError> {
+        let answer = self
+            .send(&Request {
+                service: "lambda",
+                region: region.to_string(),
+                method: "GET",
+                path: format!("/2015-03-31/functions/{function}/configuration"),
+                headers: Vec::new(),
+                content_type: "application/json",
+                body: String::new(),
+                what: format!("describe function `{function}`"),
+            })
+            .await?;
+        read(&answer).map_err(|e| AwsError::Request {
+            service: "lambda",
+            why: format!("its description of function `{function}` can't be read: {e}"),
+        })
+    }
+
     /// Hands an event to a function in `region` and returns: `InvocationType: Event` of Lambda's
     /// Invoke. The event may arrive more than once.
     ///
@@ -51,6 +99,7 @@ impl Caller {
         self.send(&Request {
             service: "lambda",
             region: region.to_string(),
+            method: "POST",
             path: format!("/2015-03-31/functions/{function}/invocations"),
             headers: vec![("x-amz-invocation-type", "Event")],
             content_type: "application/json",
@@ -59,5 +108,31 @@ impl Caller {
         })
         .await
         .map(drop)
+    }
+}
+
+fn read(answer: &[u8]) -> Result<Deployed, serde_json::Error> {
+    let found: Configuration = serde_json::from_slice(answer)?;
+    Ok(Deployed {
+        function: Function {
+            memory_mib: found.memory_size,
+            arm64: found.architectures.iter().any(|name| name == "arm64"),
+        },
+        timeout: Duration::from_secs(found.timeout),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_function_is_as_lambda_describes_it() {
+        let answer = br#"{"FunctionName": "muster-prober", "Runtime": "provided.al2023",
+            "Timeout": 900, "MemorySize": 1769, "Architectures": ["arm64"], "State": "Active"}"#;
+        let found = read(answer).unwrap();
+        assert!(found.function.arm64 && found.function.memory_mib == 1_769);
+        assert_eq!(found.timeout, Duration::from_secs(900));
+        assert!(read(b"{}").is_err() && read(b"").is_err());
     }
 }

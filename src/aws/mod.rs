@@ -1,6 +1,5 @@
-//! What muster asks of AWS beside S3: to invoke a function, to schedule one, to take a
-//! role. Every request is
-//! signed (SigV4); none says a secret.
+//! What muster asks of AWS beside S3: what a function has, to invoke it, to schedule it, to take
+//! a role. Every request is signed (SigV4); none says a secret.
 
 mod error;
 mod lambda;
@@ -9,7 +8,7 @@ mod scheduler;
 mod sts;
 
 pub use error::AwsError;
-pub use lambda::FunctionName;
+pub use lambda::{Deployed, FunctionName};
 pub use request::Caller;
 pub use scheduler::{NAME_MAX, OneTime, Scheduled};
 pub use sts::RoleSession;

@@ -71,6 +71,7 @@ pub(super) struct Request {
     pub(super) service: &'static str,
     /// Where.
     pub(super) region: String,
+    pub(super) method: &'static str,
     /// Absolute, with nothing in it that must be escaped.
     pub(super) path: String,
     /// Beside those of the signature.
@@ -199,7 +200,7 @@ impl Caller {
         let content_type = [("content-type", request.content_type)];
         let headers = || content_type.iter().chain(&request.headers).copied();
         let signable = SignableRequest::new(
-            "POST",
+            request.method,
             &uri,
             headers(),
             SignableBody::Bytes(body.as_bytes()),
@@ -210,7 +211,8 @@ impl Caller {
             .into_parts();
         let (own, _) = instructions.into_parts();
         let mut http = HttpRequest::new(SdkBody::from(body));
-        http.set_method("POST").map_err(|e| wrong(e.to_string()))?;
+        http.set_method(request.method)
+            .map_err(|e| wrong(e.to_string()))?;
         http.set_uri(uri).map_err(|e| wrong(e.to_string()))?;
         for (name, value) in headers() {
             http.headers_mut().insert(name, value);

@@ -72,6 +72,7 @@ impl Caller {
         let request = Request {
             service: "scheduler",
             region: region.to_owned(),
+            method: "POST",
             path: format!("/schedules/{}", once.name),
             headers: Vec::new(),
             content_type: "application/json",

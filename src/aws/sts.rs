@@ -40,6 +40,7 @@ impl Caller {
         let request = Request {
             service: "sts",
             region: region.to_owned(),
+            method: "POST",
             path: "/".to_owned(),
             headers: Vec::new(),
             content_type: "application/x-www-form-urlencoded",

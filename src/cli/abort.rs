@@ -62,7 +62,7 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
         output::print(&format!("run {run} {why}; there is nothing to stop"))?;
         return Ok(Exit::Passed);
     }
-    match pull(&onlooker, &args).await? {
+    match pull(&onlooker.store, run, &args.reason).await? {
         Settled::Mine => tracing::info!("the kill switch is pulled; probers stop within 10 s"),
         Settled::Theirs(_) => tracing::info!("somebody had pulled the kill switch before"),
     }
@@ -103,16 +103,16 @@ fn nothing_to_stop(status: &Status) -> Option<&'static str> {
     }
 }
 
-async fn pull(onlooker: &Onlooker, args: &Args) -> Result<Settled, Error> {
-    let key = RunKey::new(&args.run, Item::Abort);
+/// Creates a run's kill switch; somebody else's counts as well.
+pub(crate) async fn pull(store: &dyn Store, run: &RunId, reason: &str) -> Result<Settled, Error> {
+    let key = RunKey::new(run, Item::Abort);
     let abort = Abort {
         schema: SCHEMA_MAJOR,
         write_id: WriteId::from_u64(edge::random()),
-        run: args.run.clone(),
-        reason: args.reason.clone(),
+        run: run.clone(),
+        reason: reason.to_owned(),
     };
     let body: Bytes = document::write(&abort)?;
-    let store = &onlooker.store;
     Ok(create_settled(store, &key.key(), body, key.limit(), Backoff::default()).await?)
 }
 

@@ -4,14 +4,21 @@ use std::collections::BTreeMap;
 
 use super::args::FleetArgs;
 use crate::aws::{Caller, FunctionName};
+use crate::cost::Function;
 use crate::error::Error;
-use crate::function::{call_probers, must_fit};
-use crate::job::{Job, JobSpec, RunId, Span, Vantage, VantageSpec};
+use crate::function::{billed, call_probers, find_probers, must_fit};
+use crate::job::{Fleet, Job, JobSpec, RunId, Span, Vantage, VantageSpec};
 use crate::secret::Secret;
 use crate::ticket::Book;
 
 /// How long functions are waited for, unless somebody says otherwise: they come within seconds.
 const TIMEOUT: Span = Span::secs(60);
+
+/// What infra/aws/prober.yaml deploys unless it is told otherwise.
+const AS_DEPLOYED: Function = Function {
+    memory_mib: 1_769,
+    arm64: false,
+};
 
 /// Probers that are AWS Lambda functions.
 #[derive(clap::Args, Debug)]
@@ -62,19 +69,42 @@ impl LambdaArgs {
         }
     }
 
-    /// What calls the functions of `job`; nothing when there are none.
+    /// `job` in its functions, and what calls them; nothing of that when there are none.
     ///
     /// # Errors
-    /// When no function can finish the job, or there are no AWS credentials.
-    pub async fn functions(&self, job: &Job) -> Result<Option<Functions>, Error> {
+    /// When a region has none, one can't finish the job, they cost too much, or there are no AWS
+    /// credentials.
+    pub async fn functions(&self, job: Job) -> Result<(Job, Option<Functions>), Error> {
         if !self.wanted() {
-            return Ok(None);
+            return Ok((job, None));
         }
-        must_fit(job, job.created_at)?;
-        Ok(Some(Functions {
+        let functions = Functions {
             caller: Caller::from_env().await?,
             name: self.lambda_function.clone(),
-        }))
+        };
+        let deployed = find_probers(&functions.caller, &functions.name, &slots(&job)).await?;
+        must_fit(&job, job.created_at, &deployed)?;
+        Ok((job.in_functions(billed(&deployed))?, Some(functions)))
+    }
+
+    /// `job` in functions as infra/aws deploys them, whether they are there or not.
+    ///
+    /// # Errors
+    /// When they cost too much.
+    pub fn planned(&self, job: Job) -> Result<Job, Error> {
+        if !self.wanted() {
+            return Ok(job);
+        }
+        let functions = slots(&job).into_iter().map(|slot| (slot, AS_DEPLOYED));
+        Ok(job.in_functions(functions.collect())?)
+    }
+}
+
+/// Who takes part; `--lambda` names all.
+fn slots(job: &Job) -> Vec<Vantage> {
+    match &job.fleet {
+        Fleet::Vantages(slots) => slots.iter().cloned().collect(),
+        Fleet::Expect(_) => Vec::new(),
     }
 }
 

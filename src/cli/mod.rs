@@ -1,7 +1,7 @@
 //! The command line: raw arguments, a resolved plan, a result. Every failure has one line and
 //! one exit code.
 
-mod abort;
+pub(crate) mod abort;
 mod args;
 mod bench;
 pub(crate) mod bucket_clock;

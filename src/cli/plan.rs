@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::args::{FleetArgs, Format, JobArgs, StartArgs};
+use super::lambda::LambdaArgs;
 use super::{edge, guards, output};
 use crate::cost::Bill;
 use crate::error::Error;
@@ -22,6 +23,8 @@ pub struct Args {
     job: JobArgs,
     #[command(flatten)]
     start: StartArgs,
+    #[command(flatten)]
+    lambda: LambdaArgs,
 
     /// How the plan looks [default: text]
     #[arg(
@@ -71,13 +74,11 @@ pub fn job(
 
 /// Prints the plan.
 pub fn run(args: &Args) -> Result<Exit, Error> {
-    let job = job(
-        &args.fleet,
-        &args.job,
-        &args.start,
-        edge::origin(None),
-        defaults(),
-    )?;
+    let fleet = args.lambda.fleet(&args.fleet);
+    let defaults = args.lambda.over(defaults());
+    let origin = edge::origin(None);
+    let job = job(&fleet, &args.job, &args.start, origin, defaults)?;
+    let job = args.lambda.planned(job)?;
     let plan = Plan::of(&job);
     output::print(&match args.format {
         Format::Text => plan.text(),

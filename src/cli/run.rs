@@ -73,7 +73,8 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
         origin if origin.now == job.created_at => job,
         origin => resolve(origin)?,
     };
-    let functions = args.lambda.functions(&job).await?;
+    let (job, functions) = args.lambda.functions(job).await?;
+    tracing::info!("estimated cost: {}", job.estimate().text());
     let rooms = Rooms::new(&job.url, &keys);
     let link = args
         .viewer

@@ -1,12 +1,16 @@
 //! What a job will use, as far as its plan tells: an upper estimate, for congestion only lowers it.
 
-use super::{Functions, Used};
+use std::time::Duration;
+
+use super::{GbSeconds, Used};
 use crate::job::{Job, LEAVE_ALLOWANCE, Media, START_LEAD, Timestamp};
 use crate::load::{Place, schedule};
 use crate::participant::media::{AUDIO_BITRATE, LAYERS, Quality};
 
-/// IPv4, UDP, RTP with its extensions, SRTP's tag (RFC 791, 768, 3550, 7714).
-const PACKET_OVERHEAD: u64 = 20 + 8 + 12 + 12 + 16;
+/// IPv4 and UDP (RFC 791, 768).
+pub const DATAGRAM_OVERHEAD: u64 = 20 + 8;
+/// With RTP, its extensions and SRTP's tag (RFC 3550, 7714).
+const PACKET_OVERHEAD: u64 = DATAGRAM_OVERHEAD + 12 + 12 + 16;
 /// Payload of a full packet of video.
 const VIDEO_PAYLOAD: u64 = 1_150;
 /// Packets of audio each second, of 20 ms.
@@ -53,8 +57,8 @@ pub fn media_rates(media: &Media, vantages: u32) -> (u64, u64) {
     (both, received + audios * audio)
 }
 
-/// What the job will use, with probers in such functions, or elsewhere.
-pub fn used(job: &Job, functions: Option<Functions>) -> Used {
+/// What the job will use.
+pub fn used(job: &Job) -> Used {
     let vantages = job.vantages();
     let (sent, received) = media_rates(&job.media, vantages.publishing);
     let places = Place::all(job);
@@ -72,13 +76,19 @@ pub fn used(job: &Job, functions: Option<Functions>) -> Used {
         .sum();
     let n = u64::from(job.fleet.size());
     let count = u64::try_from(tiers.len()).unwrap_or(u64::MAX);
-    let seconds = all + START_LEAD.as_secs() + LEAVE_ALLOWANCE.as_secs();
-    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-    let functions = functions.map(|f| (f, (n * seconds) as f64));
+    // Probers are there when the job is written, or soon after.
+    let wait = match job.times.start_at {
+        Some(at) => at.saturating_since(job.created_at),
+        None => START_LEAD,
+    };
+    let seconds = all + wait.as_secs() + LEAVE_ALLOWANCE.as_secs();
+    let mut functions = GbSeconds::default();
+    for function in job.functions.values() {
+        functions.add(*function, Duration::from_secs(seconds));
+    }
     Used {
-        functions,
-        // Coordinator, probers, and a finalizer for each report and the schedule.
-        invocations: if functions.is_some() { 2 * n + 2 } else { 0 },
+        functions: (!job.functions.is_empty()).then_some(functions),
+        invocations: invocations(job.functions.len()),
         bucket_writes: Some(
             n * (WRITES + count + seconds / HEARTBEAT_S) + seconds * COORDINATOR_LISTS,
         ),
@@ -88,9 +98,19 @@ pub fn used(job: &Job, functions: Option<Functions>) -> Used {
     }
 }
 
+/// Requests that start a function, in a run of so many probers that are functions: the
+/// coordinator's, theirs, and the finalizer's for each report and for the schedule.
+pub fn invocations(probers: usize) -> u64 {
+    match u64::try_from(probers).unwrap_or(u64::MAX) {
+        0 => 0,
+        n => n.saturating_mul(2).saturating_add(2),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cost::Function;
     use crate::job::{JobSpec, Origin, WriteId};
 
     fn job(ramp: &str) -> Job {
@@ -119,15 +139,38 @@ mod tests {
 
     #[test]
     fn twice_the_load_is_twice_the_egress() {
-        let (one, two) = (used(&job("10"), None), used(&job("20"), None));
+        let (one, two) = (used(&job("10")), used(&job("20")));
         let tier = |u: &Used| u.sfu_egress_bytes;
         // The baseline is the same in both.
-        let baseline = tier(&used(&job("10"), None)) * 2 - tier(&two);
+        let baseline = tier(&one) * 2 - tier(&two);
         assert!(
             tier(&two) > tier(&one) && baseline < tier(&one) / 9,
             "{baseline}"
         );
         assert_eq!(one.prober_egress_bytes, two.prober_egress_bytes);
         assert_eq!((one.functions, one.invocations), (None, 0));
+    }
+
+    #[test]
+    fn functions_are_paid_for_from_their_call_to_their_end() {
+        let mut job = job("10");
+        for (region, arm64) in [("a", true), ("b", false)] {
+            let memory_mib = 1_024;
+            let function = Function { memory_mib, arm64 };
+            job.functions.insert(region.parse().unwrap(), function);
+        }
+        // Two tiers of 25 s, and what is around them.
+        let around = START_LEAD + LEAVE_ALLOWANCE;
+        let each = (Duration::from_secs(50) + around).as_secs_f64();
+        let all = GbSeconds {
+            x86_64: each,
+            arm64: each,
+        };
+        assert_eq!(used(&job).functions, Some(all));
+        assert_eq!(used(&job).invocations, 6);
+
+        job.times.start_at = Some(Timestamp::from_micros(0) + Duration::from_secs(60));
+        let waits = used(&job).functions.unwrap();
+        assert_eq!(waits.arm64, 50.0 + 60.0 + LEAVE_ALLOWANCE.as_secs_f64());
     }
 }

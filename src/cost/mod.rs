@@ -3,29 +3,51 @@
 mod estimate;
 mod prices;
 
-pub use estimate::{media_rates, used};
+pub use estimate::{DATAGRAM_OVERHEAD, invocations, media_rates, used};
 pub use prices::{Prices, PricesError};
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 /// A gigabyte as it is billed.
 const GB: f64 = 1e9;
 
-/// The functions that probers run in.
+/// A function that a prober runs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Functions {
-    /// Memory of each, in MiB.
+pub struct Function {
+    /// Its memory, in MiB.
     pub memory_mib: u32,
-    /// Whether they run on arm64 instead of `x86_64`.
+    /// Whether it runs on arm64 instead of `x86_64`.
     pub arm64: bool,
+}
+
+/// Memory times time of functions, in GiB-seconds, which AWS bills as GB-seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GbSeconds {
+    /// Of those on `x86_64`.
+    pub x86_64: f64,
+    /// Of those on arm64.
+    pub arm64: f64,
+}
+
+impl GbSeconds {
+    /// Adds a function that ran for so long.
+    pub fn add(&mut self, function: Function, time: Duration) {
+        let gb_seconds = f64::from(function.memory_mib) / 1_024.0 * time.as_secs_f64();
+        match function.arm64 {
+            true => self.arm64 += gb_seconds,
+            false => self.x86_64 += gb_seconds,
+        }
+    }
 }
 
 /// What a run uses of what is paid for. What is not known is absent: it is not free.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Used {
-    /// Seconds that functions of this kind run, over all of them; absent when probers run
-    /// elsewhere, whose price muster does not know.
-    pub functions: Option<(Functions, f64)>,
+    /// What the probers' functions take; absent when it was not counted, or probers run elsewhere,
+    /// whose price muster does not know.
+    pub functions: Option<GbSeconds>,
     /// Requests that start a function.
     pub invocations: u64,
     /// Requests to the bucket that write or list.
@@ -45,9 +67,10 @@ pub struct Bill {
     pub currency: String,
     /// The day that the prices are of.
     pub as_of: String,
-    /// Memory times time of functions, in GB-seconds; absent when probers ran elsewhere.
+    /// Memory times time of the probers' functions, in GB-seconds; absent when it was not counted,
+    /// or probers ran elsewhere.
     pub gb_seconds: Option<f64>,
-    /// For functions.
+    /// For functions, their requests included.
     pub functions: Option<f64>,
     /// For requests to the bucket; absent when they were not counted.
     pub bucket: Option<f64>,
@@ -66,17 +89,10 @@ pub fn bill(prices: &Prices, used: &Used) -> Bill {
         reason = "money is not counted to the byte"
     )]
     let times = |n: u64, price: f64| n as f64 * price;
-    // Billed are GiB, which AWS calls GB.
-    let gb_seconds = used
-        .functions
-        .map(|(functions, seconds)| f64::from(functions.memory_mib) / 1_024.0 * seconds);
-    let functions = used.functions.zip(gb_seconds).map(|((functions, _), gb)| {
-        let price = if functions.arm64 {
-            prices.gb_second_arm64
-        } else {
-            prices.gb_second_x86_64
-        };
-        gb * price + times(used.invocations, prices.invocation)
+    let functions = used.functions.map(|of| {
+        of.x86_64 * prices.gb_second_x86_64
+            + of.arm64 * prices.gb_second_arm64
+            + times(used.invocations, prices.invocation)
     });
     let bucket = used.bucket_writes.zip(used.bucket_reads);
     let bucket = bucket.map(|(writes, reads)| {
@@ -87,7 +103,7 @@ pub fn bill(prices: &Prices, used: &Used) -> Bill {
     Bill {
         currency: prices.currency.clone(),
         as_of: prices.as_of.clone(),
-        gb_seconds,
+        gb_seconds: used.functions.map(|of| of.x86_64 + of.arm64),
         functions,
         bucket,
         prober_egress,
@@ -113,11 +129,7 @@ impl Bill {
             known(Some(self.sfu_egress), "SFU egress", ""),
             known(Some(self.prober_egress), "prober egress", ""),
             known(self.bucket, "bucket", "not counted"),
-            known(
-                self.functions,
-                "functions",
-                "none (other places' prices are not known)",
-            ),
+            known(self.functions, "functions", "not counted"),
         ];
         format!(
             "{} {} at the prices of {}: {}",
@@ -136,14 +148,15 @@ mod tests {
     #[test]
     fn each_thing_has_its_price() {
         let prices = Prices::default();
-        let functions = Functions {
-            memory_mib: 2_048,
-            arm64: true,
-        };
+        let mut functions = GbSeconds::default();
+        for (arm64, s) in [(true, 1_000), (false, 500)] {
+            let memory_mib = 2_048;
+            functions.add(Function { memory_mib, arm64 }, Duration::from_secs(s));
+        }
         let bill = bill(
             &prices,
             &Used {
-                functions: Some((functions, 1_000.0)),
+                functions: Some(functions),
                 invocations: 5,
                 bucket_writes: Some(1_000),
                 bucket_reads: Some(10_000),
@@ -151,11 +164,11 @@ mod tests {
                 sfu_egress_bytes: 100_000_000_000,
             },
         );
-        assert_eq!(bill.gb_seconds, Some(2_000.0));
+        assert_eq!(bill.gb_seconds, Some(3_000.0));
         let near = |a: f64, b: f64| (a - b).abs() < 1e-9;
         assert!(near(
             bill.functions.unwrap(),
-            2_000.0 * 0.000_013_333_4 + 0.000_001
+            2_000.0 * 0.000_013_333_4 + 1_000.0 * 0.000_016_666_7 + 0.000_001
         ));
         assert!(near(bill.bucket.unwrap(), 0.005 + 0.004));
         assert!(near(bill.prober_egress, 0.09) && near(bill.sfu_egress, 9.0));
@@ -173,6 +186,9 @@ mod tests {
             (None, None, None)
         );
         let text = bill.text();
-        assert!(text.contains("bucket not counted"), "{text}");
+        assert!(
+            text.contains("bucket not counted, functions not counted"),
+            "{text}"
+        );
     }
 }

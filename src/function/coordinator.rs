@@ -9,22 +9,20 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
 use super::event::CoordinatorEvent;
-use super::{Invocation, LONGEST, Size, call_probers};
+use super::{Invocation, billed, call_probers, find_probers, must_fit};
 use crate::aws::{Caller, FunctionName, OneTime};
+use crate::cli::abort::pull;
 use crate::cli::coordinate::{Coordination, coordinate as write_and_start};
 use crate::cli::{BucketArgs, bucket_clock, edge, guards, plan, progress};
 use crate::clock;
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::job::{Fleet, Job, JobSpec, Origin, Span, Timestamp, Vantage};
-use crate::rendezvous::drive::read_job;
+use crate::job::{Fleet, Job, JobSpec, Origin, Span, Vantage};
+use crate::rendezvous::drive::{Bucket, read_job};
 use crate::rendezvous::keys::{Item, RunKey};
 use crate::rooms::{Keys, Rooms};
 use crate::store::{Op, S3Store, Store as _, UrlSigner};
 use crate::ticket::{EXTRA, issue};
-
-/// For a function's start, and for its report after the load.
-const AROUND_LOAD: Duration = Duration::from_secs(15);
 
 /// How long the role is taken that signs the tickets' URLs: the most for a role that another
 /// role takes, and longer than any run of functions.
@@ -51,7 +49,8 @@ struct Deployment {
 ///
 /// # Errors
 /// When the event, its job or the environment is wrong, or bucket, SFU or AWS can't be reached.
-/// What was written by then stays; the same event again goes on from there.
+/// What was written by then stays, and the same event again goes on from there; but a run whose
+/// probers can't all be called is aborted.
 pub async fn coordinate(event: Value, invocation: &Invocation) -> Result<Value, Error> {
     let event = CoordinatorEvent::read(event)?;
     let env = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
@@ -78,8 +77,14 @@ async fn begin(event: CoordinatorEvent, to: Deployment, keys: Keys) -> Result<Va
     };
     let regions = regions(&job)?;
     guards::cloud(&job, false)?;
-    must_fit(&job, now)?;
     let caller = Caller::from_env().await?;
+    // A region without its function ends the run before it begins.
+    let deployed = find_probers(&caller, &to.prober, &regions).await?;
+    must_fit(&job, now, &deployed)?;
+    let job = match is_new {
+        true => job.in_functions(billed(&deployed))?,
+        false => job,
+    };
     caller.schedule(&to.region, &to.end_of(&job)).await?;
 
     let signer = to.signer(&caller, &bucket, &store).await?;
@@ -90,6 +95,7 @@ async fn begin(event: CoordinatorEvent, to: Deployment, keys: Keys) -> Result<Va
     } else {
         (job, BTreeMap::new())
     };
+    let meets = Bucket::from(store);
     let (tell, mut told) = mpsc::unbounded_channel();
     let (_abort, aborted) = watch::channel(false);
     let coordination = Coordination {
@@ -97,7 +103,7 @@ async fn begin(event: CoordinatorEvent, to: Deployment, keys: Keys) -> Result<Va
         keys,
         job: job.clone(),
         tickets,
-        bucket: store.into(),
+        bucket: meets.clone(),
         detach: true,
         beside_others: false,
     };
@@ -121,7 +127,11 @@ async fn begin(event: CoordinatorEvent, to: Deployment, keys: Keys) -> Result<Va
         let url = signer.sign(Op::Get, &ticket, now, life).await?;
         urls.insert(region.clone(), url);
     }
-    call_probers(&caller, &to.prober, &job.run, &urls).await?;
+    if let Err(error) = call_probers(&caller, &to.prober, &job.run, &urls).await {
+        // The start is written: those that were called would load without the others.
+        pull(meets.store(), &job.run, &error.to_string()).await?;
+        return Err(error);
+    }
     Ok(json!({
         "run": job.run,
         "start_at": job.times.start_at,
@@ -149,27 +159,6 @@ fn regions(job: &Job) -> Result<Vec<Vantage>, Error> {
             "the event's job has `expect`; name the regions of its probers as `vantages`",
         )),
     }
-}
-
-/// Refuses what no function could finish, or could hold.
-pub(crate) fn must_fit(job: &Job, now: Timestamp) -> Result<(), Error> {
-    let needed = job.times.hard_deadline.saturating_since(now) + AROUND_LOAD;
-    let wanted = job.peak_participants_per_prober();
-    let most = Size::LARGEST.participants_max();
-    let text = if needed > LONGEST {
-        format!(
-            "the run takes {} from now, and a function has {} at most; start it sooner, or lower the ramp or the duration",
-            Span::secs(needed.as_secs()),
-            Span(LONGEST)
-        )
-    } else if wanted > u64::from(most) {
-        format!(
-            "the job asks for {wanted} participants of one prober, and the largest function takes {most}; lower the ramp, or name more regions, or more probers in each"
-        )
-    } else {
-        return Ok(());
-    };
-    Err(Error::new(Exit::BadConfiguration, text))
 }
 
 impl Deployment {
@@ -228,7 +217,7 @@ impl Deployment {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::WriteId;
+    use crate::job::{Timestamp, WriteId};
 
     const T0: Timestamp = Timestamp::from_micros(1_795_331_619_000_000);
 
@@ -245,28 +234,6 @@ mod tests {
             ..spec
         };
         resolve(spec, Span::secs(60), origin).unwrap()
-    }
-
-    #[test]
-    fn what_no_function_finishes_is_refused() {
-        let said = |spec| must_fit(&job("r", spec), T0).map_err(|e| e.to_string());
-        assert_eq!(said(JobSpec::default()), Ok(()));
-        let long = JobSpec {
-            duration: Some(Span::secs(400)),
-            ..JobSpec::default()
-        };
-        assert!(said(long).unwrap_err().contains("15m at most"));
-        let late = JobSpec {
-            start_at: Some(T0 + LONGEST),
-            ..JobSpec::default()
-        };
-        assert!(said(late).unwrap_err().contains("sooner"));
-        let wide = JobSpec {
-            ramp: Some("400".parse().unwrap()),
-            settle: Some(Span::secs(30)),
-            ..JobSpec::default()
-        };
-        assert!(said(wide).unwrap_err().contains("401 participants"));
     }
 
     #[test]

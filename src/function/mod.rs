@@ -9,15 +9,16 @@ mod call;
 mod coordinator;
 mod event;
 mod finalizer;
+mod fit;
 mod invocation;
 mod prober;
 mod size;
 
-pub use call::call_probers;
+pub use call::{call_probers, find_probers};
 pub use coordinator::coordinate;
-pub(crate) use coordinator::must_fit;
 pub use event::EventError;
 pub use finalizer::finalize;
+pub(crate) use fit::{billed, must_fit};
 pub use invocation::{Context, Invocation, starting};
 pub use prober::probe;
 pub use size::Size;

@@ -9,6 +9,7 @@ use super::Invocation;
 use super::event::ProberEvent;
 use crate::cli::{BucketArgs, edge, progress};
 use crate::clock;
+use crate::cost;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::job::{IdError, Vantage};
@@ -56,6 +57,10 @@ pub async fn probe(event: Value, invocation: &Invocation) -> Result<Value, Error
             arrived: invocation.arrived,
             init: invocation.init,
             participants_max: invocation.size.participants_max(),
+            billed: cost::Function {
+                memory_mib: invocation.size.memory_mib,
+                arm64: cfg!(target_arch = "aarch64"),
+            },
         }),
         build: env!("CARGO_PKG_VERSION").to_owned(),
         key: admission.key,

@@ -50,11 +50,13 @@ impl Size {
             .max(1)
     }
 
-    /// The largest function that there is.
-    pub const LARGEST: Size = Size {
-        memory_mib: 10_240,
-        descriptors: DESCRIPTORS,
-    };
+    /// A function with so much memory, as Lambda makes it.
+    pub const fn of(memory_mib: u32) -> Size {
+        Size {
+            memory_mib,
+            descriptors: DESCRIPTORS,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -74,10 +76,7 @@ mod tests {
             (3_538, 384, 2),
             (10_240, 384, 5),
         ] {
-            let size = Size {
-                memory_mib,
-                descriptors: DESCRIPTORS,
-            };
+            let size = Size::of(memory_mib);
             let found = (size.participants_max(), size.media_threads());
             assert_eq!(found, (participants, threads), "{memory_mib} MiB");
         }

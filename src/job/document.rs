@@ -10,7 +10,7 @@ use super::{
     Fleet, JobError, JobSpec, Layout, Media, Ramp, RunId, Span, Threshold, Timestamp, Vantage,
     VantageRole, WriteId, threshold,
 };
-use crate::cost::{self, Bill, Functions, Prices};
+use crate::cost::{self, Bill, Function, Prices};
 use crate::signature::PublicKey;
 
 /// The schema that this build writes. Another major version is refused.
@@ -68,7 +68,7 @@ pub struct Times {
 }
 
 /// What a job can't exceed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Limits {
     /// The most participants of the whole fleet.
     pub max_participants: u32,
@@ -78,6 +78,9 @@ pub struct Limits {
     /// by it is marked.
     #[serde(default = "default_clock_width")]
     pub clock_width: Span,
+    /// The most that the run may be estimated to cost, in the currency of its prices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_cost: Option<f64>,
 }
 
 /// The step threshold of `ntpd`: what is off by more counts as wrong there, not as imprecise.
@@ -124,9 +127,9 @@ pub struct Job {
     /// What things cost.
     #[serde(default)]
     pub prices: Prices,
-    /// The functions that its probers run in; absent when they run elsewhere.
-    #[serde(default)]
-    pub functions: Option<Functions>,
+    /// The functions that its probers run in; others run elsewhere.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub functions: BTreeMap<Vantage, Function>,
     /// The vantages that take part by ticket alone, each with the key that its parts are signed
     /// with. The others make a key themselves.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -173,6 +176,7 @@ impl Job {
             )?,
             join_rate: in_range("join_rate", spec.join_rate, 20, 1, 1_000, "1 to 1000")?,
             clock_width: clock_width(spec.clock_width)?,
+            max_cost: spec.max_cost,
         };
         let duration = span("duration", spec.duration, 20, 1, 3_600, "1s to 1h")?;
         let settle = span("settle", spec.settle, 5, 1, 600, "1s to 10m")?;
@@ -248,24 +252,34 @@ impl Job {
             times,
             limits,
             prices: spec.prices.unwrap_or_default(),
-            functions: None,
+            functions: BTreeMap::new(),
             ticket_keys: BTreeMap::new(),
         };
         job.check_roles()?;
         job.check_size()?;
         job.check_settle()?;
-        job.check_cost(spec.max_cost)?;
+        job.check_cost()?;
+        Ok(job)
+    }
+
+    /// The same with probers that are functions.
+    ///
+    /// # Errors
+    /// When it costs too much now.
+    pub fn in_functions(self, functions: BTreeMap<Vantage, Function>) -> Result<Job, JobError> {
+        let job = Job { functions, ..self };
+        job.check_cost()?;
         Ok(job)
     }
 
     /// What the run will cost, as far as its plan tells.
     pub fn estimate(&self) -> Bill {
-        cost::bill(&self.prices, &cost::used(self, self.functions))
+        cost::bill(&self.prices, &cost::used(self))
     }
 
-    fn check_cost(&self, max: Option<f64>) -> Result<(), JobError> {
+    fn check_cost(&self) -> Result<(), JobError> {
         let estimate = self.estimate();
-        match max {
+        match self.limits.max_cost {
             // A maximum that is no number allows nothing.
             Some(max) if estimate.total > max || max.is_nan() => Err(JobError::TooDear {
                 estimate: estimate.text(),

@@ -10,8 +10,7 @@ use super::combined::{
 };
 use super::part::{ReportPart, SfuInfo, TierPart};
 use super::tier::{self, Expected, Measured, Parts};
-use super::{accept, figures, slots};
-use crate::cost::{self, Bill, Used};
+use super::{accept, bill, figures, slots};
 use crate::job::{ClaimId, Job, SCHEMA_MAJOR, Timestamp, Vantage, Workload};
 use crate::load::{Knee, Verdict, headroom, locate};
 use crate::rendezvous::objects::Start;
@@ -105,7 +104,7 @@ pub fn combine(inputs: &CombineInputs) -> Combined {
         start_at: inputs.start.as_ref().map(|s| s.start_at),
         reference: inputs.start.as_ref().map(|s| s.reference),
         sfu: sfu(&parts),
-        cost: (!is_loopback(&job.url)).then(|| cost(job, &parts, usage.requests)),
+        cost: bill::measured(job, &parts, &reports, usage.requests),
         usage,
         tiers,
         dropped: slots::dropped(&vantages),
@@ -114,7 +113,7 @@ pub fn combine(inputs: &CombineInputs) -> Combined {
     }
 }
 
-type TierParts<'a> = BTreeMap<u32, Parts<'a>>;
+pub(super) type TierParts<'a> = BTreeMap<u32, Parts<'a>>;
 
 fn tier_of(tiers: &[Tier], n: u32) -> Option<&Tier> {
     tiers.iter().find(|t| t.tier == n)
@@ -205,39 +204,6 @@ fn sfu(parts: &TierParts) -> Vec<SfuInfo> {
     let all = parts.values().flat_map(BTreeMap::values);
     let distinct: BTreeSet<SfuInfo> = all.flat_map(|m| m.part().sfu.iter().cloned()).collect();
     distinct.into_iter().collect()
-}
-
-/// What was measured, at the job's prices.
-fn cost(job: &Job, parts: &TierParts, requests: Option<RequestCounts>) -> Bill {
-    let (duration, settle) = (job.times.duration.0.as_secs(), job.times.settle.0.as_secs());
-    // Between the windows nothing is counted.
-    let whole = |bytes: u64| {
-        let all = u128::from(bytes) * u128::from(duration + settle);
-        u64::try_from(all / u128::from(duration.max(1))).unwrap_or(u64::MAX)
-    };
-    let sum = |of: fn(&TierPart) -> u64| {
-        let parts = parts.values().flat_map(BTreeMap::values);
-        parts.fold(0u64, |sum, m| sum.saturating_add(of(m.part())))
-    };
-    let used = Used {
-        bucket_writes: requests.map(|r| r.creates + r.heartbeats + r.lists),
-        bucket_reads: requests.map(|r| r.reads),
-        prober_egress_bytes: whole(sum(|part| part.sent.bytes)),
-        sfu_egress_bytes: whole(sum(|part| part.packets.bytes)),
-        // How long a function ran is not measured, but known: until the last window.
-        ..cost::used(job, job.functions)
-    };
-    cost::bill(&job.prices, &used)
-}
-
-/// Whether what goes to this SFU stays on the machine.
-fn is_loopback(url: &str) -> bool {
-    match url::Url::parse(url).as_ref().map(url::Url::host) {
-        Ok(Some(url::Host::Domain(name))) => name == "localhost",
-        Ok(Some(url::Host::Ipv4(ip))) => ip.is_loopback(),
-        Ok(Some(url::Host::Ipv6(ip))) => ip.is_loopback(),
-        _ => false,
-    }
 }
 
 fn usage(parts: &TierParts, reports: &BTreeMap<Vantage, &ReportPart>) -> Usage {

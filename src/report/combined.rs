@@ -56,8 +56,8 @@ pub struct Combined {
     pub rejected: Vec<Rejection>,
     /// What the run used.
     pub usage: Usage,
-    /// What that costs at the job's prices; absent when nothing left the machine. Bytes between
-    /// the windows are taken at the windows' rate.
+    /// What that costs at the job's prices; absent when nothing left the machine and no
+    /// function ran. Bytes between the windows are taken at the windows' rate.
     #[serde(default)]
     pub cost: Option<Bill>,
 }

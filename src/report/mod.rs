@@ -8,6 +8,7 @@
 
 mod accept;
 pub mod bad_input;
+mod bill;
 mod clocks;
 pub mod combine;
 pub mod combined;

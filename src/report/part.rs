@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::bad_input::BadInput;
 use super::flow::{Flow, Publisher};
 use crate::clock::{OffsetInterval, RunClock};
+use crate::cost::Function;
 use crate::job::{ClaimId, Digest, Quality, RunId, Span, Timestamp, Vantage, WriteId};
 use crate::load::Window;
 use crate::measure::Histogram;
@@ -341,8 +342,22 @@ pub struct ReportPart {
     /// What it asked of the bucket, this report included; absent when not counted.
     #[serde(default)]
     pub requests: Option<RequestCounts>,
+    /// The function that it was, and for how long; absent when it was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub function: Option<FunctionTime>,
     /// All tiers, in order.
     pub tiers: Vec<TierPart>,
+}
+
+/// How long a function ran for its part, as it is billed: from the start of its process, or from
+/// its event if the process had served one before, until it finished the report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FunctionTime {
+    /// The function.
+    #[serde(flatten)]
+    pub function: Function,
+    /// In milliseconds.
+    pub billed_ms: u64,
 }
 
 /// A time in which a prober's process did not run: stopped, suspended or starved.

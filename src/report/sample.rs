@@ -265,6 +265,7 @@ pub fn healthy() -> CombineInputs {
             heartbeats: 42,
             deletes: 0,
         }),
+        function: None,
         schema: SCHEMA_MAJOR,
         write_id: WriteId::from_u64(99),
         run: job.run.clone(),

@@ -3,27 +3,61 @@
 
 mod environment;
 mod failures;
+mod half;
 mod http;
 mod lambda;
 mod laptop;
 mod run;
 mod schedule;
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use muster::local::LivekitServer;
 use muster::store::S3Settings;
 
-use self::lambda::Config;
+use self::lambda::{Config, Lambda};
+use self::schedule::ScheduleStandIn;
+use crate::fixtures::minio::Minio;
 
 /// Where the coordinator and the finalizer are.
 const HOME: &str = "eu-west-1";
 /// Where the probers are.
 const REGIONS: [&str; 3] = ["ap-southeast-2", "eu-west-1", "us-east-1"];
 
-const COORDINATOR: Option<&str> = option_env!("CARGO_BIN_EXE_muster-coordinator-function");
-const FINALIZER: Option<&str> = option_env!("CARGO_BIN_EXE_muster-finalizer-function");
-const PROBER: Option<&str> = option_env!("CARGO_BIN_EXE_muster-prober-function");
+/// Each function's name, and its program as the tests build it.
+const COORDINATOR: Program = (
+    "coordinator",
+    option_env!("CARGO_BIN_EXE_muster-coordinator-function"),
+);
+const FINALIZER: Program = (
+    "finalizer",
+    option_env!("CARGO_BIN_EXE_muster-finalizer-function"),
+);
+const PROBER: Program = (
+    "prober",
+    option_env!("CARGO_BIN_EXE_muster-prober-function"),
+);
+
+type Program = (&'static str, Option<&'static str>);
+
+/// Where `functions/build` left the functions to test, instead of those of the tests' own build.
+const RELEASED: &str = "MUSTER_TEST_FUNCTIONS";
+
+/// Whether there are programs to test.
+fn built() -> bool {
+    [COORDINATOR, FINALIZER, PROBER]
+        .map(program)
+        .iter()
+        .all(Option::is_some)
+}
+
+fn program((name, built): Program) -> Option<PathBuf> {
+    match std::env::var_os(RELEASED) {
+        Some(folder) => Some(Path::new(&folder).join(name).join("bootstrap")),
+        None => built.map(PathBuf::from),
+    }
+}
 
 /// The functions of a deployment, as infra/aws has them.
 struct Deployment {
@@ -55,15 +89,30 @@ impl Deployment {
             .with("LIVEKIT_API_SECRET", server.secret().expose())
     }
 
-    fn function(&self, program: Option<&'static str>, region: &str, name: &str) -> Config {
+    /// With what the coordinator calls: the other functions, the schedule, what gives it a role.
+    fn calls(self, lambda: &Lambda, schedule: &ScheduleStandIn, roles: &Minio) -> Deployment {
+        let role = |name: &str| format!("arn:aws:iam::123456789012:role/{name}");
+        self.with("AWS_ENDPOINT_URL_LAMBDA", &lambda.url())
+            .with("AWS_ENDPOINT_URL_SCHEDULER", &schedule.url())
+            .with("AWS_ENDPOINT_URL_STS", &roles.endpoint())
+            .with("MUSTER_TICKET_ROLE_ARN", &role("tickets"))
+            .with("MUSTER_PROBER_FUNCTION", "muster-prober")
+            .with("MUSTER_FINALIZER_ARN", &arn(HOME, "muster-finalizer"))
+            .with("MUSTER_SCHEDULE_GROUP", "muster")
+            .with("MUSTER_SCHEDULE_ROLE_ARN", &role("schedule"))
+    }
+
+    fn function(&self, which: Program, region: &str, name: &str) -> Config {
         Config {
-            program: program.expect("asked for before"),
+            program: program(which).expect("asked for before"),
             region: region.to_owned(),
             name: name.to_owned(),
             memory_mib: 1_769,
             timeout: Duration::from_secs(120),
             retries: 0,
             concurrency: 1,
+            said: None,
+            takes_none: false,
             constant_deadline_ms: None,
             env: self.env.clone(),
         }

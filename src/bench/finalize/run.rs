@@ -231,6 +231,7 @@ impl MadeUp {
                 heartbeats: 60,
                 deletes: 0,
             }),
+            function: None,
             tiers,
         }
     }

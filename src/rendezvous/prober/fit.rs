@@ -49,6 +49,7 @@ fn seconds(span: Duration) -> Span {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cost;
     use crate::job::{JobSpec, Origin, WriteId};
     use crate::rendezvous::prober::Function;
 
@@ -83,6 +84,10 @@ mod tests {
                 arrived: T0,
                 init: None,
                 participants_max,
+                billed: cost::Function {
+                    memory_mib: 64,
+                    arm64: false,
+                },
             }),
             build: "test".into(),
             place: "here".into(),

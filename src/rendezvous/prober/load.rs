@@ -9,7 +9,8 @@ use bytes::Bytes;
 use super::schedule::{joinable, stop_at, tier_names};
 use super::wait::Begin;
 use super::{
-    Action, Ended, Event, HEARTBEAT_EVERY, Orders, ProberProgress, RETRY_AFTER, Settings, heartbeat,
+    Action, Ended, Event, Function, HEARTBEAT_EVERY, Orders, ProberProgress, RETRY_AFTER, Settings,
+    heartbeat,
 };
 use crate::clock::RunClock;
 use crate::job::{SCHEMA_MAJOR, Span, Timestamp};
@@ -41,6 +42,7 @@ pub(super) struct Load {
     /// No load from then on, as far as the clocks are known now.
     stop_at: Timestamp,
     must_end_by: Option<Timestamp>,
+    function: Option<Function>,
     give_up: Timestamp,
     /// When it wanted to be woken, and when it last was.
     expected: Timestamp,
@@ -143,6 +145,7 @@ impl Load {
             key: settings.key.clone(),
             seed,
             must_end_by: settings.must_end_by,
+            function: settings.function,
             stop_at,
             expected: now,
             heard_at: now,
@@ -387,6 +390,7 @@ impl Load {
             stops: stops.collect(),
             build: self.build.clone(),
             requests: Some(requests),
+            function: self.function.map(|f| f.time(clock.at)),
             tiers: self.parts.values().map(|p| p.part.clone()).collect(),
         }
     }

@@ -29,13 +29,14 @@ use super::progress::ProberProgress;
 use super::reference::Clocks;
 use super::{RendezvousError, document};
 use crate::clock::{Estimate, RunClock, Sample};
+use crate::cost;
 use crate::job::{
     ClaimId, Digest, Digested, Job, RunId, SCHEMA_MAJOR, Timestamp, Vantage, WriteId,
 };
 use crate::load::{Place, TierPlan};
 use crate::participant::Transport;
 use crate::prober::LiveFigures;
-use crate::report::part::{Outcome, TierPart};
+use crate::report::part::{FunctionTime, Outcome, TierPart};
 use crate::signature::SigningKey;
 use crate::store::{RequestCounts, Settled};
 
@@ -180,6 +181,18 @@ pub struct Function {
     pub init: Option<Duration>,
     /// The most participants that a function of its size takes.
     pub participants_max: u32,
+    /// What is paid for.
+    pub billed: cost::Function,
+}
+
+impl Function {
+    /// What it will be billed for if it ends now, in local time.
+    fn time(&self, now: Timestamp) -> FunctionTime {
+        FunctionTime {
+            function: self.billed,
+            billed_ms: whole_ms(now.saturating_since(self.arrived) + self.init.unwrap_or_default()),
+        }
+    }
 }
 
 /// A prober.

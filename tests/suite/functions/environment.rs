@@ -166,7 +166,8 @@ fn command(config: &Config, api: &Server) -> Command {
     let limit = format!("ulimit -n {DESCRIPTORS} && exec \"$0\"");
     let mut command = Command::new("sh");
     command
-        .args(["-c", &limit, config.program])
+        .args(["-c", &limit])
+        .arg(&config.program)
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("TZ", ":UTC")

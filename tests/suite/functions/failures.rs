@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::lambda::{Config, Lambda, Outcome};
-use super::{COORDINATOR, Deployment, FINALIZER, HOME, PROBER};
+use super::{Deployment, HOME, built};
 use crate::fixtures::skip::skip;
 
 /// The functions, with a bucket that takes connections and never answers.
@@ -37,10 +37,6 @@ fn hanging(listener: &TcpListener) -> Vec<Config> {
 /// An event that each function takes.
 fn event() -> Value {
     json!({"run": "20261122-071339-4f9c2a"})
-}
-
-fn built() -> bool {
-    COORDINATOR.is_some() && FINALIZER.is_some() && PROBER.is_some()
 }
 
 #[tokio::test(flavor = "multi_thread")]

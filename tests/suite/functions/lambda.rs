@@ -1,7 +1,8 @@
-//! The Lambda service on loopback: it takes events by its Invoke API, starts and stops functions,
+//! The Lambda service on loopback: it describes functions, takes events by its Invoke API, starts and stops functions,
 //! tries failed events again, and stops what takes too long.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ const RETRY_AFTER: Duration = Duration::from_millis(300);
 /// A function as it is deployed.
 #[derive(Clone, Debug)]
 pub struct Config {
-    pub program: &'static str,
+    pub program: PathBuf,
     pub region: String,
     pub name: String,
     pub memory_mib: u32,
@@ -33,6 +34,11 @@ pub struct Config {
     pub retries: u32,
     /// How many events it serves at once.
     pub concurrency: usize,
+    /// What the service says of its memory and its time, until the function is called: somebody
+    /// deploys it anew in between.
+    pub said: Option<(u32, Duration)>,
+    /// Whether the service takes no event for it (AWS does so when it is busy or disabled).
+    pub takes_none: bool,
     /// The deadline that it tells its functions, instead of a true one.
     pub constant_deadline_ms: Option<u128>,
     pub env: Vec<(String, String)>,
@@ -44,6 +50,20 @@ impl Config {
             "arn:aws:lambda:{}:123456789012:function:{}",
             self.region, self.name
         )
+    }
+
+    /// GetFunctionConfiguration's answer, as far as anyone here looks at it.
+    fn described(&self) -> Value {
+        let (memory_mib, timeout) = self.said.unwrap_or((self.memory_mib, self.timeout));
+        json!({
+            "FunctionName": self.name,
+            "FunctionArn": self.arn(),
+            "Runtime": "provided.al2023",
+            "MemorySize": memory_mib,
+            "Timeout": timeout.as_secs(),
+            "Architectures": ["x86_64"],
+            "State": "Active",
+        })
     }
 }
 
@@ -270,14 +290,16 @@ impl Shared {
         }
     }
 
-    /// `POST /2015-03-31/functions/NAME/invocations`
+    /// `POST /2015-03-31/functions/NAME/invocations`, `GET /2015-03-31/functions/NAME/configuration`
     async fn invoke(&self, request: Request) -> Answer {
-        let name = request
-            .path
-            .strip_prefix("/2015-03-31/functions/")
-            .and_then(|rest| rest.strip_suffix("/invocations"));
-        let (Some(name), "POST") = (name, request.method.as_str()) else {
-            return refusal(404, "no such API");
+        let path = request.path.strip_prefix("/2015-03-31/functions/");
+        let (name, what) = path
+            .and_then(|rest| rest.split_once('/'))
+            .unwrap_or_default();
+        let describes = match (request.method.as_str(), what) {
+            ("POST", "invocations") => false,
+            ("GET", "configuration") => true,
+            _ => return refusal(404, "no such API"),
         };
         let Some(region) = signed_for(&request, "lambda") else {
             return refusal(403, "The request signature we calculated does not match");
@@ -286,6 +308,12 @@ impl Shared {
         let Some(function) = self.functions.get(&arn) else {
             return refusal(404, &format!("Function not found: {arn}"));
         };
+        if describes {
+            return answer(200, function.config.described().to_string());
+        }
+        if function.config.takes_none {
+            return refusal(403, "The function is disabled");
+        }
         let kind = request.headers.get("x-amz-invocation-type");
         let waits = kind.is_none_or(|kind| kind != "Event");
         if request.body.len() > EVENT_MAX[usize::from(waits)] {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::http::{Request, Server, answer};
 use super::lambda::{Lambda, Outcome, Served};
 use super::schedule::ScheduleStandIn;
-use super::{COORDINATOR, Deployment, FINALIZER, HOME, PROBER, REGIONS, arn};
+use super::{Deployment, HOME, REGIONS, arn, built};
 use crate::fixtures::alone::alone;
 use crate::fixtures::fleet::Fleet;
 use crate::fixtures::minio::Minio;
@@ -30,7 +30,7 @@ fn job(url: &str) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_event_makes_a_run_and_its_report() {
     let _alone = alone().await;
-    if COORDINATOR.is_none() || FINALIZER.is_none() || PROBER.is_none() {
+    if !built() {
         skip!("the functions, which the feature `lambda` builds");
     }
     let Some(binary) = Minio::binary().await else {
@@ -74,20 +74,7 @@ async fn one_event_makes_a_run_and_its_report() {
     let schedule = ScheduleStandIn::start(&workers).await;
     let coordinator = Deployment::new(&settings)
         .keys(&server)
-        .with("AWS_ENDPOINT_URL_LAMBDA", &workers.url())
-        .with("AWS_ENDPOINT_URL_SCHEDULER", &schedule.url())
-        .with("AWS_ENDPOINT_URL_STS", &minio.endpoint())
-        .with(
-            "MUSTER_TICKET_ROLE_ARN",
-            "arn:aws:iam::123456789012:role/tickets",
-        )
-        .with("MUSTER_PROBER_FUNCTION", "muster-prober")
-        .with("MUSTER_FINALIZER_ARN", &ends)
-        .with("MUSTER_SCHEDULE_GROUP", "muster")
-        .with(
-            "MUSTER_SCHEDULE_ROLE_ARN",
-            "arn:aws:iam::123456789012:role/schedule",
-        )
+        .calls(&workers, &schedule, &minio)
         .coordinator();
     let begins = coordinator.arn();
     let heads = Lambda::start([coordinator]).await;

@@ -119,11 +119,11 @@ impl Drop for Account {
 }
 
 /// How a function should look, wherever it runs.
-fn check_function(holds: &Value, region: &str, name: &str, timeout_s: u32) {
+fn check_function(holds: &Value, region: &str, name: &str, (timeout_s, at_once): (u32, u32)) {
     let function = &holds["functions"][format!("{region} {name}")];
     assert_eq!(function["Runtime"], "provided.al2023", "{name}: {holds:#}");
     assert_eq!(function["Timeout"], timeout_s, "{name}");
-    assert_eq!(function["Concurrency"], 1, "{name}");
+    assert_eq!(function["Concurrency"], at_once, "{name}");
     let log = &holds["logs"][format!("{region} /aws/lambda/{name}")];
     assert_eq!(*log, 30, "{name} keeps its log for 30 days");
 }
@@ -148,7 +148,8 @@ fn the_script_deploys_updates_and_removes_all_of_it() {
     let options = ["--functions", "functions", "--livekit-secret", arn.trim()];
     let deploy = |regions: &str| {
         let flags = ["deploy", "--architecture", "arm64", "--regions", regions];
-        account.muster_aws(&[&flags[..], &options].concat())
+        let size = ["--memory", "3538", "--concurrency", "2"];
+        account.muster_aws(&[&flags[..], &size, &options].concat())
     };
     let both = format!("{HOME},{AWAY}");
 
@@ -183,11 +184,12 @@ fn the_script_deploys_updates_and_removes_all_of_it() {
         holds["stacks"][AWAY],
         json!(["muster-code", "muster-prober"])
     );
-    check_function(&holds, HOME, "muster-coordinator", 60);
-    check_function(&holds, HOME, "muster-finalizer", 120);
+    check_function(&holds, HOME, "muster-coordinator", (60, 1));
+    check_function(&holds, HOME, "muster-finalizer", (120, 1));
     for region in [HOME, AWAY] {
-        check_function(&holds, region, "muster-prober", 900);
+        check_function(&holds, region, "muster-prober", (900, 2));
         let prober = &holds["functions"][format!("{region} muster-prober")];
+        assert_eq!(prober["MemorySize"], 3_538);
         let variables = prober["Environment"]["Variables"].as_object();
         assert!(variables.is_none_or(serde_json::Map::is_empty), "{prober}");
     }
@@ -197,6 +199,27 @@ fn the_script_deploys_updates_and_removes_all_of_it() {
         let encrypted = bucket.as_array().is_some_and(|rules| !rules.is_empty());
         assert!(encrypted, "{name}");
     }
+
+    // The functions are asked what they have, and there is one in each of these two regions.
+    let refused = |regions: &str, duration: &str| {
+        let mut muster = account.command(Path::new(env!("CARGO_BIN_EXE_muster")));
+        muster
+            .args(["run", "--url", "ws://127.0.0.1:9", "--lambda", regions])
+            .args(["--ramp", "1", "--duration", duration])
+            .env("MUSTER_BUCKET", format!("s3://{BUCKET}"))
+            .env("AWS_REGION", HOME)
+            .env("LIVEKIT_API_KEY", "devkey")
+            .env("LIVEKIT_API_SECRET", "0123456789abcdef0123456789abcdef");
+        run(&mut muster).expect_err("no such run")
+    };
+    let long = refused(&both, "10m");
+    let says = format!("the function in {HOME} has 15m");
+    assert!(long.contains(&says), "{long}");
+    let third = refused(&format!("{both},ap-southeast-2"), "1s");
+    assert!(
+        third.contains("in ap-southeast-2 refuses") && !third.contains(&format!("in {AWAY}")),
+        "{third}"
+    );
 
     // What has changed is updated, the rest is left alone.
     account.build("prober", "another p");
