@@ -6,6 +6,7 @@
 mod claim;
 mod find;
 mod fit;
+mod function;
 mod load;
 mod schedule;
 mod testing;
@@ -18,6 +19,7 @@ use bytes::Bytes;
 
 use self::claim::Claim;
 use self::find::Find;
+pub use self::function::Function;
 use self::load::Load;
 use self::testing::Testing;
 use self::wait::{Heard, Wait};
@@ -29,14 +31,13 @@ use super::progress::ProberProgress;
 use super::reference::Clocks;
 use super::{RendezvousError, document};
 use crate::clock::{Estimate, RunClock, Sample};
-use crate::cost;
 use crate::job::{
     ClaimId, Digest, Digested, Job, RunId, SCHEMA_MAJOR, Timestamp, Vantage, WriteId,
 };
 use crate::load::{Place, TierPlan};
 use crate::participant::Transport;
 use crate::prober::LiveFigures;
-use crate::report::part::{FunctionTime, Outcome, TierPart};
+use crate::report::part::{Outcome, TierPart};
 use crate::signature::SigningKey;
 use crate::store::{RequestCounts, Settled};
 
@@ -170,29 +171,6 @@ pub struct Settings {
     pub place: String,
     /// Makes write ids and pauses, different for each process.
     pub seed: u64,
-}
-
-/// What a prober knows of the function that it runs in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Function {
-    /// When its event came, in local time.
-    pub arrived: Timestamp,
-    /// From the start of its process until it could take events, unless it had served one before.
-    pub init: Option<Duration>,
-    /// The most participants that a function of its size takes.
-    pub participants_max: u32,
-    /// What is paid for.
-    pub billed: cost::Function,
-}
-
-impl Function {
-    /// What it will be billed for if it ends now, in local time.
-    fn time(&self, now: Timestamp) -> FunctionTime {
-        FunctionTime {
-            function: self.billed,
-            billed_ms: whole_ms(now.saturating_since(self.arrived) + self.init.unwrap_or_default()),
-        }
-    }
 }
 
 /// A prober.

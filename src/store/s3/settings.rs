@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aws_config::environment::EnvironmentVariableRegionProvider;
+use aws_config::imds::region::ImdsRegionProvider;
 use aws_config::meta::region::RegionProviderChain;
 use aws_config::profile::ProfileFileRegionProvider;
+use aws_config::provider_config::ProviderConfig;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
@@ -146,7 +148,7 @@ impl S3Settings {
             None => {
                 let found = aws_config::defaults(BehaviorVersion::v2026_01_12())
                     .http_client(http.clone())
-                    .region(self.regions())
+                    .region(self.regions(&http))
                     .load()
                     .await;
                 let endpoint = given.or_else(|| found.endpoint_url().map(str::to_owned));
@@ -216,17 +218,18 @@ impl S3Settings {
         Ok(Client::from_conf(config))
     }
 
-    fn regions(&self) -> RegionProviderChain {
-        let given = RegionProviderChain::first_try(self.region.clone().map(Region::new));
+    fn regions(&self, http: &SharedHttpClient) -> RegionProviderChain {
+        let given = RegionProviderChain::first_try(self.region.clone().map(Region::new))
+            .or_else(EnvironmentVariableRegionProvider::new())
+            .or_else(ProfileFileRegionProvider::new());
         if self.endpoint.is_some() {
             // The rest of AWS's chain asks the instance's metadata service, which takes seconds
             // where there is none.
-            given
-                .or_else(EnvironmentVariableRegionProvider::new())
-                .or_else(ProfileFileRegionProvider::new())
-        } else {
-            given.or_default_provider()
+            return given;
         }
+        // As it is by default, it has no client to ask that service with.
+        let asks = ProviderConfig::without_region().with_http_client(http.clone());
+        given.or_else(ImdsRegionProvider::builder().configure(&asks).build())
     }
 }
 
@@ -346,6 +349,15 @@ mod tests {
             shown.contains("AKIA") && !shown.contains("hunter"),
             "{shown}"
         );
+    }
+
+    #[tokio::test]
+    async fn amazons_own_store_has_no_endpoint_to_be_told() {
+        let mut settings = S3Settings::new("s3://bucket".parse().expect("a bucket"));
+        settings.region = Some("eu-west-1".into());
+        let dates = DateSamples::new(std::sync::Arc::new(crate::clock::now));
+        let (_, location, _) = settings.client(dates).await.expect("a client");
+        assert_eq!(location.bucket, "bucket");
     }
 
     #[test]
