@@ -83,7 +83,8 @@ exits! {
         | RendezvousError::NeedsTicket { .. }
         | RendezvousError::JobChanged { .. }
         | RendezvousError::FleetFull { .. }
-        | RendezvousError::TooNew { .. } => Exit::BadConfiguration,
+        | RendezvousError::TooNew { .. }
+        | RendezvousError::NeedsNewer { .. } => Exit::BadConfiguration,
         RendezvousError::NoOpenRun { .. }
         | RendezvousError::NeverStarted { .. }
         | RendezvousError::StartedWithout { .. }

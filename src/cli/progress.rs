@@ -45,6 +45,17 @@ impl Shown {
             Progress::Unfit { vantage, reason } => {
                 tracing::warn!("{vantage}: can't take part: {reason}");
             }
+            Progress::Builds { builds } => {
+                let own = env!("CARGO_PKG_VERSION");
+                if builds.keys().any(|build| build != own) {
+                    let each = builds.iter().map(|(build, slots)| {
+                        let labels: Vec<&str> = slots.iter().map(Vantage::as_str).collect();
+                        format!("{build} at {}", labels.join(", "))
+                    });
+                    let each: Vec<String> = each.collect();
+                    tracing::warn!("builds differ: {own} here, {}", each.join("; "));
+                }
+            }
             Progress::Started { start, local } => {
                 let wait = local.saturating_since(clock::now());
                 let end = start.tiers.last().map_or(start.start_at, |t| t.window.to);

@@ -13,8 +13,10 @@ use super::{
 use crate::cost::{self, Bill, Function, Prices};
 use crate::signature::PublicKey;
 
-/// The schema that this build writes. Another major version is refused.
+/// The schema that this build writes. A greater major version is refused.
 pub const SCHEMA_MAJOR: u32 = 1;
+/// The oldest that it reads.
+pub const SCHEMA_OLDEST: u32 = 1;
 
 /// What this build knows of that a job may need.
 pub const KNOWN: [&str; 1] = [ROLES];
@@ -275,6 +277,12 @@ impl Job {
     /// What the run will cost, as far as its plan tells.
     pub fn estimate(&self) -> Bill {
         cost::bill(&self.prices, &cost::used(self))
+    }
+
+    /// What it needs that this build doesn't know of.
+    pub fn unknown_needs(&self) -> impl Iterator<Item = &str> {
+        let needs = self.needs.iter().map(String::as_str);
+        needs.filter(|need| !KNOWN.contains(need))
     }
 
     fn check_cost(&self) -> Result<(), JobError> {

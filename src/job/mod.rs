@@ -15,8 +15,8 @@ mod units;
 
 pub use digest::{Digest, DigestError, Digested};
 pub use document::{
-    CLOCK_WIDTH, Job, KNOWN, LEAVE_ALLOWANCE, Limits, Origin, SCHEMA_MAJOR, START_LEAD,
-    START_SLACK, Times, Workload, sfu_url,
+    CLOCK_WIDTH, Job, KNOWN, LEAVE_ALLOWANCE, Limits, Origin, SCHEMA_MAJOR, SCHEMA_OLDEST,
+    START_LEAD, START_SLACK, Times, Workload, sfu_url,
 };
 pub use error::JobError;
 pub use fleet::{Fleet, VantageRole, VantageSpec, VantageSpecError};

@@ -260,12 +260,15 @@ impl Tally {
             stamp_offset_us: heading.stamp_offset_us,
             jitter_us: self.jitter_us.clone(),
             packets: PacketCounts::default(),
-            sent: SentCounts::default(),
+            sent: SentCounts {
+                send_failures: Some(0),
+                ..SentCounts::default()
+            },
             loss_ppm: Histogram::new(),
             bitrate_in_kbps: Histogram::new(),
             quality: self.quality.clone(),
             failures: self.failures.clone(),
-            bad_input: BadInput::default(),
+            bad_input: Some(BadInput::default()),
             reconnects: 0,
             transports: BTreeMap::new(),
             generator: GeneratorHealth {
@@ -306,8 +309,8 @@ fn add(part: &mut TierPart, s: &Seen, base: &Base, length: Duration) {
     let (tx, tx0) = (&s.snapshot.tx, &base.tx);
     let drops = rx.own_buffer_drops.saturating_sub(rx0.own_buffer_drops);
     part.generator.receive_drops += drops;
-    part.bad_input
-        .merge(&BadInput::of(&s.snapshot).since(&base.bad_input));
+    let bad = BadInput::of(&s.snapshot).since(&base.bad_input);
+    part.bad_input = BadInput::together(part.bad_input, Some(bad));
     part.reconnects += u64::from(s.snapshot.reconnects.saturating_sub(base.reconnects));
     if s.new {
         phases(part, &s.snapshot.phases);
@@ -327,7 +330,8 @@ fn add(part: &mut TierPart, s: &Seen, base: &Base, length: Duration) {
         .saturating_sub(tx.retransmitted.saturating_sub(tx0.retransmitted));
     part.sent.bytes += tx.bytes.saturating_sub(tx0.bytes);
     part.sent.frames_skipped += tx.frames_skipped.saturating_sub(tx0.frames_skipped);
-    part.sent.send_failures += tx.send_failures.saturating_sub(tx0.send_failures);
+    let refused = tx.send_failures.saturating_sub(tx0.send_failures);
+    *part.sent.send_failures.get_or_insert_default() += refused;
     if s.id.0 != Role::Subscriber {
         return;
     }

@@ -243,7 +243,7 @@ fn notes(c: &Combined) -> String {
         if let Some(failures) = failures(tier) {
             out.push_str(&line("Failures", &format!("{name}: {failures}")));
         }
-        if let Some(bad) = tier.figures.as_ref().map(|f| &f.bad_input)
+        if let Some(bad) = tier.figures.as_ref().and_then(|f| f.bad_input)
             && !bad.is_empty()
         {
             out.push_str(&line("Bad input", &format!("{name}: {bad}")));

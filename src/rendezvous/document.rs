@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::RendezvousError;
 use super::keys::{Item, RunKey};
 use super::objects::{Abort, Frozen, Inputs, Live, Ready, Slot, StartDocument};
-use crate::job::{ClaimId, Digest, Digested, Job, RunId, SCHEMA_MAJOR};
+use crate::job::{ClaimId, Digest, Digested, Job, RunId, SCHEMA_MAJOR, SCHEMA_OLDEST};
 use crate::report::part::{ReportPart, TierPart};
 use crate::signature::SigningKey;
 
@@ -23,7 +23,7 @@ pub trait Document: Serialize + DeserializeOwned + Clone + 'static {
 /// Reads a document from the body found at `key`. Unknown fields are ignored.
 ///
 /// # Errors
-/// [`RendezvousError::TooNew`] for another major version, else [`RendezvousError::Malformed`].
+/// [`RendezvousError::TooNew`] for a greater major version, else [`RendezvousError::Malformed`].
 pub fn read<T: Document>(key: &RunKey, body: &[u8]) -> Result<T, RendezvousError> {
     #[cfg(test)]
     let document: T = super::simulation::remembered(body, || parse(key, body))?;
@@ -36,7 +36,7 @@ pub fn read<T: Document>(key: &RunKey, body: &[u8]) -> Result<T, RendezvousError
     Ok(document)
 }
 
-/// A body's document, if its schema is this build's.
+/// A body's document, if its schema is one that this build reads.
 fn parse<T: Document>(key: &RunKey, body: &[u8]) -> Result<T, RendezvousError> {
     #[derive(Deserialize)]
     struct Versioned {
@@ -49,7 +49,7 @@ fn parse<T: Document>(key: &RunKey, body: &[u8]) -> Result<T, RendezvousError> {
             schema,
         });
     }
-    if schema < SCHEMA_MAJOR {
+    if schema < SCHEMA_OLDEST {
         return Err(malformed(key, format!("schema {schema} was never written")));
     }
     serde_json::from_slice(body).map_err(|e| malformed(key, e))

@@ -193,6 +193,17 @@ pub enum RendezvousError {
         schema: u32,
     },
 
+    /// A job that asks for what this build doesn't know of.
+    #[error(
+        "run `{run}` needs {needs} of its probers, which this muster ({ours}) knows nothing of; update it", ours = env!("CARGO_PKG_VERSION")
+    )]
+    NeedsNewer {
+        /// The run.
+        run: RunId,
+        /// What it doesn't know.
+        needs: String,
+    },
+
     /// Too early to freeze what counts.
     #[error(
         "run `{run}` is not over: reports may come until {until} by the bucket's clock; call again then"
@@ -234,6 +245,16 @@ pub enum RendezvousError {
     /// A part of muster broke.
     #[error("muster has a defect: {0}")]
     Internal(String),
+}
+
+impl RendezvousError {
+    /// Whether another build of muster could do it.
+    pub const fn is_skew(&self) -> bool {
+        matches!(
+            self,
+            RendezvousError::TooNew { .. } | RendezvousError::NeedsNewer { .. }
+        )
+    }
 }
 
 fn of_run(run: Option<&RunId>) -> String {

@@ -234,4 +234,7 @@ pub struct VantageSeen {
     pub last_heartbeat: Option<Timestamp>,
     /// What it was doing then, or why it could not take part.
     pub last_phase: Option<String>,
+    /// muster's version and revision there, if its report doesn't say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<String>,
 }

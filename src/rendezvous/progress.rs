@@ -1,5 +1,6 @@
 //! What happens in a run, as events for whoever shows it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::objects::{FunctionStart, Live, Start};
@@ -47,6 +48,11 @@ pub enum Progress {
         vantage: Vantage,
         /// Why not.
         reason: String,
+    },
+    /// The builds of the probers that take part, as far as they were waited for.
+    Builds {
+        /// muster's version and revision, and whose it is.
+        builds: BTreeMap<String, Vec<Vantage>>,
     },
     /// The start is decided.
     Started {

@@ -18,6 +18,8 @@ pub struct Gathered {
     pub keys: BTreeMap<ClaimId, PublicKey>,
     /// What each claim found out, with when it was stored.
     pub ready: BTreeMap<ClaimId, (Ready, Timestamp)>,
+    /// What can't be read of those that are of another build, and why.
+    pub unreadable: BTreeMap<ClaimId, String>,
     /// When each vantage's last heartbeat was stored.
     pub live: BTreeMap<Vantage, Timestamp>,
 }
@@ -104,6 +106,10 @@ impl Gathered {
         if !unfit.is_empty() {
             return Call::NobodyReady(unfit);
         }
+        let declined = self.declined(fleet);
+        if !declined.is_empty() {
+            return Call::NobodyReady(declined);
+        }
         let silent: Vec<String> = self
             .claims
             .keys()
@@ -115,6 +121,38 @@ impl Gathered {
         } else {
             Call::NobodyReady(silent)
         }
+    }
+
+    /// What those say who took no slot, as they can't carry out the job, or can't be read. Their
+    /// slots are free.
+    fn declined(&self, fleet: &Fleet) -> Vec<String> {
+        let without_slot = self
+            .ready
+            .iter()
+            .filter(|(c, _)| !self.keys.contains_key(*c));
+        let said = without_slot.filter_map(|(c, (ready, _))| Some((c, ready.unfit.as_ref()?)));
+        said.chain(&self.unreadable)
+            .map(|(claim, why)| (claim.vantage(), why))
+            .filter(|(label, _)| !fleet.slots(label).is_empty())
+            .map(|(label, why)| format!("{label}: {why}"))
+            .collect()
+    }
+
+    /// The builds of a roster's probers, and whose each is.
+    pub fn builds(
+        &self,
+        roster: &BTreeMap<Vantage, RosterEntry>,
+    ) -> BTreeMap<String, Vec<Vantage>> {
+        let mut builds: BTreeMap<String, Vec<Vantage>> = BTreeMap::new();
+        for (slot, entry) in roster {
+            if let Some((ready, _)) = entry.claim.as_ref().and_then(|c| self.ready.get(c)) {
+                builds
+                    .entry(ready.build.clone())
+                    .or_default()
+                    .push(slot.clone());
+            }
+        }
+        builds
     }
 
     /// When the first of a roster's claims became ready, by the bucket's clock.
@@ -221,6 +259,52 @@ mod tests {
             ["b.0.000000000007", "c.0.000000000007"],
             "the first two"
         );
+    }
+
+    #[test]
+    fn who_cannot_carry_out_the_job_is_named_and_its_slot_is_free() {
+        let fleet = Fleet::Vantages(["a".parse().unwrap()].into());
+        let mut g = gathered(&[(ready("a", 0, Some("build 0.0.9 there")), 1)]);
+        g.keys.clear();
+        g.claims.clear();
+        assert_eq!(g.call(&fleet, false, at(0)), Call::Wait);
+        let mut newer = Gathered::default();
+        let claim = ClaimId::new(&"a".parse().unwrap(), 0, 9);
+        newer.unreadable.insert(claim, "it has schema 2".into());
+        for (g, why) in [(g, "build 0.0.9 there"), (newer, "it has schema 2")] {
+            let reasons = vec![format!("a: {why}")];
+            assert_eq!(g.call(&fleet, true, at(0)), Call::NobodyReady(reasons));
+            let mut later = gathered(&[(ready("a", 0, None), 5)]);
+            later.unreadable.clone_from(&g.unreadable);
+            assert_eq!(
+                started(later.call(&fleet, false, at(0))),
+                ["a.0.000000000007"]
+            );
+        }
+    }
+
+    #[test]
+    fn builds_are_told_with_those_that_have_them() {
+        let mut other = ready("b", 0, None);
+        other.build = "0.2.0".into();
+        let g = gathered(&[
+            (ready("a", 0, None), 1),
+            (other, 1),
+            (ready("c", 0, None), 1),
+        ]);
+        let Call::Start(roster) = g.call(&Fleet::Expect(3), false, at(0)) else {
+            panic!("does not start")
+        };
+        let roster = roster
+            .into_iter()
+            .map(|(v, c)| (v, (Some(c), None)))
+            .collect();
+        let builds = g.builds(&entries(roster));
+        let told: Vec<_> = builds
+            .iter()
+            .map(|(b, v)| format!("{b} {}", v.len()))
+            .collect();
+        assert_eq!(told, ["0.2.0 1", "test 2"]);
     }
 
     #[test]

@@ -138,7 +138,7 @@ struct Origin<'a> {
 impl Origin<'_> {
     /// Why it doesn't count, if it doesn't.
     fn reason(&self, inputs: &CombineInputs, labels: &BTreeSet<Vantage>) -> Option<String> {
-        if self.schema != SCHEMA_MAJOR {
+        if self.schema > SCHEMA_MAJOR {
             return Some(format!(
                 "its schema is version {}, and this build reads {SCHEMA_MAJOR}",
                 self.schema

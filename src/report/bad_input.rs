@@ -49,6 +49,16 @@ impl BadInput {
         }
     }
 
+    /// Both together, of those who counted.
+    #[must_use]
+    pub fn together(one: Option<Self>, other: Option<Self>) -> Option<Self> {
+        let counted = [one, other].into_iter().flatten();
+        counted.reduce(|mut sum, more| {
+            sum.merge(&more);
+            sum
+        })
+    }
+
     /// Whether there was none.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()

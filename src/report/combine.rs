@@ -48,6 +48,8 @@ pub struct VantageState {
     pub last_heartbeat: Option<Timestamp>,
     /// What it was doing then, in its own words.
     pub last_phase: Option<String>,
+    /// muster's version and revision there, as it said before the start.
+    pub build: Option<String>,
 }
 
 /// Combine whatever arrived.

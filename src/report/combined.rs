@@ -323,9 +323,9 @@ pub struct Figures {
     pub sent: SentCounts,
     /// Participants that failed, by cause.
     pub failures: BTreeMap<String, u64>,
-    /// What was sent to the participants that no protocol allows.
+    /// What was sent to the participants that no protocol allows; absent when nobody counted it.
     #[serde(default)]
-    pub bad_input: BadInput,
+    pub bad_input: Option<BadInput>,
     /// Signalling sessions lost and resumed.
     pub reconnects: u64,
     /// Participants by selected transport.
@@ -503,7 +503,7 @@ pub struct VantageReport {
     /// Why its clock was in doubt, in words; empty when it never was.
     #[serde(default)]
     pub marked: Vec<String>,
-    /// muster's version and revision there; absent without a report.
+    /// muster's version and revision there; absent when nothing came that says so.
     pub build: Option<String>,
 }
 

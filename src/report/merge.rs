@@ -63,7 +63,7 @@ pub struct TierMerge {
     /// Participants that failed, by cause.
     pub failures: BTreeMap<String, u64>,
     /// What no protocol allows.
-    pub bad_input: BadInput,
+    pub bad_input: Option<BadInput>,
     /// Signalling sessions lost and resumed.
     pub reconnects: u64,
     /// Participants by selected transport.
@@ -213,7 +213,7 @@ impl TierMerge {
         self.bitrate_in_kbps.merge(&other.bitrate_in_kbps);
         merge_counts(&mut self.quality, &other.quality);
         merge_counts(&mut self.failures, &other.failures);
-        self.bad_input.merge(&other.bad_input);
+        self.bad_input = BadInput::together(self.bad_input, other.bad_input);
         sum(&mut self.reconnects, other.reconnects);
         merge_counts(&mut self.transports, &other.transports);
     }

@@ -21,6 +21,8 @@ mod publishers;
 #[cfg(test)]
 pub mod sample;
 mod sites;
+#[cfg(test)]
+mod skew;
 mod slots;
 pub mod suspect;
 mod tier;

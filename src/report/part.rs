@@ -134,9 +134,9 @@ pub struct SentCounts {
     pub bytes: u64,
     /// Frames that were skipped because the prober was late.
     pub frames_skipped: u64,
-    /// Datagrams that the prober's own kernel did not take.
+    /// Datagrams that the prober's own kernel did not take; absent where nobody counted them.
     #[serde(default)]
-    pub send_failures: u64,
+    pub send_failures: Option<u64>,
 }
 
 impl SentCounts {
@@ -147,7 +147,8 @@ impl SentCounts {
         sum(&mut self.retransmitted, other.retransmitted);
         sum(&mut self.bytes, other.bytes);
         sum(&mut self.frames_skipped, other.frames_skipped);
-        sum(&mut self.send_failures, other.send_failures);
+        let counted = [self.send_failures, other.send_failures];
+        self.send_failures = counted.into_iter().flatten().reduce(u64::saturating_add);
     }
 }
 
@@ -288,9 +289,9 @@ pub struct TierPart {
     pub quality: BTreeMap<Quality, u64>,
     /// Participants that failed for this tier or during it, by cause.
     pub failures: BTreeMap<String, u64>,
-    /// What was sent to the participants that no protocol allows.
+    /// What was sent to the participants that no protocol allows; absent when not counted.
     #[serde(default)]
-    pub bad_input: BadInput,
+    pub bad_input: Option<BadInput>,
     /// Signalling sessions that were lost and resumed.
     pub reconnects: u64,
     /// Selected transports, by name (`udp`, `tcp`), by participants.

@@ -198,13 +198,14 @@ pub fn part(label: &str, tier: u32) -> TierPart {
         sent: SentCounts {
             packets: 2_900,
             bytes: 2_900_000,
+            send_failures: Some(0),
             ..SentCounts::default()
         },
         loss_ppm: histogram(&[0], n),
         bitrate_in_kbps: histogram(&[1_600], n),
         quality: BTreeMap::from([(Quality::Excellent, n * 9), (Quality::Good, n)]),
         failures: BTreeMap::new(),
-        bad_input: crate::report::bad_input::BadInput::default(),
+        bad_input: Some(crate::report::bad_input::BadInput::default()),
         reconnects: 0,
         transports: BTreeMap::from([("udp".to_owned(), n + 1)]),
         generator: GeneratorHealth {
@@ -287,6 +288,7 @@ pub fn healthy() -> CombineInputs {
         ready: true,
         last_heartbeat: Some(start.tiers[2].window.from),
         last_phase: Some("tier 2".to_owned()),
+        build: Some("0.1.0".to_owned()),
     };
     CombineInputs {
         vantages: ["a", "b", "c"].map(|l| (vantage(l), state(l))).into(),
@@ -367,11 +369,14 @@ pub fn any_part(seed: u64) -> TierPart {
         part.flows.clear();
     }
     part.sent.frames_skipped = draw(40);
-    part.sent.send_failures = draw(4);
+    part.sent.send_failures = (draw(4) > 0).then(|| draw(4));
     part.stamp_offset_us = (draw(3) > 0).then_some(draw(20_000).cast_signed());
     part.generator.tick_lag_us = histogram(&[draw(1_000), draw(70_000)], 100);
     part.failures = BTreeMap::from([("ice_timeout".to_owned(), draw(3))]);
-    part.bad_input.malformed = draw(3);
+    part.bad_input = (draw(4) > 0).then(|| crate::report::bad_input::BadInput {
+        malformed: draw(3),
+        ..Default::default()
+    });
     part
 }
 

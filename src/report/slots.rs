@@ -69,7 +69,12 @@ pub fn slots(
                 tiers: measured,
                 incidents: report.map(|r| stops(r, inputs)).unwrap_or_default(),
                 marked,
-                build: report.map(|r| r.build.clone()),
+                build: report.map(|r| r.build.clone()).or_else(|| {
+                    inputs
+                        .vantages
+                        .get(&vantage)
+                        .and_then(|state| state.build.clone())
+                }),
                 vantage: Some(vantage),
             }
         })

@@ -140,7 +140,9 @@ pub fn shortages(part: &TierPart) -> Vec<Shortage> {
             Shortage::FramesSkipped,
         ),
         over(
-            share(part.sent.send_failures, part.sent.packets),
+            part.sent
+                .send_failures
+                .and_then(|n| share(n, part.sent.packets)),
             SEND_FAILURES_PERCENT,
             Shortage::SendFailures,
         ),
@@ -204,7 +206,7 @@ mod tests {
             ),
             (
                 "could not send 1.00 % of its packets",
-                short(|p| p.sent.send_failures = p.sent.packets / 100),
+                short(|p| p.sent.send_failures = Some(p.sent.packets / 100)),
             ),
         ] {
             assert_eq!(found, [text]);

@@ -31,6 +31,7 @@ mod minio;
 mod operate;
 mod participant;
 mod rooms;
+mod skew;
 mod store;
 mod tcp;
 mod tickets;

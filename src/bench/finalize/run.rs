@@ -323,7 +323,7 @@ impl MadeUp {
             stamp_offset_us: Some(dice.below(300).cast_signed()),
             quality: BTreeMap::from([(Quality::Excellent, n * seconds), (Quality::Good, 1)]),
             failures: BTreeMap::new(),
-            bad_input: crate::report::bad_input::BadInput::default(),
+            bad_input: Some(crate::report::bad_input::BadInput::default()),
             reconnects: 0,
             transports: BTreeMap::from([("udp".to_owned(), n + 1)]),
             generator: GeneratorHealth {

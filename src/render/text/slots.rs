@@ -27,10 +27,28 @@ pub fn slots(c: &Combined) -> String {
             ));
         }
     }
+    out.push_str(&builds(c));
     for (place, slots) in several(c) {
         out.push_str(&line("Probers", &together(&place, &slots)));
     }
     out
+}
+
+/// Whose build each is, where they differ.
+fn builds(c: &Combined) -> String {
+    let mut builds: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for slot in &c.vantages {
+        if let Some(build) = &slot.build {
+            builds.entry(build).or_default().push(name(slot));
+        }
+    }
+    if builds.len() < 2 {
+        return String::new();
+    }
+    let each = builds
+        .iter()
+        .map(|(build, slots)| format!("{build} at {}", slots.join(", ")));
+    line("Builds", &each.collect::<Vec<_>>().join("; "))
 }
 
 /// The slots of each vantage that has several.

@@ -68,6 +68,18 @@ fn a_vantage_that_lost_one_of_its_two_probers() {
 }
 
 #[test]
+fn probers_of_two_builds() {
+    let mut inputs = healthy();
+    inputs.reports[1].build = "0.2.0".to_owned();
+    let shown = text(&combine(&inputs));
+    assert!(
+        shown.contains("Builds       0.1.0 at a, c; 0.2.0 at b\n"),
+        "{shown}"
+    );
+    assert!(!text(&combine(&healthy())).contains("Builds"));
+}
+
+#[test]
 fn a_suspect_prober() {
     let mut inputs = healthy();
     let mut starved = lossy("c", 2, 9);

@@ -24,7 +24,7 @@ use super::progress::Progress;
 use super::reference::Clocks;
 use super::roster::{Call, Gathered};
 use crate::clock::Sample;
-use crate::job::{Digested, Job, SCHEMA_MAJOR, Timestamp, Vantage, Workload, WriteId};
+use crate::job::{ClaimId, Digested, Job, SCHEMA_MAJOR, Timestamp, Vantage, Workload, WriteId};
 use crate::participant::Transport;
 use crate::store::{Listing, Settled, StoreError};
 
@@ -417,6 +417,9 @@ impl Coordinator {
             }
             Verdict::Start(start) => {
                 let width_max = self.job.limits.clock_width.0;
+                let builds = self.gathered.builds(&start.roster);
+                self.out
+                    .push_back(Action::Tell(Progress::Builds { builds }));
                 let clock = self.clocks.run(&start, None, width_max, now);
                 let local = clock.offset.to_local(start.start_at);
                 self.out.push_back(Action::Tell(Progress::Started {
@@ -448,7 +451,12 @@ impl Coordinator {
                     }
                     self.gathered.claims.insert(slot, entry.last_modified);
                 }
-                Item::Ready(claim) if !self.gathered.ready.contains_key(claim) => self.read(key),
+                Item::Ready(claim)
+                    if !self.gathered.ready.contains_key(claim)
+                        && !self.gathered.unreadable.contains_key(claim) =>
+                {
+                    self.read(key);
+                }
                 Item::Live(vantage) => {
                     let at = entry.last_modified;
                     self.gathered.live.insert(vantage.clone(), at);
@@ -483,8 +491,9 @@ impl Coordinator {
                 }
             }
             Item::Ready(claim) => {
-                let Ok(ready) = document::read::<Ready>(&key, body) else {
-                    return;
+                let ready = match document::read::<Ready>(&key, body) {
+                    Ok(ready) => ready,
+                    Err(e) => return self.unreadable(claim, &e),
                 };
                 let (vantage, unfit) = (ready.vantage.clone(), ready.unfit.clone());
                 let transport = ready.transport;
@@ -506,6 +515,18 @@ impl Coordinator {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// What a prober of another build found out can't be read: it takes no part.
+    fn unreadable(&mut self, claim: &ClaimId, e: &RendezvousError) {
+        if e.is_skew() {
+            let (vantage, reason) = (claim.vantage(), e.to_string());
+            self.gathered
+                .unreadable
+                .insert(claim.clone(), reason.clone());
+            self.out
+                .push_back(Action::Tell(Progress::Unfit { vantage, reason }));
         }
     }
 

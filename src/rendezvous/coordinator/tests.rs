@@ -1,6 +1,7 @@
 //! What a coordinator does when it is told to end at an awkward moment.
 
 use super::*;
+use crate::job::ClaimId;
 use crate::job::JobSpec;
 use crate::rendezvous::sample::{T0, job, object};
 
@@ -49,4 +50,48 @@ fn an_abort_while_the_start_is_written_is_carried_out() {
             assert!(matches!(machine.end(), Some(End::Detached(_))));
         }
     }
+}
+
+#[test]
+fn what_a_newer_prober_found_out_is_said_once_to_be_unreadable() {
+    let run = job(JobSpec::default()).run.clone();
+    let settings = Settings {
+        detach: false,
+        seed: 1,
+    };
+    let mut machine = Coordinator::new(job(JobSpec::default()), settings, T0);
+    let (key, _) = creates(machine.handle(T0, Event::Wake)).remove(0);
+    machine.handle(T0, mine(key));
+    let claim = ClaimId::new(&"iad".parse().unwrap(), 0, 7);
+    let ready = RunKey::new(&run, Item::Ready(claim));
+    let listing = Listing {
+        objects: vec![crate::store::Entry {
+            key: ready.to_string(),
+            size: 1,
+            last_modified: T0,
+        }],
+        ..Listing::default()
+    };
+    let listed = || Event::Replied(Reply::Listed(list_run(&run), Ok(listing.clone())));
+    let asked = machine.handle(T0, listed());
+    assert!(asked.contains(&Action::Ask(Request::Read(ready.clone()))));
+    let body = bytes::Bytes::from_static(br#"{"schema": 2, "verdict": "ready"}"#);
+    let told = machine.handle(
+        T0,
+        Event::Replied(Reply::Read(ready.clone(), Ok(object(body)))),
+    );
+    let unfit = told.iter().find_map(|action| match action {
+        Action::Tell(Progress::Unfit { vantage, reason }) => Some(format!("{vantage}: {reason}")),
+        _ => None,
+    });
+    let unfit = unfit.unwrap();
+    assert!(
+        unfit.starts_with("iad: ") && unfit.contains("has schema 2"),
+        "{unfit}"
+    );
+    assert!(
+        !machine
+            .handle(T0, listed())
+            .contains(&Action::Ask(Request::Read(ready)))
+    );
 }

@@ -178,6 +178,7 @@ pub(super) fn combined(view: &View, job: &Job, inputs: &Inputs) -> Option<Combin
                     ready: seen.ready,
                     last_heartbeat: seen.last_heartbeat,
                     last_phase: seen.last_phase.clone(),
+                    build: seen.build.clone(),
                 };
                 (v.clone(), state)
             })

@@ -277,9 +277,10 @@ impl View {
             .or_else(|| self.last_claim(vantage));
         let item = claim.clone().map(Item::Ready);
         let ready = item.as_ref().is_some_and(|i| self.listed.contains_key(i));
-        let unfit = item
-            .and_then(|i| self.read::<Ready>(&i))
-            .and_then(|r| r.unfit);
+        let (build, unfit) = match item.and_then(|i| self.read::<Ready>(&i)) {
+            Some(ready) => (Some(ready.build), ready.unfit),
+            None => (None, None),
+        };
         let live = Item::Live(vantage.clone());
         let last_heartbeat = self
             .found
@@ -291,6 +292,7 @@ impl View {
             ready: ready && unfit.is_none(),
             last_heartbeat,
             last_phase: unfit.or(phase),
+            build,
         }
     }
 }

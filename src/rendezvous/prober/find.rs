@@ -154,6 +154,15 @@ impl Find {
             Ok(job) => job,
             Err(e) => return self.refuse(now, key.run.clone(), e),
         };
+        let unknown: Vec<&str> = job.unknown_needs().collect();
+        if !unknown.is_empty() {
+            let (run, needs) = (job.run.clone(), unknown.join(", "));
+            return self.refuse(
+                now,
+                key.run.clone(),
+                RendezvousError::NeedsNewer { run, needs },
+            );
+        }
         if self.job_sha256.is_some_and(|ticket| ticket != job.digest) {
             let run = job.run.clone();
             return self.refuse(now, key.run.clone(), RendezvousError::JobChanged { run });
@@ -236,6 +245,9 @@ impl Find {
     fn refuse(&mut self, now: Timestamp, run: RunId, e: RendezvousError) -> Step {
         if self.named.is_some() {
             return done(Err(e));
+        }
+        if e.is_skew() {
+            self.trouble = Some(e);
         }
         self.closed.insert(run);
         self.next(now)

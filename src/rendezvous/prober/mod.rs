@@ -3,7 +3,9 @@
 //!
 //! It loads only if the start's roster names its claim and an abort check was definite.
 
+mod announce;
 mod claim;
+mod decline;
 mod find;
 mod fit;
 mod function;
@@ -15,18 +17,18 @@ mod wait;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use bytes::Bytes;
-
+use self::announce::{Announcing, whole_ms};
 use self::claim::Claim;
+use self::decline::Decline;
 use self::find::Find;
 pub use self::function::Function;
 use self::load::Load;
 use self::testing::Testing;
 use self::wait::{Heard, Wait};
 use super::chance::{self, write_id};
-use super::exchange::{Errand, Reply, Request};
+use super::exchange::{Reply, Request};
 use super::keys::{Item, RunKey};
-use super::objects::{FunctionStart, Live, Ready};
+use super::objects::Live;
 use super::progress::ProberProgress;
 use super::reference::Clocks;
 use super::{RendezvousError, document};
@@ -39,7 +41,7 @@ use crate::participant::Transport;
 use crate::prober::LiveFigures;
 use crate::report::part::{Outcome, TierPart};
 use crate::signature::SigningKey;
-use crate::store::{RequestCounts, Settled};
+use crate::store::RequestCounts;
 
 /// How often a heartbeat is written under load.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(3);
@@ -189,23 +191,13 @@ pub struct Prober {
 #[derive(Debug)]
 enum Phase {
     Finding(Box<Find>),
+    Declining(Box<Decline>),
     Claiming(Box<Digested<Job>>, Box<Claim>),
     Testing(Box<Testing>),
     Announcing(Box<Announcing>),
     Waiting(Box<Wait>),
     Loading(Box<Load>),
     Ended(Box<Result<Ended, RendezvousError>>),
-}
-
-/// `ready/{claim}.json` on its way.
-#[derive(Debug)]
-struct Announcing {
-    job: Digested<Job>,
-    claim: ClaimId,
-    body: Bytes,
-    unfit: Option<String>,
-    errand: Errand,
-    trouble: Option<RendezvousError>,
 }
 
 impl Prober {
@@ -252,6 +244,7 @@ impl Prober {
     pub fn wake_at(&self) -> Option<Timestamp> {
         match &self.phase {
             Phase::Finding(find) => find.wake_at(),
+            Phase::Declining(decline) => decline.wake_at(),
             Phase::Claiming(_, claim) => claim.wake_at(),
             Phase::Testing(testing) => testing.wake_at(),
             Phase::Announcing(a) => a.errand.wake_at(),
@@ -308,6 +301,9 @@ impl Prober {
                 let step = find.wake(now);
                 self.find_step(now, step);
             }
+            Phase::Declining(decline) => {
+                self.out.extend(decline.act(now).map(Action::Ask));
+            }
             Phase::Claiming(_, claim) => {
                 if now >= self.begun + self.settings.timeout
                     && let Some(e) = claim.trouble()
@@ -357,6 +353,11 @@ impl Prober {
                 let step = find.replied(now, reply, &self.clocks.bucket);
                 self.find_step(now, step);
             }
+            Phase::Declining(decline) => {
+                if let Some(why) = decline.replied(now, &reply) {
+                    self.end_with(Err(why));
+                }
+            }
             Phase::Claiming(_, claim) => {
                 let step = claim.replied(now, reply, &self.clocks.bucket);
                 self.claim_step(now, step);
@@ -380,7 +381,7 @@ impl Prober {
             find::Step::Wait => {}
             find::Step::Ask(request) => self.out.push_back(Action::Ask(request)),
             find::Step::Done(result) => match *result {
-                Err(e) => self.end_with(Err(e)),
+                Err(e) => self.left_alone(now, e),
                 Ok(job) => {
                     let run = job.run.clone();
                     self.tell(ProberProgress::Found { run });
@@ -396,6 +397,18 @@ impl Prober {
                     self.phase = Phase::Claiming(Box::new(job), Box::new(claim));
                 }
             },
+        }
+    }
+
+    /// There is no run for it. Of the one that it was to take part in, it says so.
+    fn left_alone(&mut self, now: Timestamp, why: RendezvousError) {
+        let Some(run) = self.settings.run.clone().filter(|_| why.is_skew()) else {
+            return self.end_with(Err(why));
+        };
+        let write_id = self.write_id();
+        match Decline::new(&run, &self.settings, why, write_id, now) {
+            Ok(decline) => self.phase = Phase::Declining(Box::new(decline)),
+            Err(e) => self.end_with(Err(e)),
         }
     }
 
@@ -435,95 +448,6 @@ impl Prober {
         }
     }
 
-    /// Announces what was found out, once that is all.
-    fn announce(&mut self, now: Timestamp) {
-        let Phase::Testing(testing) = &mut self.phase else {
-            return;
-        };
-        let Some(result) = testing.done() else {
-            return;
-        };
-        let (job, claim) = (testing.job.clone(), testing.claim.clone());
-        let (transport, unfit) = match result {
-            Ok(tested) => {
-                self.clocks.pongs(&tested.clock, &tested.node);
-                (Some(tested.transport), None)
-            }
-            Err(why) => (None, Some(why)),
-        };
-        let ready = Ready {
-            schema: SCHEMA_MAJOR,
-            write_id: self.write_id(),
-            run: job.run.clone(),
-            vantage: self.settings.vantage.clone(),
-            claim: claim.clone(),
-            build: self.settings.build.clone(),
-            sfu_offset: self.clocks.sfu.at(now),
-            sfu_node: self.clocks.node.clone(),
-            bucket_offset: self.clocks.bucket.at(now),
-            must_end_by: self.settings.must_end_by,
-            transport,
-            unfit: unfit.clone(),
-            function: self.settings.function.map(|function| FunctionStart {
-                init_ms: function.init.map(whole_ms),
-                ready_ms: whole_ms(now.saturating_since(function.arrived)),
-            }),
-        };
-        match document::write(&ready) {
-            Err(e) => self.end_with(Err(e)),
-            Ok(body) => {
-                self.phase = Phase::Announcing(Box::new(Announcing {
-                    job,
-                    claim,
-                    body,
-                    unfit,
-                    errand: Errand::at(now),
-                    trouble: None,
-                }));
-            }
-        }
-    }
-
-    fn announced(&mut self, now: Timestamp, reply: Reply) {
-        let Phase::Announcing(a) = &mut self.phase else {
-            return;
-        };
-        let Reply::Created(_, answer) = reply else {
-            return;
-        };
-        a.errand.answered();
-        match (answer, a.unfit.take()) {
-            (Err(e), unfit) => {
-                a.unfit = unfit;
-                a.errand.again(now + RETRY_AFTER);
-                a.trouble = Some(e.clone().into());
-                let what = e.to_string();
-                self.tell(ProberProgress::Trouble { what });
-            }
-            (Ok(_), Some(why)) => {
-                let e = RendezvousError::SelfTest {
-                    run: a.job.run.clone(),
-                    vantage: self.settings.vantage.clone(),
-                    why,
-                };
-                self.end_with(Err(e));
-            }
-            (Ok(Settled::Theirs(_)), None) => {
-                let e = RendezvousError::SlotTaken {
-                    run: a.job.run.clone(),
-                    vantage: self.settings.vantage.clone(),
-                };
-                self.end_with(Err(e));
-            }
-            (Ok(Settled::Mine), None) => {
-                let (job, claim) = (a.job.clone(), a.claim.clone());
-                self.tell(ProberProgress::Ready);
-                let wait = Wait::new(job, claim, &self.settings, self.begun, now);
-                self.phase = Phase::Waiting(Box::new(wait));
-            }
-        }
-    }
-
     fn wait_heard(&mut self, now: Timestamp, heard: Heard) {
         match heard {
             Heard::Nothing => {}
@@ -555,10 +479,6 @@ impl Prober {
     fn end_with(&mut self, end: Result<Ended, RendezvousError>) {
         self.phase = Phase::Ended(Box::new(end));
     }
-}
-
-fn whole_ms(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn never_started(job: &Job, settings: &Settings) -> RendezvousError {
