@@ -436,8 +436,21 @@ fn summary(c: &Combined) -> String {
     if let Some(cost) = &c.cost {
         out.push_str(&line("Cost", &cost.text()));
     }
-    if let Some(requests) = &c.usage.requests {
-        out.push_str(&line("Requests", &asked(requests)));
+    let others = c.usage.other_requests;
+    let by = [
+        ("probers", c.usage.requests),
+        ("coordinator", others.coordinator),
+        ("finalizer", others.finalizer),
+    ];
+    let said: Vec<String> = by
+        .iter()
+        .filter_map(|(who, requests)| Some(format!("{who} {}", asked(requests.as_ref()?))))
+        .collect();
+    if !said.is_empty() {
+        out.push_str(&line(
+            "Requests",
+            &format!("to the bucket: {}", said.join("; ")),
+        ));
     }
     let verdict = match c.verdict {
         RunVerdict::Passed => "passed: every tier held".to_owned(),
@@ -457,14 +470,24 @@ fn asked(requests: &RequestCounts) -> String {
         heartbeats,
         deletes,
     } = requests;
-    let mut text = format!(
-        "{} to the bucket and {heartbeats} heartbeats: {reads} reads, {lists} listings, {creates} creates",
-        requests.beside_heartbeats()
-    );
-    if *deletes > 0 {
-        text.push_str(&format!(", {deletes} deletes"));
-    }
-    text
+    let kinds = [
+        ("reads", reads),
+        ("listings", lists),
+        ("creates", creates),
+        ("deletes", deletes),
+    ];
+    let kinds: Vec<String> = kinds
+        .iter()
+        .filter(|(_, n)| **n > 0)
+        .map(|(kind, n)| format!("{n} {kind}"))
+        .collect();
+    let all = requests.beside_heartbeats();
+    let beats = if *heartbeats > 0 {
+        format!(" and {heartbeats} heartbeats")
+    } else {
+        String::new()
+    };
+    format!("{all}{beats} ({})", kinds.join(", "))
 }
 
 fn level(level: &Level) -> String {

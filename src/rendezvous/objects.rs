@@ -9,7 +9,7 @@ use crate::clock::{OffsetAt, OffsetInterval, Reading};
 use crate::job::{ClaimId, Digest, RunId, Timestamp, Vantage, WriteId};
 use crate::load::TierPlan;
 use crate::participant::Transport;
-use crate::report::combined::Rejection;
+use crate::report::combined::{OtherRequests, Rejection};
 use crate::signature::PublicKey;
 
 /// `slots/{vantage}.{k}.json`: a prober's claim, before anything else is done.
@@ -212,6 +212,9 @@ pub struct Inputs {
     pub rejected: Vec<Rejection>,
     /// What else was known of each vantage.
     pub vantages: BTreeMap<Vantage, VantageSeen>,
+    /// What was asked of the bucket, apart from the probers.
+    #[serde(default)]
+    pub requests: OtherRequests,
 }
 
 /// An object's bytes, by their digest.

@@ -6,7 +6,8 @@ use std::iter::repeat;
 
 use super::clocks::Terms;
 use super::combined::{
-    Combined, JobDigest, KneeReport, Level, Recommended, Rejection, RunVerdict, Tier, Usage,
+    Combined, JobDigest, KneeReport, Level, OtherRequests, Recommended, Rejection, RunVerdict,
+    Tier, Usage,
 };
 use super::part::{ReportPart, SfuInfo, TierPart};
 use super::tier::{self, Expected, Measured, Parts};
@@ -35,6 +36,8 @@ pub struct CombineInputs {
     pub vantages: BTreeMap<Vantage, VantageState>,
     /// Objects that were rejected before they got here.
     pub rejected: Vec<Rejection>,
+    /// What others than the probers asked of the bucket.
+    pub requests: OtherRequests,
 }
 
 /// What is known of a vantage beside its parts.
@@ -88,7 +91,7 @@ pub fn combine(inputs: &CombineInputs) -> Combined {
     let located = locate(&verdicts);
     let capacity = located.capacity.and_then(|n| level(tier_of(&tiers, n)?));
     let (verdict, reasons) = run_verdict(inputs, &tiers);
-    let usage = usage(&parts, &reports);
+    let usage = usage(&parts, &reports, inputs.requests);
     Combined {
         schema: SCHEMA_MAJOR,
         run: job.run.clone(),
@@ -106,7 +109,7 @@ pub fn combine(inputs: &CombineInputs) -> Combined {
         start_at: inputs.start.as_ref().map(|s| s.start_at),
         reference: inputs.start.as_ref().map(|s| s.reference),
         sfu: sfu(&parts),
-        cost: bill::measured(job, &parts, &reports, usage.requests),
+        cost: bill::measured(job, &parts, &reports, all_requests(&usage)),
         usage,
         tiers,
         dropped: slots::dropped(&vantages),
@@ -208,7 +211,11 @@ fn sfu(parts: &TierParts) -> Vec<SfuInfo> {
     distinct.into_iter().collect()
 }
 
-fn usage(parts: &TierParts, reports: &BTreeMap<Vantage, &ReportPart>) -> Usage {
+fn usage(
+    parts: &TierParts,
+    reports: &BTreeMap<Vantage, &ReportPart>,
+    other_requests: OtherRequests,
+) -> Usage {
     let (mut seconds, mut bytes_in, mut bytes_out) = (0u64, 0u64, 0u64);
     for part in parts
         .values()
@@ -232,7 +239,18 @@ fn usage(parts: &TierParts, reports: &BTreeMap<Vantage, &ReportPart>) -> Usage {
         bytes_in,
         bytes_out,
         requests: requests(reports),
+        other_requests,
     }
+}
+
+/// Everybody's; nothing when the probers' aren't known.
+fn all_requests(usage: &Usage) -> Option<RequestCounts> {
+    let mut all = usage.requests?;
+    let others = usage.other_requests;
+    for counts in [others.coordinator, others.finalizer].into_iter().flatten() {
+        all.merge(&counts);
+    }
+    Some(all)
 }
 
 /// The sum of what the reports counted; nothing when there is none, or one that did not count.

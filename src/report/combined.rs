@@ -554,4 +554,16 @@ pub struct Usage {
     /// one of them did not count.
     #[serde(default)]
     pub requests: Option<RequestCounts>,
+    /// The same by those who put on no load.
+    #[serde(default)]
+    pub other_requests: OtherRequests,
+}
+
+/// Requests to the bucket by those of a run who put on no load.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OtherRequests {
+    /// The coordinator's; absent when it had left the run to itself.
+    pub coordinator: Option<RequestCounts>,
+    /// The finalizer's that froze this revision, this report included; absent when not counted.
+    pub finalizer: Option<RequestCounts>,
 }

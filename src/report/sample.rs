@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::combine::{CombineInputs, VantageState};
+use super::combined::OtherRequests;
 use super::flow::{Flow, Publisher};
 use super::part::{
     ConnectedSeries, GeneratorHealth, Headcount, Outcome, PacketCounts, ReportPart, SentCounts,
@@ -299,6 +300,22 @@ pub fn healthy() -> CombineInputs {
         tiers,
         reports: reports.to_vec(),
         rejected: vec![],
+        requests: OtherRequests {
+            coordinator: Some(RequestCounts {
+                reads: 12,
+                lists: 40,
+                creates: 9,
+                heartbeats: 0,
+                deletes: 2,
+            }),
+            finalizer: Some(RequestCounts {
+                reads: 6,
+                lists: 1,
+                creates: 2,
+                heartbeats: 0,
+                deletes: 0,
+            }),
+        },
     }
 }
 

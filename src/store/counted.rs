@@ -32,6 +32,18 @@ impl RequestCounts {
             .fold(0, u64::saturating_add)
     }
 
+    /// What has been added since an earlier count.
+    #[must_use]
+    pub fn since(&self, earlier: &RequestCounts) -> RequestCounts {
+        RequestCounts {
+            reads: self.reads.saturating_sub(earlier.reads),
+            lists: self.lists.saturating_sub(earlier.lists),
+            creates: self.creates.saturating_sub(earlier.creates),
+            heartbeats: self.heartbeats.saturating_sub(earlier.heartbeats),
+            deletes: self.deletes.saturating_sub(earlier.deletes),
+        }
+    }
+
     /// Adds one.
     pub fn count(&mut self, op: Op) {
         let kind = match op {

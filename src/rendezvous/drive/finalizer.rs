@@ -9,7 +9,7 @@ use crate::rendezvous::exchange::Reply;
 use crate::rendezvous::finalizer::{Event, Finalizer, Finished, Settings};
 use crate::rendezvous::keys::{Item, RunKey};
 use crate::rendezvous::{RendezvousError, document};
-use crate::store::Store;
+use crate::store::{RequestCounts, Store};
 
 /// A run's job; `None` when there is no such run.
 ///
@@ -28,7 +28,7 @@ pub async fn read_job(store: &dyn Store, run: &RunId) -> Result<Option<Job>, Ren
 /// makes a further revision only if more has come since.
 ///
 /// With `wait`, it waits for the run's end; else a run that isn't over is an error. `seed` is a
-/// random number, drawn for this call.
+/// random number, drawn for this call. What `bucket` was asked before is taken for the coordinator's.
 ///
 /// # Errors
 /// When there is no such run, when it is not over, when the bucket fails.
@@ -44,6 +44,8 @@ pub async fn run_finalizer(
         place: bucket.place(),
         seed,
     };
+    let before = bucket.requests();
+    let coordinator = (before != RequestCounts::default()).then_some(before);
     let mut machine = Finalizer::new(settings, clock::now());
     let mut under_way: JoinSet<Reply> = JoinSet::new();
     let mut event = Event::Wake;
@@ -53,6 +55,7 @@ pub async fn run_finalizer(
                 bucket.ask(request, &mut under_way);
             }
         }
+        machine.count(coordinator, bucket.requests());
         for request in machine.handle(clock::now(), event) {
             bucket.ask(request, &mut under_way);
         }

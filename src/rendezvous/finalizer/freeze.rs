@@ -8,7 +8,7 @@ use crate::rendezvous::admission::Verdict;
 use crate::rendezvous::document::{self, frozen};
 use crate::rendezvous::keys::{Item, Revision, RunKey};
 use crate::rendezvous::objects::{Abort, Frozen, Inputs, Start};
-use crate::report::combined::Rejection;
+use crate::report::combined::{OtherRequests, Rejection};
 use crate::report::part::{ReportPart, TierPart};
 use crate::report::{CombineInputs, Combined, VantageState, combine};
 
@@ -20,6 +20,7 @@ pub(super) fn freeze(
     revision: Revision,
     write_id: WriteId,
     previous: Option<&Inputs>,
+    requests: OtherRequests,
 ) -> Inputs {
     let (start, cancelled) = match view.verdict() {
         Some(Verdict::Start(start)) => (Some(&**start), None),
@@ -81,6 +82,7 @@ pub(super) fn freeze(
             .into_iter()
             .map(|v| (v.clone(), view.seen(start, &v)))
             .collect(),
+        requests,
     }
 }
 
@@ -184,5 +186,6 @@ pub(super) fn combined(view: &View, job: &Job, inputs: &Inputs) -> Option<Combin
             })
             .collect(),
         rejected: inputs.rejected.clone(),
+        requests: inputs.requests,
     }))
 }

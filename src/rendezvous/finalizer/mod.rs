@@ -21,7 +21,8 @@ use super::{RendezvousError, document};
 use crate::clock::{Estimate, Sample};
 use crate::job::{Digested, Job, RunId, SCHEMA_MAJOR, Timestamp};
 use crate::report::Combined;
-use crate::store::{Settled, StoreError};
+use crate::report::combined::OtherRequests;
+use crate::store::{Op, RequestCounts, Settled, StoreError};
 
 /// The most reads under way at once.
 const READS_MAX: usize = 32;
@@ -88,6 +89,8 @@ pub struct Finalizer {
     write: Errand,
     failures: u32,
     writes: u64,
+    /// What the coordinator of the same process asked, and what that process asked so far.
+    asked: Option<(Option<RequestCounts>, RequestCounts)>,
     end: Option<Box<Result<Finished, RendezvousError>>>,
 }
 
@@ -119,7 +122,29 @@ impl Finalizer {
             write: Errand::IDLE,
             failures: 0,
             writes: 0,
+            asked: None,
             end: None,
+        }
+    }
+
+    /// Tells it what its process asked of the bucket so far, and how much of that was a
+    /// coordinator's.
+    pub fn count(&mut self, coordinator: Option<RequestCounts>, so_far: RequestCounts) {
+        self.asked = Some((coordinator, so_far));
+    }
+
+    /// What is known of requests when a revision is frozen.
+    fn requests(&self) -> OtherRequests {
+        let Some((coordinator, so_far)) = self.asked else {
+            return OtherRequests::default();
+        };
+        let mut own = so_far.since(&coordinator.unwrap_or_default());
+        // Its inputs and its combined report.
+        own.count(Op::Create);
+        own.count(Op::Create);
+        OtherRequests {
+            coordinator,
+            finalizer: Some(own),
         }
     }
 
@@ -182,7 +207,9 @@ impl Finalizer {
                 let mut counts = Inputs::clone(inputs);
                 if planted!(CountsWhatIsThere) {
                     let id = counts.write_id.clone();
-                    counts = freeze::freeze(&self.view, &job, Revision(counts.revision), id, None);
+                    let revision = Revision(counts.revision);
+                    let requests = self.requests();
+                    counts = freeze::freeze(&self.view, &job, revision, id, None, requests);
                 }
                 let made = freeze::combined(&self.view, &job, &counts);
                 let made = made.and_then(|combined| {
@@ -345,7 +372,8 @@ impl Finalizer {
 
     fn freeze(&mut self, job: &Job, revision: Revision, previous: Option<&Inputs>) {
         let id = self.write_id();
-        let inputs = freeze::freeze(&self.view, job, revision, id, previous);
+        let requests = self.requests();
+        let inputs = freeze::freeze(&self.view, job, revision, id, previous, requests);
         match document::write(&inputs) {
             Ok(body) => self.work = Work::Inputs(Box::new(inputs), body),
             Err(e) => self.finish(Err(e)),
@@ -458,7 +486,9 @@ impl Finalizer {
         let revision = Revision(inputs.revision);
         if let Some(job) = self.view.job().cloned() {
             let id = self.write_id();
-            let current = freeze::freeze(&self.view, &job, revision.next(), id, Some(inputs));
+            let next = revision.next();
+            let requests = self.requests();
+            let current = freeze::freeze(&self.view, &job, next, id, Some(inputs), requests);
             if freeze::has_news(inputs, &current) {
                 self.write = Errand::at(now);
                 return self.freeze(&job, revision.next(), Some(inputs));
