@@ -3,25 +3,26 @@
 use std::fmt;
 use std::time::Duration;
 
-use hdrhistogram::serialization::{Deserializer as HdrDeserializer, Serializer as _, V2Serializer};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::hdr::{self, Bucket};
 
 /// Largest value: an hour in microseconds.
 const HIGH: u64 = 3_600_000_000;
-/// Significant decimal digits: every figure is within 1 % of the sample.
-const DIGITS: u8 = 2;
 /// The largest serialized histogram that is read, in bytes of hex.
 const HEX_MAX: usize = 64 * 1024;
 
-/// Counts of unsigned values from 0 to 3.6e9; the field's name gives the unit (`_us`, `_ppm`,
-/// `_kbps`).
+/// Counts of unsigned values from 0 to 3.6e9, each within 1 %; the field's name gives the unit
+/// (`_us`, `_ppm`, `_kbps`).
 ///
 /// A value over the bound is counted as the bound, and in `over`, so that nothing is lost in
-/// silence. Serialized as HdrHistogram's V2 encoding in hex.
-#[derive(Clone, PartialEq)]
+/// silence. It takes as much memory as it has different values, which are few. Serialized as
+/// HdrHistogram's V2 encoding in hex.
+#[derive(Clone, Default, PartialEq)]
 pub struct Histogram {
-    /// Absent while there are no samples: most histograms of a part have none.
-    counts: Option<Box<hdrhistogram::Histogram<u64>>>,
+    /// Ascending, none of them zero.
+    counts: Vec<(Bucket, u64)>,
+    total: u64,
     over: u64,
 }
 
@@ -53,7 +54,8 @@ impl Histogram {
     /// An empty one.
     pub const fn new() -> Self {
         Self {
-            counts: None,
+            counts: Vec::new(),
+            total: 0,
             over: 0,
         }
     }
@@ -68,7 +70,7 @@ impl Histogram {
         if value > HIGH {
             self.over = self.over.saturating_add(n);
         }
-        self.add(value.min(HIGH), n);
+        self.add(Bucket::of(value.min(HIGH)), n);
     }
 
     /// Count a length of time in microseconds.
@@ -76,45 +78,88 @@ impl Histogram {
         self.record(u64::try_from(d.as_micros()).unwrap_or(u64::MAX));
     }
 
-    fn add(&mut self, value: u64, n: u64) {
+    fn add(&mut self, bucket: Bucket, n: u64) {
         if n == 0 {
             return;
         }
-        let counts = self.counts.get_or_insert_with(|| {
-            let mut counts = hdrhistogram::Histogram::new(DIGITS).unwrap_or_else(|_| {
-                unreachable!("{DIGITS} digits are within HdrHistogram's 0 to 5")
-            });
-            counts.auto(true);
-            Box::new(counts)
-        });
-        // An auto-resizing histogram refuses only what doesn't fit in memory, and HIGH does.
-        if counts.record_n(value, n).is_err() {
-            self.over = self.over.saturating_add(n);
+        self.total = self.total.saturating_add(n);
+        match self.counts.binary_search_by_key(&bucket, |(b, _)| *b) {
+            Ok(at) => {
+                if let Some((_, count)) = self.counts.get_mut(at) {
+                    *count = count.saturating_add(n);
+                }
+            }
+            Err(at) => self.counts.insert(at, (bucket, n)),
         }
     }
 
     /// Add another's counts.
     pub fn merge(&mut self, other: &Histogram) {
-        for (value, n) in other.values() {
-            self.add(value, n);
-        }
+        self.total = self.total.saturating_add(other.total);
         self.over = self.over.saturating_add(other.over);
+        let has_all = |counts: &[(Bucket, u64)]| {
+            let mut mine = counts.iter().map(|(bucket, _)| bucket);
+            let mut theirs = other.counts.iter().map(|(bucket, _)| bucket);
+            theirs.all(|bucket| mine.any(|b| b == bucket))
+        };
+        if has_all(&self.counts) {
+            // As it is once many have been merged.
+            let mut mine = self.counts.iter_mut();
+            for (bucket, n) in &other.counts {
+                if let Some((_, count)) = mine.find(|(b, _)| b == bucket) {
+                    *count = count.saturating_add(*n);
+                }
+            }
+            return;
+        }
+        let mut merged = Vec::with_capacity(self.counts.len() + other.counts.len());
+        let mut mine = self.counts.iter().copied().peekable();
+        let mut theirs = other.counts.iter().copied().peekable();
+        loop {
+            merged.push(match (mine.peek(), theirs.peek()) {
+                (None, None) => break,
+                (Some(_), None) => match mine.next() {
+                    Some(next) => next,
+                    None => break,
+                },
+                (None, Some(_)) => match theirs.next() {
+                    Some(next) => next,
+                    None => break,
+                },
+                (Some((a, m)), Some((b, n))) => {
+                    let (a, b, m, n) = (*a, *b, *m, *n);
+                    if a <= b {
+                        mine.next();
+                    }
+                    if b <= a {
+                        theirs.next();
+                    }
+                    match a.cmp(&b) {
+                        std::cmp::Ordering::Less => (a, m),
+                        std::cmp::Ordering::Equal => (a, m.saturating_add(n)),
+                        std::cmp::Ordering::Greater => (b, n),
+                    }
+                }
+            });
+        }
+        merged.shrink_to_fit();
+        self.counts = merged;
     }
 
     /// Each value, within the resolution, with its count; ascending.
     pub fn values(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
-        let recorded = self.counts.iter().flat_map(|counts| counts.iter_recorded());
-        recorded.map(|v| (v.value_iterated_to().min(HIGH), v.count_at_value()))
+        let counts = self.counts.iter();
+        counts.map(|(bucket, n)| (bucket.highest().min(HIGH), *n))
     }
 
     /// Samples.
     pub fn count(&self) -> u64 {
-        self.counts.as_ref().map_or(0, |counts| counts.len())
+        self.total
     }
 
     /// Whether there are no samples.
     pub fn is_empty(&self) -> bool {
-        self.count() == 0
+        self.counts.is_empty()
     }
 
     /// Samples that were larger than the bound.
@@ -123,40 +168,53 @@ impl Histogram {
     }
 
     /// The value at a quantile from 0 to 1; `None` without samples.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a share of a count lies between 0 and the count"
+    )]
     pub fn quantile(&self, q: f64) -> Option<u64> {
-        Some(self.counts.as_ref()?.value_at_quantile(q))
+        let rank = (q.clamp(0.0, 1.0) * self.total as f64).ceil() as u64;
+        let mut so_far = 0u64;
+        let found = self.counts.iter().find(|(_, n)| {
+            so_far = so_far.saturating_add(*n);
+            so_far >= rank.max(1)
+        });
+        // A count beyond 2^53 is rounded up to more than there are.
+        let (bucket, _) = found.or(self.counts.last())?;
+        Some(if q <= 0.0 {
+            bucket.lowest()
+        } else {
+            bucket.highest()
+        })
     }
 
     /// The mean; `None` without samples.
     pub fn mean(&self) -> Option<f64> {
-        Some(self.counts.as_ref()?.mean())
+        let share = |(bucket, n): &(Bucket, u64)| bucket.middle() as f64 * *n as f64;
+        let total = self.total as f64;
+        let shares = self.counts.iter().map(|count| share(count) / total);
+        (!self.is_empty()).then(|| shares.sum())
     }
 
     /// The largest value (within the resolution); `None` without samples.
     pub fn max(&self) -> Option<u64> {
-        Some(self.counts.as_ref()?.max())
+        self.counts.last().map(|(bucket, _)| bucket.highest())
     }
 
     /// The usual figures, each divided by `unit` (1,000 turns µs into ms); `None` without samples.
     pub fn distribution(&self, unit: f64) -> Option<Distribution> {
-        let c = self.counts.as_ref()?;
-        let at = |q| c.value_at_quantile(q) as f64 / unit;
+        let at = |q| Some(self.quantile(q)? as f64 / unit);
         Some(Distribution {
-            count: c.len(),
-            min: c.min() as f64 / unit,
-            mean: c.mean() / unit,
-            p50: at(0.50),
-            p90: at(0.90),
-            p95: at(0.95),
-            p99: at(0.99),
-            max: c.max() as f64 / unit,
+            count: self.total,
+            min: at(0.0)?,
+            mean: self.mean()? / unit,
+            p50: at(0.50)?,
+            p90: at(0.90)?,
+            p95: at(0.95)?,
+            p99: at(0.99)?,
+            max: at(1.0)?,
         })
-    }
-}
-
-impl Default for Histogram {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -180,16 +238,16 @@ struct Wire {
 
 impl Serialize for Histogram {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        let mut bytes = Vec::new();
-        if let Some(counts) = &self.counts {
-            V2Serializer::new()
-                .serialize(counts, &mut bytes)
-                .map_err(serde::ser::Error::custom)?;
-        }
+        let bytes = if self.is_empty() {
+            Vec::new()
+        } else {
+            let bytes = hdr::encode(&self.counts);
+            bytes.ok_or_else(|| serde::ser::Error::custom("a count is beyond 2^63"))?
+        };
         Wire {
             count: self.count(),
             over: self.over,
-            hdr: bytes.iter().map(|b| format!("{b:02x}")).collect(),
+            hdr: hex(&bytes),
         }
         .serialize(s)
     }
@@ -198,43 +256,54 @@ impl Serialize for Histogram {
 impl<'de> Deserialize<'de> for Histogram {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let wire = Wire::deserialize(d)?;
-        let mut h = Histogram::new();
         if wire.hdr.len() > HEX_MAX {
             return Err(de::Error::custom("histogram is too large"));
         }
         let bytes = unhex(&wire.hdr).ok_or_else(|| de::Error::custom("histogram is not hex"))?;
-        if !bytes.is_empty() {
-            let read: hdrhistogram::Histogram<u64> = HdrDeserializer::new()
-                .deserialize(&mut bytes.as_slice())
-                .map_err(|_| de::Error::custom("histogram is not in HdrHistogram's V2 encoding"))?;
-            if read.sigfig() != DIGITS || read.max() > HIGH + HIGH / 64 {
-                return Err(de::Error::custom("histogram has other bounds"));
-            }
-            for v in read.iter_recorded() {
-                h.add(v.value_iterated_to().min(HIGH), v.count_at_value());
-            }
-        }
-        if h.count() != wire.count || wire.over > wire.count {
+        let counts = if bytes.is_empty() {
+            Vec::new()
+        } else {
+            hdr::decode(&bytes, HIGH).ok_or_else(|| {
+                de::Error::custom("histogram is not in HdrHistogram's V2 encoding of these bounds")
+            })?
+        };
+        let sum = |a: u64, (_, n): &(Bucket, u64)| a.saturating_add(*n);
+        let total = counts.iter().fold(0, sum);
+        if total != wire.count || wire.over > wire.count {
             return Err(de::Error::custom(
                 "histogram's counts contradict each other",
             ));
         }
-        h.over = wire.over;
-        Ok(h)
+        Ok(Histogram {
+            counts,
+            total,
+            over: wire.over,
+        })
     }
 }
 
-fn unhex(s: &str) -> Option<Vec<u8>> {
-    if !s.len().is_multiple_of(2) {
-        return None;
+fn hex(bytes: &[u8]) -> String {
+    let digit = |n: u8| char::from(if n < 10 { b'0' + n } else { b'a' + n - 10 });
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        text.push(digit(byte >> 4));
+        text.push(digit(byte & 15));
     }
-    s.as_bytes()
-        .chunks(2)
-        .map(|pair| {
-            let text = std::str::from_utf8(pair).ok()?;
-            u8::from_str_radix(text, 16).ok()
-        })
-        .collect()
+    text
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digit = |b: u8| match b {
+        b'0'..=b'9' => Some(b - b'0'),
+        b'a'..=b'f' => Some(b - b'a' + 10),
+        b'A'..=b'F' => Some(b - b'A' + 10),
+        _ => None,
+    };
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    let bytes = pairs
+        .iter()
+        .map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?));
+    rest.is_empty().then(|| bytes.collect())?
 }
 
 #[cfg(test)]

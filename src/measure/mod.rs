@@ -1,5 +1,6 @@
 //! Histograms, series, host samples. Histograms merge without losing a count.
 
+mod hdr;
 mod histogram;
 mod signed;
 

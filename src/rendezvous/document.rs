@@ -13,6 +13,9 @@ use crate::signature::SigningKey;
 
 /// A document with a schema version and a place of its own.
 pub trait Document: Serialize + DeserializeOwned + Clone + 'static {
+    /// The major version of its schema.
+    fn schema(&self) -> u32;
+
     /// The run that it says it belongs to.
     fn run(&self) -> &RunId;
 
@@ -42,7 +45,16 @@ fn parse<T: Document>(key: &RunKey, body: &[u8]) -> Result<T, RendezvousError> {
     struct Versioned {
         schema: u32,
     }
-    let Versioned { schema } = serde_json::from_slice(body).map_err(|e| malformed(key, e))?;
+    // Large ones are read once: of another schema, the fields may be others as well.
+    let read = serde_json::from_slice::<T>(body);
+    let schema = match &read {
+        Ok(document) => document.schema(),
+        Err(_) => {
+            let versioned: Versioned =
+                serde_json::from_slice(body).map_err(|e| malformed(key, e))?;
+            versioned.schema
+        }
+    };
     if schema > SCHEMA_MAJOR && !planted!(ReadsAnySchema) {
         return Err(RendezvousError::TooNew {
             key: key.to_string(),
@@ -52,7 +64,7 @@ fn parse<T: Document>(key: &RunKey, body: &[u8]) -> Result<T, RendezvousError> {
     if schema < SCHEMA_OLDEST {
         return Err(malformed(key, format!("schema {schema} was never written")));
     }
-    serde_json::from_slice(body).map_err(|e| malformed(key, e))
+    read.map_err(|e| malformed(key, e))
 }
 
 fn malformed(key: &RunKey, why: impl ToString) -> RendezvousError {
@@ -132,6 +144,9 @@ pub fn frozen(body: &[u8]) -> Frozen {
 macro_rules! document {
     ($type:ty, |$this:ident, $item:ident| $is_at:expr) => {
         impl Document for $type {
+            fn schema(&self) -> u32 {
+                self.schema
+            }
             fn run(&self) -> &RunId {
                 &self.run
             }
