@@ -471,15 +471,15 @@ fn asked(requests: &RequestCounts) -> String {
         deletes,
     } = requests;
     let kinds = [
-        ("reads", reads),
-        ("listings", lists),
-        ("creates", creates),
-        ("deletes", deletes),
+        ("read", reads),
+        ("listing", lists),
+        ("create", creates),
+        ("delete", deletes),
     ];
     let kinds: Vec<String> = kinds
         .iter()
         .filter(|(_, n)| **n > 0)
-        .map(|(kind, n)| format!("{n} {kind}"))
+        .map(|(kind, n)| format!("{n} {kind}{}", if **n == 1 { "" } else { "s" }))
         .collect();
     let all = requests.beside_heartbeats();
     let beats = if *heartbeats > 0 {

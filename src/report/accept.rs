@@ -10,7 +10,6 @@ use super::combine::CombineInputs;
 use super::combined::Rejection;
 use super::part::{ReportPart, TierPart};
 use super::slots;
-use super::tier::{Measured, Parts};
 use crate::job::{ClaimId, RunId, SCHEMA_MAJOR, Vantage};
 
 /// How far a window's edge may be missed by a prober that looks at its figures once a second.
@@ -49,7 +48,7 @@ pub fn reports<'a>(
 pub fn tiers<'a>(
     inputs: &'a CombineInputs,
     rejected: &mut Vec<Rejection>,
-) -> BTreeMap<u32, Parts<'a>> {
+) -> BTreeMap<u32, BTreeMap<Vantage, &'a TierPart>> {
     let labels = slots::labels(inputs);
     let in_reports = inputs.reports.iter().flat_map(|r| &r.tiers);
     let mut accepted: BTreeMap<u32, BTreeMap<Vantage, &TierPart>> = BTreeMap::new();
@@ -65,11 +64,7 @@ pub fn tiers<'a>(
             });
         }
     }
-    let measured = |(v, part): (Vantage, &'a TierPart)| (v, Measured::new(part));
     accepted
-        .into_iter()
-        .map(|(tier, parts)| (tier, parts.into_iter().map(measured).collect()))
-        .collect()
 }
 
 /// Accept a body of a vantage once. Of two that differ, the one whose JSON sorts first counts,

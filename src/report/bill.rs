@@ -38,8 +38,8 @@ pub(super) fn measured(
     // Payload is counted, and what carries it is billed.
     let sum = |of: fn(&TierPart) -> (u64, u64)| {
         let parts = parts.values().flat_map(BTreeMap::values);
-        parts.fold(0u64, |sum, m| {
-            let (bytes, packets) = of(m.part());
+        parts.fold(0u64, |sum, part| {
+            let (bytes, packets) = of(part);
             let carried = packets.saturating_mul(DATAGRAM_OVERHEAD);
             sum.saturating_add(bytes).saturating_add(carried)
         })

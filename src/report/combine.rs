@@ -69,20 +69,26 @@ pub fn combine(inputs: &CombineInputs) -> Combined {
         labels: &labels,
         count: slots::expected(inputs),
     };
-    let none = Parts::new();
-    let baseline = parts.get(&0).unwrap_or(&none);
+    // What follows from a part is large: it is there for one tier, and for the baseline.
+    let measured = |tier: u32| -> Parts {
+        let parts = parts.get(&tier).into_iter().flatten();
+        parts
+            .map(|(v, part)| (v.clone(), Measured::new(part)))
+            .collect()
+    };
+    let baseline = measured(0);
     let plans = inputs
         .start
         .iter()
         .flat_map(|s| s.tiers.iter().zip(repeat(s)));
     let tiers: Vec<Tier> = plans
         .map(|(plan, start)| {
-            let parts = parts.get(&plan.tier).unwrap_or(&none);
+            let parts = measured(plan.tier);
             let terms = Terms {
                 start,
                 width_max: job.limits.clock_width.0,
             };
-            tier::report(plan, parts, baseline, expected, &job.thresholds, terms)
+            tier::report(plan, &parts, &baseline, expected, &job.thresholds, terms)
         })
         .collect();
 
@@ -118,7 +124,7 @@ pub fn combine(inputs: &CombineInputs) -> Combined {
     }
 }
 
-pub(super) type TierParts<'a> = BTreeMap<u32, Parts<'a>>;
+pub(super) type TierParts<'a> = BTreeMap<u32, BTreeMap<Vantage, &'a TierPart>>;
 
 fn tier_of(tiers: &[Tier], n: u32) -> Option<&Tier> {
     tiers.iter().find(|t| t.tier == n)
@@ -207,7 +213,7 @@ fn knee(knee: Knee, tiers: &[Tier]) -> KneeReport {
 
 fn sfu(parts: &TierParts) -> Vec<SfuInfo> {
     let all = parts.values().flat_map(BTreeMap::values);
-    let distinct: BTreeSet<SfuInfo> = all.flat_map(|m| m.part().sfu.iter().cloned()).collect();
+    let distinct: BTreeSet<SfuInfo> = all.flat_map(|part| part.sfu.iter().cloned()).collect();
     distinct.into_iter().collect()
 }
 
@@ -217,11 +223,7 @@ fn usage(
     other_requests: OtherRequests,
 ) -> Usage {
     let (mut seconds, mut bytes_in, mut bytes_out) = (0u64, 0u64, 0u64);
-    for part in parts
-        .values()
-        .flat_map(BTreeMap::values)
-        .map(Measured::part)
-    {
+    for part in parts.values().flat_map(BTreeMap::values) {
         let series = &part.connected;
         for n in series
             .publishers

@@ -213,7 +213,7 @@ impl Finalizer {
                 }
                 let made = freeze::combined(&self.view, &job, &counts);
                 let made = made.and_then(|combined| {
-                    let body = serde_json::to_vec_pretty(&combined).ok()?.into();
+                    let body = serde_json::to_vec(&combined).ok()?.into();
                     Some(Box::new(Made { combined, body }))
                 });
                 let inputs = inputs.clone();
