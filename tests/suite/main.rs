@@ -20,6 +20,7 @@ mod counterparts;
 mod density;
 mod deploy;
 mod dropped;
+mod finalize;
 mod fixtures;
 mod functions;
 mod hostile;
