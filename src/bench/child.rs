@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
-use super::usage::Usage;
+use super::usage::{Usage, thread_cpu_ms};
 use crate::local::Process;
 use crate::rooms::Keys;
 
@@ -20,10 +20,7 @@ pub const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 #[serde(rename_all = "snake_case")]
 pub enum Told {
     /// It is up and empty; joins follow after [`SAMPLE_INTERVAL`].
-    Ready {
-        /// The UDP ports it listens on, if it is to be sent to.
-        ports: Vec<u16>,
-    },
+    Ready,
     /// All are connected, or have failed.
     Joined(Joined),
     /// What was counted so far.
@@ -196,6 +193,23 @@ impl Child {
                 });
             }
         }
+    }
+
+    /// As [`Child::reading`], but with the CPU time of one of its threads alone.
+    ///
+    /// # Errors
+    /// When it or the thread has ended, or it writes something else.
+    pub async fn reading_of(&mut self, thread: &str) -> Result<Reading, String> {
+        let mut reading = self.reading().await?;
+        let cpu_ms = self
+            .process
+            .pid()
+            .and_then(|pid| thread_cpu_ms(pid, thread));
+        reading.usage.cpu_ms = cpu_ms.ok_or_else(|| {
+            let name = self.process.name();
+            format!("{name} has no thread {thread}")
+        })?;
+        Ok(reading)
     }
 
     /// What the kernel says of it now.

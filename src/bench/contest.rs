@@ -8,7 +8,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::child::{Child, SAMPLE_INTERVAL, Told};
+use super::child::{Child, SAMPLE_INTERVAL};
 use super::density::{Contender, Figures, Memory, Publishing, Setup};
 use super::lk::{self, Line};
 use super::sfu::packets_sent;
@@ -29,6 +29,9 @@ const MEMORY_WARM_UP: Duration = Duration::from_secs(4);
 /// Publishers whose cost is measured: together they send about as many packets as forty
 /// subscribers receive.
 pub const SENDERS: u32 = 30;
+
+/// The engine's one thread that receives.
+const MEDIA_THREAD: &str = "media-0";
 
 /// How long a step may take beyond what it waits for.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -65,7 +68,7 @@ impl Contest<'_> {
             None => Err(no_lk()),
         };
         say("floor");
-        let floor = self.in_time(subscribers, self.floor(publishers)).await;
+        let floor = self.in_time(subscribers, self.floor(&room)).await;
         sources.stop().await;
         vec![
             Contender::new("muster", muster),
@@ -266,24 +269,20 @@ impl Contest<'_> {
         })
     }
 
-    async fn floor(&self, publishers: u32) -> Result<Figures, String> {
-        let sockets = self.setup.subscribers.to_string();
-        let keys = self.stage.keys();
-        let mut receiver = Child::own("floor", &["floor", "--sockets", &sockets], keys)?;
-        let Told::Ready { ports } = receiver.told().await? else {
-            return Err("the floor told no ports".to_owned());
-        };
-        let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
-        let (ports, publishers) = (ports.join(","), publishers.to_string());
-        let what = ["floor-sender", "--publishers", &publishers];
-        let to = ["--ports", &ports];
-        let sender = Child::own("floor-sender", &[&what[..], &to].concat(), keys)?;
+    /// What muster's participants cost if they only receive and decrypt: the same joins and the
+    /// same packets, but of the process only the thread that receives them counts.
+    async fn floor(&self, room: &str) -> Result<Figures, String> {
+        let count = self.setup.subscribers;
+        let mut child = self.participants("floor", room, count, "floor")?;
+        all_joined(&mut child).await?;
         tokio::time::sleep(WARM_UP).await;
-        let first = receiver.reading().await?;
+        let first = child.reading_of(MEDIA_THREAD).await?;
         tokio::time::sleep(self.setup.duration.saturating_sub(SAMPLE_INTERVAL / 2)).await;
-        let last = receiver.reading().await?;
-        sender.stop().await;
-        receiver.stop().await;
+        let last = child.reading_of(MEDIA_THREAD).await?;
+        child.stop().await;
+        if last.sample.connected < u64::from(count) {
+            return Err(format!("only {} were connected", last.sample.connected));
+        }
         if last.sample.forged > 0 {
             return Err(format!("{} packets did not decrypt", last.sample.forged));
         }

@@ -14,7 +14,6 @@
 //! | [`flat`] | whether a series of readings is flat |
 //! | [`stage`] | a server of their own, and the conditions |
 //! | [`participants`] | muster's participants, as a process of their own |
-//! | [`floor`] | the same sockets in a loop that only receives and decrypts |
 //! | [`lk`] | LiveKit's load tester |
 //! | [`child`] | how a contender's process is started and what it tells |
 //! | [`usage`] | what the kernel says of a process |
@@ -27,7 +26,6 @@ pub mod contest;
 pub mod density;
 pub mod finalize;
 pub mod flat;
-pub mod floor;
 pub mod joins;
 pub mod lk;
 pub mod participants;

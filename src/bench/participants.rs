@@ -32,6 +32,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 pub enum Load {
     /// They take the layout `speaker`.
     Subscribers,
+    /// They take the layout `speaker` too, and only receive and decrypt.
+    Floor,
     /// They publish Opus, and VP8 in three layers.
     Cameras,
     /// They publish Opus as a silent microphone does, 2.5 packets a second.
@@ -79,9 +81,13 @@ impl Participants {
         let publishers = (0..self.count).filter(|n| self.publishes(*n)).count();
         let publishers = u64::try_from(publishers).unwrap_or(u64::MAX);
         descriptors::provide(u64::from(self.count) - publishers, publishers)?;
-        let engine = Engine::start(EngineConfig::default())
+        let config = EngineConfig {
+            bare: self.load == Load::Floor,
+            ..EngineConfig::default()
+        };
+        let engine = Engine::start(config)
             .map_err(|e| Error::new(Exit::Internal, format!("cannot start the engine: {e}")))?;
-        tell(&Told::Ready { ports: Vec::new() })?;
+        tell(&Told::Ready)?;
         tokio::time::sleep(SAMPLE_INTERVAL).await;
         let start = Instant::now();
         let mut all = Vec::new();
@@ -117,7 +123,7 @@ impl Participants {
 
     const fn publishes(&self, n: u32) -> bool {
         match self.load {
-            Load::Subscribers => false,
+            Load::Subscribers | Load::Floor => false,
             Load::Cameras | Load::Voices => true,
             Load::AudioRooms => n < self.rooms,
         }

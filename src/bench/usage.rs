@@ -39,6 +39,19 @@ impl Usage {
     }
 }
 
+/// CPU time of a process's thread of this name, in milliseconds.
+pub fn thread_cpu_ms(pid: u32, name: &str) -> Option<u64> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    let stats = threads
+        .flatten()
+        .filter_map(|thread| fs::read_to_string(thread.path().join("stat")).ok());
+    let named = format!("({name})");
+    stats
+        .into_iter()
+        .find(|stat| stat.contains(&named))
+        .and_then(|stat| cpu_ms(&stat))
+}
+
 /// How many entries a folder of a process has.
 fn entries(pid: u32, folder: &str) -> Option<u64> {
     let entries = fs::read_dir(format!("/proc/{pid}/{folder}")).ok()?;

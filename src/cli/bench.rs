@@ -11,7 +11,6 @@ use super::args::KeysArgs;
 use super::output;
 use super::signals::Signals;
 use crate::bench::child::Told;
-use crate::bench::floor;
 use crate::bench::participants::{Load, Participants};
 use crate::error::Error;
 use crate::exit::Exit;
@@ -41,23 +40,6 @@ enum What {
     /// Participants in a process of their own
     #[command(hide = true)]
     Participants(ParticipantsArgs),
-    /// The bare loop
-    #[command(hide = true)]
-    Floor {
-        /// Sockets to receive on
-        #[arg(long)]
-        sockets: usize,
-    },
-    /// What the bare loop receives
-    #[command(hide = true)]
-    FloorSender {
-        /// Where to
-        #[arg(long, value_delimiter = ',')]
-        ports: Vec<u16>,
-        /// Publishers that a subscriber takes
-        #[arg(long)]
-        publishers: usize,
-    },
 }
 
 #[derive(clap::Args, Debug)]
@@ -87,12 +69,6 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
         What::Finalize(args) => return finalize::run(args).await,
         What::Finalizer(args) => finalize::process(args).await?,
         What::Participants(args) => participants(args).await?,
-        What::Floor { sockets } => {
-            blocking(move || floor::receive(sockets, |told| output::print(&line(told)?))).await?;
-        }
-        What::FloorSender { ports, publishers } => {
-            blocking(move || floor::send(&ports, publishers)).await?;
-        }
     }
     Ok(Exit::Passed)
 }
@@ -171,12 +147,4 @@ async fn participants(args: ParticipantsArgs) -> Result<(), Error> {
 
 fn line(value: &impl serde::Serialize) -> Result<String, Error> {
     serde_json::to_string(value).map_err(|e| Error::new(Exit::Internal, e.to_string()))
-}
-
-/// A loop that never yields, on a thread for such.
-async fn blocking(work: impl FnOnce() -> Result<(), Error> + Send + 'static) -> Result<(), Error> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(panic) => Err(Error::new(Exit::Internal, panic.to_string())),
-    }
 }

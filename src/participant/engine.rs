@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvError, RecvTimeoutError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -15,7 +15,7 @@ use crate::clock;
 
 use super::arrival::KernelClock;
 use super::carrier::{Carrier, Transport};
-use super::epoll::Epoll;
+use super::epoll::{Epoll, Told};
 use super::failure::{Cause, Failure};
 use super::inbox::{self, Inbox, Post};
 use super::moment::Moment;
@@ -28,6 +28,7 @@ use super::udp::{Batch, Socket};
 use super::wake::{Due, Wakeups};
 use super::{EngineConfig, EngineHealth, Faults};
 
+mod bare;
 mod health;
 #[cfg(test)]
 mod tests;
@@ -40,6 +41,9 @@ const COMMANDS_MAX: usize = 8_192;
 
 /// What a candidate that only connects has as its port (RFC 6544 section 4.5).
 const ACTIVE_PORT: u16 = 9;
+
+/// Between two times that counts are told: for each wakeup they are many.
+const TELL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Reads the clocks of this process alone.
 pub fn now() -> Moment {
@@ -202,6 +206,26 @@ struct Seat {
     events: UnboundedSender<(Role, PeerEvent)>,
     /// The kernel's counter, extended.
     drops: u64,
+    /// When counts were told last.
+    told: Instant,
+}
+
+impl Seat {
+    /// Tells what was counted and what happened.
+    fn tell(&mut self, now: Instant, health: &Health) {
+        self.told = now;
+        health.count_calls(self.carrier.take_calls());
+        if let Some(lag) = self.peer.take_pacing_lag() {
+            health.count_pacing_lag(lag);
+        }
+        let mut shared = self.shared.lock();
+        self.peer.publish_counts(now, self.drops, &mut shared);
+        drop(shared);
+        while let Some(event) = self.peer.next_event() {
+            // The participant may have gone meanwhile.
+            let _ = self.events.send((self.role, event));
+        }
+    }
 }
 
 struct Thread {
@@ -265,8 +289,15 @@ impl Thread {
         } else if self.due.iter().any(|due| due.connecting) {
             self.connecting.ready(&mut ready);
         }
-        for slot in ready.drain(..) {
-            self.drain(slot);
+        if !ready.is_empty() {
+            let clock = KernelClock::read(self.now());
+            for slot in ready.drain(..) {
+                if self.config.bare {
+                    self.drain_bare(slot);
+                } else {
+                    self.drain(slot, clock);
+                }
+            }
         }
         self.ready = ready;
         let now = Instant::now();
@@ -323,8 +354,8 @@ impl Thread {
             return;
         }
         let carried = Stream::new(stream).and_then(|stream| {
-            self.all.add(&stream, slot)?;
-            self.connecting.add(&stream, slot)?;
+            self.all.add(&stream, slot, Told::WhileThere)?;
+            self.connecting.add(&stream, slot, Told::WhileThere)?;
             Ok((stream.local()?, stream))
         });
         match carried {
@@ -378,8 +409,9 @@ impl Thread {
             self.seats.len() - 1
         });
         if let Some(descriptor) = carrier.descriptor() {
-            self.all.add(&descriptor, slot).map_err(local)?;
-            self.connecting.add(&descriptor, slot).map_err(local)?;
+            self.all.add(&descriptor, slot, Told::Once).map_err(local)?;
+            let connecting = &self.connecting;
+            connecting.add(&descriptor, slot, Told::Once).map_err(local)?;
         }
         if let (Some(seat), Some(due)) = (self.seats.get_mut(slot), self.due.get_mut(slot)) {
             *due = peer.due();
@@ -391,6 +423,7 @@ impl Thread {
                 shared: new.shared,
                 events: new.events,
                 drops: 0,
+                told: now.at,
             }));
         }
         self.health.count_sockets(1);
@@ -398,7 +431,7 @@ impl Thread {
     }
 
     /// Lets a seat's peer take what its socket has.
-    fn drain(&mut self, slot: usize) {
+    fn drain(&mut self, slot: usize, clock: KernelClock) {
         let faults = self.config.faults;
         let mut batch = std::mem::replace(&mut self.batch, Batch::empty());
         self.with(slot, |seat, now, out, chance| {
@@ -416,7 +449,6 @@ impl Thread {
                 }
                 Carrier::Awaited => return,
             };
-            let clock = KernelClock::read(now);
             loop {
                 let more = batch.receive(socket);
                 for datagram in batch.datagrams() {
@@ -458,24 +490,17 @@ impl Thread {
             }
             let failures = send(&mut seat.carrier, outbox, faults, chance);
             seat.peer.count_send_failures(failures);
-            health.count_calls(seat.carrier.take_calls());
             health.count_drops(seat.drops - before);
-            if let Some(lag) = seat.peer.take_pacing_lag() {
-                health.count_pacing_lag(lag);
-            }
-            seat.peer
-                .publish_counts(now.at, seat.drops, &mut seat.shared.lock());
-            while let Some(event) = seat.peer.next_event() {
-                // The participant may have gone meanwhile.
-                let _ = seat.events.send((seat.role, event));
+            let told = seat.told + TELL_INTERVAL;
+            let waits = now.at < told && !seat.peer.has_news();
+            if !waits {
+                seat.tell(now.at, health);
             }
             let due = seat.peer.due();
-            match seat.carrier.is_behind() {
-                true => Due {
-                    any: Some(now.at),
-                    ..due
-                },
-                false => due,
+            match (seat.carrier.is_behind(), waits) {
+                (true, _) => due.at_latest(now.at),
+                (false, true) => due.at_latest(told),
+                (false, false) => due,
             }
         }));
         let was_connecting = due.connecting;

@@ -1,10 +1,19 @@
-//! Which of many sockets have something.
+//! Which of many sockets got something.
 #![expect(unsafe_code, reason = "epoll needs the C library")]
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
-/// Tells which of many sockets have something.
+/// How often it is told that a socket has something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// Once for each time that something came: who is told takes all.
+    Once,
+    /// Each time that is asked, while something is there.
+    WhileThere,
+}
+
+/// Tells which of many sockets got something.
 #[derive(Debug)]
 pub struct Epoll {
     descriptor: OwnedFd,
@@ -33,19 +42,29 @@ impl Epoll {
     ///
     /// # Errors
     /// When the kernel's limit of watches is reached.
-    pub fn add(&self, socket: &impl AsFd, number: usize) -> io::Result<()> {
-        self.control(libc::EPOLL_CTL_ADD, socket, number)
+    pub fn add(&self, socket: &impl AsFd, number: usize, told: Told) -> io::Result<()> {
+        let edge = match told {
+            Told::Once => libc::EPOLLET,
+            Told::WhileThere => 0,
+        };
+        self.control(libc::EPOLL_CTL_ADD, socket, libc::EPOLLIN | edge, number)
     }
 
     /// Watches a socket no longer, if it did.
     pub fn remove(&self, socket: &impl AsFd) {
         // Not watched is as good.
-        let _ = self.control(libc::EPOLL_CTL_DEL, socket, 0);
+        let _ = self.control(libc::EPOLL_CTL_DEL, socket, 0, 0);
     }
 
-    fn control(&self, what: libc::c_int, socket: &impl AsFd, number: usize) -> io::Result<()> {
+    fn control(
+        &self,
+        what: libc::c_int,
+        socket: &impl AsFd,
+        events: libc::c_int,
+        number: usize,
+    ) -> io::Result<()> {
         let mut event = libc::epoll_event {
-            events: libc::EPOLLIN.cast_unsigned(),
+            events: events.cast_unsigned(),
             u64: u64::try_from(number).unwrap_or(u64::MAX),
         };
         let (epoll, socket) = (self.descriptor.as_raw_fd(), socket.as_fd().as_raw_fd());
@@ -58,7 +77,7 @@ impl Epoll {
         }
     }
 
-    /// Appends the numbers of sockets that have something now; does not wait.
+    /// Appends the numbers of sockets that have something to be told; does not wait.
     pub fn ready(&mut self, numbers: &mut Vec<usize>) {
         let room = libc::c_int::try_from(self.ready.len()).unwrap_or(0);
         // SAFETY: `room` events are there.

@@ -140,8 +140,10 @@ impl Bell {
         };
         // SAFETY: one pollfd and one timespec that live for the call, and no signal mask.
         unsafe { libc::ppoll(&raw mut rings, 1, &raw const timeout, std::ptr::null()) };
-        // Nothing to read when it did not ring.
-        let _ = (&self.0).read(&mut [0; 8]);
+        if rings.revents != 0 {
+            // A failure is a bell that is silent already.
+            let _ = (&self.0).read(&mut [0; 8]);
+        }
     }
 }
 

@@ -12,14 +12,14 @@
 mod arrival;
 mod carrier;
 mod engine;
-pub(crate) mod epoll;
+mod epoll;
 pub mod failure;
 mod inbox;
 mod keys;
 mod layout;
 pub mod media;
 mod moment;
-pub(crate) mod outbox;
+mod outbox;
 mod peer;
 mod receive;
 mod rtp;
@@ -33,7 +33,7 @@ mod srtp;
 pub mod stamp;
 mod stun;
 mod tcp;
-pub(crate) mod udp;
+mod udp;
 mod wake;
 
 use std::io;
@@ -62,6 +62,9 @@ pub struct EngineConfig {
     /// Each UDP socket's receive buffer, in bytes (`SO_RCVBUF`). Default 512 KiB. The kernel
     /// caps it at `net.core.rmem_max`.
     pub recv_buffer_bytes: usize,
+    /// Only receive and decrypt: connections are kept up, but what comes is neither accounted for
+    /// nor reported on. What `muster bench density` holds the rest against.
+    pub bare: bool,
     /// Faults at the socket's edge, for tests only.
     pub faults: Faults,
 }
@@ -72,6 +75,7 @@ impl Default for EngineConfig {
             threads: 1,
             tick: Duration::from_millis(10),
             recv_buffer_bytes: 512 * 1024,
+            bare: false,
             faults: Faults::default(),
         }
     }

@@ -4,11 +4,11 @@
     reason = "recvmmsg, sendmmsg and socket options need the C library"
 )]
 
+use std::cell::Cell;
 use std::io;
 use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::outbox::{Outbox, Run};
@@ -29,9 +29,9 @@ const CONTROL: usize = 64;
 pub struct Socket {
     udp: UdpSocket,
     /// Runs of datagrams leave as one; until the kernel or the network card refuses.
-    segments: AtomicBool,
+    segments: Cell<bool>,
     /// System calls that received or sent, since they were last taken.
-    calls: AtomicU64,
+    calls: Cell<u64>,
 }
 
 impl Socket {
@@ -54,14 +54,14 @@ impl Socket {
         set_option(&socket, libc::SO_RXQ_OVFL, 1)?;
         Ok(Self {
             udp: socket,
-            segments: AtomicBool::new(true),
-            calls: AtomicU64::new(0),
+            segments: Cell::new(true),
+            calls: Cell::new(0),
         })
     }
 
     /// System calls that received or sent, since the last call.
     pub fn take_calls(&self) -> u64 {
-        self.calls.swap(0, Ordering::Relaxed)
+        self.calls.take()
     }
 
     /// The port.
@@ -76,12 +76,12 @@ impl Socket {
     pub fn send(&self, outbox: &Outbox) -> u64 {
         let (mut done, mut failures) = (0, 0);
         while done < outbox.len() {
-            let segments = self.segments.load(Ordering::Relaxed);
+            let segments = self.segments.get();
             let most = if segments { SEGMENTS } else { 1 };
             match self.send_some(outbox.runs(done, most)) {
                 Ok(sent) => done += sent,
                 Err((datagrams, e)) if datagrams > 1 && refuses_segments(&e) => {
-                    self.segments.store(false, Ordering::Relaxed);
+                    self.segments.set(false);
                 }
                 // The error is about the first run alone.
                 Err((datagrams, _)) => {
@@ -125,7 +125,7 @@ impl Socket {
             *datagrams = run.datagrams;
             count += 1;
         }
-        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.calls.update(|calls| calls + 1);
         let (socket, headers) = (self.udp.as_raw_fd(), headers.as_mut_ptr());
         // SAFETY: `count` headers are there, and what they point at outlives the call.
         let sent = unsafe { libc::sendmmsg(socket, headers, count, libc::MSG_DONTWAIT) };
@@ -340,7 +340,7 @@ impl Batch {
             header.msg_hdr.msg_controllen = CONTROL;
         }
         let count = libc::c_uint::try_from(BATCH).unwrap_or(0);
-        socket.calls.fetch_add(1, Ordering::Relaxed);
+        socket.calls.update(|calls| calls + 1);
         // SAFETY: `count` headers are there, and what they point at outlives the call.
         let received = unsafe {
             libc::recvmmsg(
@@ -438,7 +438,7 @@ mod tests {
         assert_eq!(from.send(&outbox), 0);
         let mut batch = Batch::new();
         let mut epoll = super::super::epoll::Epoll::new().unwrap();
-        epoll.add(&to, 7).unwrap();
+        epoll.add(&to, 7, super::super::epoll::Told::Once).unwrap();
         let mut ready = Vec::new();
         epoll.ready(&mut ready);
         assert_eq!(ready, [7]);

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 /// server takes.
 const CONNECTING: Duration = Duration::from_millis(1);
 
-/// Between two wakeups for media: a packet goes out at most this late, and packets of many
-/// publishers go out together.
-const SENDING: Duration = Duration::from_millis(2);
+/// Between two wakeups for media, as libwebrtc's pacer has it: a packet goes out at most this
+/// late, and packets of many publishers go out together.
+const SENDING: Duration = Duration::from_millis(5);
 
 /// When a peer wants to be looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,14 @@ impl Due {
         media: None,
         connecting: false,
     };
+
+    /// The same, but for anything by `at`.
+    pub fn at_latest(self, at: Instant) -> Self {
+        Self {
+            any: Some(self.any.map_or(at, |any| any.min(at))),
+            ..self
+        }
+    }
 
     /// Whether to look at the peer in a wakeup at `now`.
     pub fn is_over(&self, now: Instant, woken: Woken) -> bool {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use str0m::change::{SdpOffer, SdpPendingOffer};
 use str0m::media::Mid;
 use str0m::net::{Protocol, Receive, TcpType};
-use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc, RtcConfig};
+use str0m::{Candidate, Event, IceConnectionState, Input, Output, Reason, Rtc, RtcConfig};
 
 use super::carrier::Transport;
 use super::failure::{Cause, Failure};
@@ -28,11 +28,13 @@ use super::srtp::Srtp;
 use super::stun::StunClock;
 use super::wake::Due;
 
+mod bare;
 mod publish;
 mod random;
 #[cfg(test)]
 mod tests;
 
+use bare::Indices;
 pub use publish::PublishTrack;
 use random::Random;
 
@@ -41,6 +43,9 @@ const MAX_RTCP_SENDERS: usize = 512;
 
 /// Between two accounts of single tracks: they are many.
 const TRACKS_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Between two looks at a connected str0m that wants to see to RTP, of which it gets none.
+const RTC_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Which of LiveKit's two connections this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -137,6 +142,8 @@ pub struct Peer {
     /// This end of the TCP connection.
     carried_from: Option<SocketAddr>,
     receiver: Receiver,
+    /// In a bare loop alone.
+    indices: Indices,
     sender: Sender,
     stun: StunClock,
     rtt: Option<Duration>,
@@ -187,6 +194,7 @@ impl Peer {
         let phase = Duration::from_millis(u64::from(random.next() % 1_000));
         let mut peer = Self {
             receiver: Receiver::new(random.next(), now.at, phase),
+            indices: Indices::default(),
             sender: Sender::new(config.stamp_source),
             config,
             rtc,
@@ -327,6 +335,8 @@ impl Peer {
         out.set_destination(self.remote);
         let Some(srtp) = &mut self.srtp else { return };
         if !self.receiver.is_idle() {
+            let firsts = self.receiver.drain_firsts();
+            self.events.extend(firsts.map(PeerEvent::First));
             self.receiver.poll(now.at, self.rtt, &mut self.compounds);
         }
         self.sender.poll(srtp, now, out, &mut self.compounds);
@@ -361,6 +371,11 @@ impl Peer {
     /// What there is to tell.
     pub fn next_event(&mut self) -> Option<PeerEvent> {
         self.events.pop_front()
+    }
+
+    /// Whether there is something to tell that doesn't wait.
+    pub fn has_news(&self) -> bool {
+        self.closed || !self.events.is_empty()
     }
 
     /// Whether it is over, by failure or command.
@@ -521,7 +536,12 @@ impl Peer {
         while !self.closed {
             match self.rtc.poll_output() {
                 Ok(Output::Timeout(at)) => {
-                    self.rtc_deadline = at;
+                    self.rtc_deadline = match self.rtc.last_timeout_reason() {
+                        Reason::DTLS | Reason::Ice | Reason::Sctp | Reason::Channel => at,
+                        // RTP is not its business.
+                        _ if self.connected => at.max(now.at + RTC_INTERVAL),
+                        _ => at,
+                    };
                     break;
                 }
                 Ok(Output::Transmit(transmit)) => {
@@ -538,8 +558,6 @@ impl Peer {
                 Err(e) => self.fail(Cause::Dtls, e.to_string()),
             }
         }
-        let firsts = self.receiver.take_firsts();
-        self.events.extend(firsts.into_iter().map(PeerEvent::First));
     }
 
     fn event(&mut self, event: &Event, now: Moment) {

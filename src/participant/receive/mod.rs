@@ -167,6 +167,16 @@ impl Receiver {
         self.totals.auth_failures += 1;
     }
 
+    /// Counts an RTP packet that was opened, or failed to, and nothing else of it.
+    pub const fn count_opened(&mut self, length: usize, authentic: bool) {
+        if authentic {
+            self.totals.packets += 1;
+            self.totals.bytes += length as u64;
+        } else {
+            self.totals.auth_failures += 1;
+        }
+    }
+
     /// Each track.
     pub fn tracks(&self) -> impl Iterator<Item = TrackCount> + '_ {
         self.tracks.iter().enumerate().map(|(i, track)| {
@@ -182,8 +192,8 @@ impl Receiver {
     }
 
     /// What happened for the first time since the last call.
-    pub fn take_firsts(&mut self) -> Vec<First> {
-        std::mem::take(&mut self.firsts)
+    pub fn drain_firsts(&mut self) -> impl Iterator<Item = First> + '_ {
+        self.firsts.drain(..)
     }
 
     /// One-way times since the last call.
