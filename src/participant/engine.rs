@@ -411,7 +411,9 @@ impl Thread {
         if let Some(descriptor) = carrier.descriptor() {
             self.all.add(&descriptor, slot, Told::Once).map_err(local)?;
             let connecting = &self.connecting;
-            connecting.add(&descriptor, slot, Told::Once).map_err(local)?;
+            connecting
+                .add(&descriptor, slot, Told::Once)
+                .map_err(local)?;
         }
         if let (Some(seat), Some(due)) = (self.seats.get_mut(slot), self.due.get_mut(slot)) {
             *due = peer.due();

@@ -1,6 +1,6 @@
 //! What a participant's signalling task and media thread tell its holder.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::Notify;
@@ -64,12 +64,21 @@ impl Inner {
         );
     }
 
-    pub fn latency(&mut self, sample: LatencySample) {
-        keep(
-            &mut self.samples.latency,
-            sample,
-            &mut self.snapshot.samples_dropped,
-        );
+    /// Takes what came of a track.
+    pub fn latency(&mut self, sid: &Arc<str>, samples: &mut Vec<LatencySample>) {
+        let kept: usize = self.samples.latency.values().map(Vec::len).sum();
+        let fitting = samples.len().min(SAMPLES.saturating_sub(kept));
+        let dropped = u64::try_from(samples.len() - fitting).unwrap_or(u64::MAX);
+        self.snapshot.samples_dropped += dropped;
+        samples.truncate(fitting);
+        match self.samples.latency.get_mut(sid) {
+            Some(of_track) => of_track.append(samples),
+            None if samples.is_empty() => {}
+            None => {
+                let first = std::mem::take(samples);
+                self.samples.latency.insert(Arc::clone(sid), first);
+            }
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a participant has counted: cumulative since it joined, so that a window is the
 //! difference of two snapshots.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -298,8 +299,9 @@ pub struct Samples {
     pub rtcp_rtt_us: Vec<u32>,
     /// Round trips of signalling pings, with the server's clock.
     pub clock: Vec<ClockSample>,
-    /// One-way times from publisher to here, by the clock that they share.
-    pub latency: Vec<LatencySample>,
+    /// One-way times from publisher to here, by the clock that they share, and by LiveKit's id of
+    /// the track; it is empty while the server has not said whose stream it is.
+    pub latency: BTreeMap<Arc<str>, Vec<LatencySample>>,
 }
 
 /// One reading of the server's clock: it lay between the two of this machine's.
@@ -321,12 +323,10 @@ impl ClockSample {
 }
 
 /// One frame's way from publisher to here: from when its last packet was sent to when it came.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LatencySample {
     /// [`super::spec::Publish::source`] of its publisher.
     pub source: u32,
-    /// LiveKit's id of the track; empty while the server has not said whose stream it is.
-    pub sid: Arc<str>,
     /// Arrival minus stamp in microseconds: negative when the clocks disagree by more than the way.
     pub us: i64,
     /// Arrival in local time ([`crate::clock::now`]).

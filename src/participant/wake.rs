@@ -138,8 +138,11 @@ mod tests {
         assert_eq!(wakeups.next(&media(start + 7 * MS)), start + 7 * MS);
         assert_eq!(wakeups.next(&media(start)), start + SENDING);
         assert_eq!(wakeups.next(&media(start + 70 * MS)), start + 10 * MS);
-        assert_eq!(wakeups.woke(start + 7 * MS).tick, None);
-        assert_eq!(wakeups.next(&media(start + 8 * MS)), start + 9 * MS);
+        assert_eq!(wakeups.woke(start + 3 * MS).tick, None);
+        assert_eq!(
+            wakeups.next(&media(start + 4 * MS)),
+            start + 3 * MS + SENDING
+        );
         assert_eq!(wakeups.next(&[]), start + 10 * MS, "the tick stays");
     }
 

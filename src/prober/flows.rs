@@ -70,11 +70,13 @@ impl Flows {
     }
 
     /// Ways of frames. Between which clocks that of an unknown track was can't be told.
-    pub fn latency(&mut self, samples: &[LatencySample]) {
-        for sample in samples {
-            if let Some(publisher) = self.publishers.get(&sample.sid) {
+    pub fn latency(&mut self, samples: &BTreeMap<Arc<str>, Vec<LatencySample>>) {
+        for (sid, samples) in samples {
+            if let Some(publisher) = self.publishers.get(sid) {
                 let flow = self.flows.entry(Arc::clone(publisher)).or_default();
-                flow.latency_us.record(sample.us);
+                for sample in samples {
+                    flow.latency_us.record(sample.us);
+                }
             }
         }
     }
@@ -243,18 +245,16 @@ mod tests {
             track("TR_1", "r.lhr.p0", 0),
             track("TR_2", "alice", 0),
         ]]);
-        let sample = |sid: &str, us| LatencySample {
+        let sample = |us| LatencySample {
             source: 7,
-            sid: sid.into(),
             us,
             at: Timestamp::from_micros(0),
         };
-        flows.latency(&[
-            sample("TR_1", 45_000),
-            sample("TR_1", -300),
-            sample("TR_2", 9),
-            sample("TR_0", 9),
-        ]);
+        flows.latency(&BTreeMap::from([
+            ("TR_1".into(), vec![sample(45_000), sample(-300)]),
+            ("TR_2".into(), vec![sample(9)]),
+            ("TR_0".into(), vec![sample(9)]),
+        ]));
         let flows = flows.of(&run());
         assert_eq!(flows[&from("lhr")].latency_us.count(), 2);
         assert!(flows[&Publisher::Other].latency_us.is_empty());

@@ -1,11 +1,11 @@
 //! Participants in rooms of a real livekit-server.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use livekit_api::access_token::{AccessToken, VideoGrants};
 use muster::job::{Layout, VideoCodec};
 use muster::local::LivekitServer;
-use muster::participant::snapshot::LatencySample;
 use muster::participant::spec::{AudioPublish, VideoPublish};
 use muster::participant::{
     Cause, Engine, EngineConfig, Event, Faults, Participant, ParticipantSpec, Snapshot, State,
@@ -102,7 +102,7 @@ async fn counts_are_plausible(codec: VideoCodec) {
             assert!(track.frames > 150 && track.lost == 0, "{track:?}");
             assert!(track.counted_at.is_some(), "{track:?}");
         }
-        let of_tracks = |l: &LatencySample| tracks.iter().any(|t| t.sid == l.sid);
+        let of_tracks = |sid: &Arc<str>| tracks.iter().any(|t| t.sid == *sid);
         let s = subscriber.leave().await;
         let rx = &s.rx;
         assert_eq!(s.state, State::Left);
@@ -120,8 +120,9 @@ async fn counts_are_plausible(codec: VideoCodec) {
         );
         assert!(rx.stamps > rx.frames && rx.stamps_malformed == 0, "{rx:?}");
         assert!(rx.reports_sent >= 6 && rx.jitter_us.is_some(), "{rx:?}");
-        assert!(!samples.latency.is_empty() && samples.latency.iter().all(|l| l.source == 7));
-        assert!(samples.latency.iter().all(of_tracks));
+        let mut latency = samples.latency.values().flatten().peekable();
+        assert!(latency.peek().is_some() && latency.all(|l| l.source == 7));
+        assert!(samples.latency.keys().all(of_tracks));
         assert!(!samples.clock.is_empty() && !samples.rtt_us.is_empty());
         let server = s.server.expect("the server tells its version");
         assert!(

@@ -414,8 +414,8 @@ impl Peer {
             Role::Subscriber => {
                 to.snapshot.rx = *self.receiver.totals();
                 to.snapshot.rx.own_buffer_drops = own_buffer_drops;
-                for sample in self.receiver.drain_latency() {
-                    to.latency(sample);
+                for (sid, samples) in self.receiver.latency() {
+                    to.latency(sid, samples);
                 }
                 if now.saturating_duration_since(self.tracks_counted) >= TRACKS_INTERVAL {
                     self.tracks_counted = now;

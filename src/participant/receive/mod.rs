@@ -73,6 +73,11 @@ pub enum First {
     },
 }
 
+struct Track {
+    count: TrackCount,
+    latency: Vec<LatencySample>,
+}
+
 /// Receives RTP.
 pub struct Receiver {
     /// The SSRC that its RTCP comes from.
@@ -82,7 +87,7 @@ pub struct Receiver {
     streams: Vec<Stream>,
     /// The streams' SSRCs once more, side by side: the lookup of every packet.
     ssrcs: Vec<u32>,
-    tracks: Vec<TrackCount>,
+    tracks: Vec<Track>,
     muted: BTreeSet<Arc<str>>,
     estimator: Estimator,
     totals: RxTotals,
@@ -90,7 +95,10 @@ pub struct Receiver {
     next_nack: Option<Instant>,
     saw_frame: bool,
     firsts: Vec<First>,
+    /// Of streams without a track.
     latency: Vec<LatencySample>,
+    /// Their name.
+    no_track: Arc<str>,
     /// Room for work, kept.
     ask: Vec<u16>,
     spare: Vec<u8>,
@@ -114,6 +122,7 @@ impl Receiver {
             saw_frame: false,
             firsts: Vec::new(),
             latency: Vec::new(),
+            no_track: Arc::default(),
             ask: Vec::new(),
             spare: Vec::new(),
         }
@@ -182,7 +191,7 @@ impl Receiver {
         self.tracks.iter().enumerate().map(|(i, track)| {
             let of_track = |s: &&Stream| s.track == Some(i) && s.is_primary();
             let streams = self.streams.iter().filter(of_track);
-            let mut count = track.clone();
+            let mut count = track.count.clone();
             for stream in streams {
                 count.lost += stream.lost();
                 count.freezes.add(stream.freezes());
@@ -196,9 +205,12 @@ impl Receiver {
         self.firsts.drain(..)
     }
 
-    /// One-way times since the last call.
-    pub fn drain_latency(&mut self) -> impl Iterator<Item = LatencySample> + '_ {
-        self.latency.drain(..)
+    /// One-way times by track, for the caller to take.
+    pub fn latency(&mut self) -> impl Iterator<Item = (&Arc<str>, &mut Vec<LatencySample>)> {
+        let tracks = self.tracks.iter_mut();
+        let of_tracks = tracks.map(|track| (&track.count.sid, &mut track.latency));
+        let all = of_tracks.chain([(&self.no_track, &mut self.latency)]);
+        all.filter(|(_, samples)| !samples.is_empty())
     }
 
     /// An SRTP packet came.
@@ -311,9 +323,13 @@ impl Receiver {
             _ if ends_frame => Stamp::read(media),
             _ => Trailer::Absent,
         };
-        let mut sid = None;
-        if let Some(track) = track {
-            sid = matches!(trailer, Trailer::Valid(_)).then(|| Arc::clone(&track.sid));
+        let mut latency = &mut self.latency;
+        if let Some(Track {
+            count: track,
+            latency: of_track,
+        }) = track
+        {
+            latency = of_track;
             if track.packets == 0 {
                 self.firsts.push(First::Packet {
                     sid: Arc::clone(&track.sid),
@@ -334,7 +350,18 @@ impl Receiver {
             self.saw_frame = true;
             self.firsts.push(First::Frame { at: arrival.at });
         }
-        self.stamped(trailer, sid.unwrap_or_default(), arrival);
+        match trailer {
+            Trailer::Absent => {}
+            Trailer::Malformed => self.totals.stamps_malformed += 1,
+            Trailer::Valid(stamp) => {
+                self.totals.stamps += 1;
+                latency.push(LatencySample {
+                    source: stamp.source,
+                    us: arrival.shared.as_micros().saturating_sub(stamp.unix_us),
+                    at: arrival.wall,
+                });
+            }
+        }
     }
 
     fn add_stream(&mut self, header: &Header, index: u64, now: Instant) -> Option<usize> {
@@ -380,13 +407,16 @@ impl Receiver {
         };
         stream.repairs = announced.repairs;
         stream.set_live(!self.muted.contains(&announced.track));
-        let known = self.tracks.iter().position(|t| t.sid == announced.track);
+        let known = self
+            .tracks
+            .iter()
+            .position(|t| t.count.sid == announced.track);
         if known.is_none() && self.tracks.len() >= MAX_TRACKS {
             stream.track = None;
             return self.count_over_limit();
         }
         stream.track = Some(known.unwrap_or_else(|| {
-            self.tracks.push(TrackCount {
+            let count = TrackCount {
                 sid: Arc::clone(&announced.track),
                 kind: announced.kind,
                 packets: 0,
@@ -395,25 +425,11 @@ impl Receiver {
                 frames: 0,
                 freezes: Freezes::default(),
                 size: None,
-            });
+            };
+            let latency = Vec::new();
+            self.tracks.push(Track { count, latency });
             self.tracks.len() - 1
         }));
-    }
-
-    fn stamped(&mut self, trailer: Trailer, sid: Arc<str>, arrival: Moment) {
-        match trailer {
-            Trailer::Absent => {}
-            Trailer::Malformed => self.totals.stamps_malformed += 1,
-            Trailer::Valid(stamp) => {
-                self.totals.stamps += 1;
-                self.latency.push(LatencySample {
-                    source: stamp.source,
-                    sid,
-                    us: arrival.shared.as_micros().saturating_sub(stamp.unix_us),
-                    at: arrival.wall,
-                });
-            }
-        }
     }
 
     /// A sender report about one of the streams came.
