@@ -43,7 +43,7 @@ const COMMANDS_MAX: usize = 8_192;
 const ACTIVE_PORT: u16 = 9;
 
 /// Between two times that counts are told: for each wakeup they are many.
-const TELL_INTERVAL: Duration = Duration::from_millis(50);
+const TELL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Reads the clocks of this process alone.
 pub fn now() -> Moment {

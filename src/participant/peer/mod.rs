@@ -41,9 +41,6 @@ use random::Random;
 /// Senders of SRTCP whose last index is remembered; LiveKit has one per stream.
 const MAX_RTCP_SENDERS: usize = 512;
 
-/// Between two accounts of single tracks: they are many.
-const TRACKS_INTERVAL: Duration = Duration::from_millis(100);
-
 /// Between two looks at a connected str0m that wants to see to RTP, of which it gets none.
 const RTC_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -133,7 +130,8 @@ pub struct PeerConfig {
 /// One peer connection.
 pub struct Peer {
     config: PeerConfig,
-    rtc: Rtc,
+    /// Apart, so that what each packet needs lies close together.
+    rtc: Box<Rtc>,
     rtc_deadline: Instant,
     keys: Slot,
     srtp: Option<Srtp>,
@@ -158,7 +156,6 @@ pub struct Peer {
     compounds: Compounds,
     events: VecDeque<PeerEvent>,
     random: Random,
-    tracks_counted: Instant,
     closed: bool,
 }
 
@@ -197,7 +194,7 @@ impl Peer {
             indices: Indices::default(),
             sender: Sender::new(config.stamp_source),
             config,
-            rtc,
+            rtc: Box::new(rtc),
             rtc_deadline: now.at,
             keys,
             srtp: None,
@@ -214,7 +211,6 @@ impl Peer {
             compounds: Compounds::default(),
             events: VecDeque::new(),
             random,
-            tracks_counted: now.at,
             closed: false,
         };
         // Without a first timeout ICE arms no timer when the first offer comes.
@@ -417,10 +413,7 @@ impl Peer {
                 for (sid, samples) in self.receiver.latency() {
                     to.latency(sid, samples);
                 }
-                if now.saturating_duration_since(self.tracks_counted) >= TRACKS_INTERVAL {
-                    self.tracks_counted = now;
-                    to.count_tracks(self.receiver.tracks(), now);
-                }
+                to.count_tracks(self.receiver.tracks(), now);
             }
         }
         if let (true, Some(remote)) = (self.connected, self.remote) {
