@@ -119,8 +119,9 @@ pub fn conditions(density: &Density) -> String {
          subscribers of one publisher, less that of none. CPU and memory are of the contender's \
          process, by /proc. lk's packets are those that the server counts as sent, others count \
          their own. A loss is a contender's own as far as the kernel's count of datagrams goes \
-         that found its receive buffers full. The floor has muster's sockets, tick and recvmmsg, \
-         and only decrypts.",
+         that found its receive buffers full. The floor joins as muster does and gets the same \
+         packets by the same sockets, tick and recvmmsg, but only decrypts them; its CPU is of the \
+         thread that does.",
         machine.text(),
     )
 }

@@ -306,13 +306,23 @@ mod tests {
 
     #[test]
     fn the_two_sides_derive_the_same_keys_crosswise() {
-        let material = |active| KeyingMaterial {
-            bytes: (0..88).collect(),
-            profile: SrtpProfile::AEAD_AES_256_GCM,
-            active,
-        };
-        let (client_out, client_in) = material(true).masters().unwrap();
-        let (server_out, server_in) = material(false).masters().unwrap();
+        for (profile, key, all) in [
+            (SrtpProfile::AEAD_AES_256_GCM, 32, 88),
+            (SrtpProfile::AEAD_AES_128_GCM, 16, 56),
+        ] {
+            let material = |active| KeyingMaterial {
+                bytes: (0..all).collect(),
+                profile,
+                active,
+            };
+            assert_eq!(material(true).masters().unwrap().0.key.len(), key);
+            crosswise(&material(true), &material(false));
+        }
+    }
+
+    fn crosswise(client: &KeyingMaterial, server: &KeyingMaterial) {
+        let (client_out, client_in) = client.masters().unwrap();
+        let (server_out, server_in) = server.masters().unwrap();
         for purpose in [Purpose::Rtp, Purpose::Rtcp] {
             assert_eq!(
                 client_out.session(purpose).key,

@@ -198,6 +198,62 @@ mod tests {
     use crate::participant::rtp::Outgoing;
     use proptest::prelude::*;
 
+    /// Both directions under RFC 7714's key and salt, which are of one session.
+    fn rfc_7714(rtcp_index: u32) -> Srtp {
+        let session = SessionKey {
+            key: (0..16).collect(),
+            salt: *b"Quid pro quo",
+        };
+        let cipher = || Cipher::new(&session).unwrap();
+        Srtp {
+            rtp_in: cipher(),
+            rtcp_in: cipher(),
+            rtp_out: cipher(),
+            rtcp_out: cipher(),
+            rtcp_index,
+        }
+    }
+
+    #[test]
+    fn aes_128_follows_rfc_7714_section_16() {
+        let plain = hex("8040f17b8041f8d35501a0b2\
+             47616c6c696120657374206f6d6e69732064697669736120696e207061727465732074726573");
+        let sealed = hex(
+            "8040f17b8041f8d35501a0b2f24de3a3fb34de6cacba861c9d7e4bcabe633bd50d29\
+             4e6f42a5f47a51c7d19b36de3adf8833899d7f27beb16a9152cf765ee4390cce",
+        );
+        let srtp = rfc_7714(0);
+        let mut packet = plain.clone();
+        assert!(srtp.seal_rtp(&mut packet, 0, 12, 0x5501_a0b2, 0xf17b));
+        assert_eq!(packet, sealed);
+        let header = Header::parse(&packet).unwrap();
+        let opened = srtp.open_rtp(&mut packet, &header, 0xf17b);
+        assert_eq!(opened, Some(&plain[12..]));
+    }
+
+    #[test]
+    fn aes_128_follows_rfc_7714_section_17() {
+        let plain = hex("81c8000d4d6172734e5450314e545032525450200000042a0000e930\
+             4c756e61deadbeefdeadbeefdeadbeefdeadbeefdeadbeef");
+        let sealed = hex(
+            "81c8000d4d61727363e94885dcdab67ca727d7662f6b7e997ff5c0f76c06f32d\
+             c676a5f1730d6fda4ce09b4686303ded0bb9275bc84aa45896cf4d2fc5abf87245d9eade800005d4",
+        );
+        let mut srtp = rfc_7714(0x5d3);
+        let mut packet = plain.clone();
+        assert!(srtp.seal_rtcp(&mut packet, 0));
+        assert_eq!(packet, sealed);
+        assert_eq!(srtp.open_rtcp(&mut packet), Some((0x5d4, &plain[..])));
+    }
+
+    fn hex(text: &str) -> Vec<u8> {
+        let digit = |c: u8| u8::try_from(char::from(c).to_digit(16).unwrap()).unwrap();
+        let pairs = text.as_bytes().chunks(2);
+        pairs
+            .map(|pair| digit(pair[0]) << 4 | digit(pair[1]))
+            .collect()
+    }
+
     proptest! {
         #[test]
         fn rtp_opens_under_its_index_alone(

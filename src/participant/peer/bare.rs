@@ -54,3 +54,43 @@ impl Indices {
         Some(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::participant::keys;
+    use crate::participant::rtp::Outgoing;
+
+    #[test]
+    fn packets_open_across_a_wrap_and_right_after_one() {
+        let (ours, theirs) = keys::pair_for_tests();
+        let sealed = |ssrc, index: u64| {
+            let header = Outgoing {
+                payload_type: 96,
+                marker: false,
+                sequence: sequence::low(index),
+                timestamp: 1,
+                ssrc,
+                extensions: &[],
+            };
+            let mut packet = Vec::new();
+            let length = header.write(&mut packet);
+            packet.extend(b"payload");
+            assert!(ours.seal_rtp(&mut packet, 0, length, ssrc, index));
+            packet
+        };
+        let mut indices = Indices::default();
+        for index in 65_530..65_540 {
+            for ssrc in [1, 2] {
+                // The second stream begins behind the wrap.
+                if ssrc == 1 || index > 65_537 {
+                    let mut packet = sealed(ssrc, index);
+                    assert!(indices.open(&theirs, &mut packet).is_some(), "{index}");
+                }
+            }
+        }
+        let mut forged = sealed(1, 65_540);
+        forged[15] ^= 1;
+        assert!(indices.open(&theirs, &mut forged).is_none());
+    }
+}
