@@ -82,6 +82,7 @@ impl Stamp {
 }
 
 /// What four bits add to a CRC-32C: a table that fits a cache line, as every frame needs it.
+#[expect(clippy::indexing_slicing, reason = "the compiler does it")]
 const CRC32C: [u32; 16] = {
     let mut table = [0; 16];
     let mut bits = 0;
