@@ -250,7 +250,7 @@ mod tests {
             (iad.place(), iad.prober(), iad.name().as_str()),
             (iad.clone(), None, "iad")
         );
-        assert_eq!(iad.slots(1), [iad.clone()]);
+        assert_eq!(iad.slots(1), std::slice::from_ref(&iad));
         let labels: Vec<String> = iad.slots(2).iter().map(ToString::to_string).collect();
         assert_eq!(labels, ["iad/0", "iad/1"]);
         for bad in [

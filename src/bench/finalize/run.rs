@@ -240,6 +240,7 @@ impl MadeUp {
         let subscribers = plan.subscribers.max(1);
         let n = u64::from(subscribers);
         let seconds = DURATION.0.as_secs();
+        let series = usize::try_from(seconds).unwrap_or(0);
         let fleet = u32::try_from(self.vantages.len()).unwrap_or(u32::MAX);
         let taken = (0..TAKEN.min(fleet)).map(|k| (index + k) % fleet.max(1));
         let flows = taken.filter_map(|k| {
@@ -284,8 +285,8 @@ impl MadeUp {
                 subscribers,
             },
             connected: ConnectedSeries {
-                publishers: vec![Some(1); DURATION.0.as_secs() as usize],
-                subscribers: vec![Some(subscribers); DURATION.0.as_secs() as usize],
+                publishers: vec![Some(1); series],
+                subscribers: vec![Some(subscribers); series],
             },
             subscriptions_wanted: wanted,
             subscriptions_receiving: wanted,

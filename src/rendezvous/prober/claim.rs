@@ -341,7 +341,7 @@ mod tests {
         for (claimed, lost) in [(&[0, 1, 2][..], 0), (&[], 3)] {
             match got(claimed, lost) {
                 Err(RendezvousError::SlotTaken { vantage, .. }) => {
-                    assert_eq!(vantage.as_str(), "iad")
+                    assert_eq!(vantage.as_str(), "iad");
                 }
                 other => panic!("{other:?}"),
             }
