@@ -53,8 +53,16 @@ pub(crate) enum Bug {
     DeletesAnyRoom,
     /// The room is deleted when the start is fixed.
     DeletesTooSoon,
-    /// A body counts wherever it stands and whoever signed it.
+    /// A part counts wherever it stands.
     TakesCopies,
+    /// A part of another run counts, if it stands in this one's place.
+    TakesReplays,
+    /// A part counts whichever claim to its slot it comes from.
+    TakesEarlierClaims,
+    /// A part counts whoever signed it.
+    TakesAnySignature,
+    /// An object is read however large it is.
+    TakesAnySize,
     /// A newer schema is read like one's own.
     ReadsAnySchema,
     /// What doesn't count isn't listed.
@@ -63,11 +71,31 @@ pub(crate) enum Bug {
     EagerPolling,
     /// A tier that a vantage never measured is passed over.
     MissingIsNoMatter,
+    /// Who has no ticket takes a slot that is given by ticket.
+    TicketNotNeeded,
+    /// Whose the slot became is told by its claim, which all who share a ticket share.
+    SlotByClaimAlone,
+    /// The combined report says who made it.
+    SaysWhoMadeIt,
+    /// A finalizer lists again for each object that it reads.
+    ListsForEachPart,
+    /// What failed is asked again at once.
+    RetriesAtOnce,
+    /// A start leaves those who wait for it no time to read it.
+    StartsAtOnce,
+    /// What was measured beyond a window counts.
+    OutsideCounts,
+    /// A prober never gives its report up.
+    TriesForEver,
+    /// A run that nobody started in time stays open.
+    OpenForEver,
+    /// The room is left behind.
+    LeavesTheRoom,
 }
 
 impl Bug {
     /// All of them.
-    pub(crate) const ALL: [Bug; 29] = [
+    pub(crate) const ALL: [Bug; 43] = [
         Bug::AnyClaimLoads,
         Bug::SlotNotConfirmed,
         Bug::StartNotConfirmed,
@@ -93,10 +121,24 @@ impl Bug {
         Bug::DeletesAnyRoom,
         Bug::DeletesTooSoon,
         Bug::TakesCopies,
+        Bug::TakesReplays,
+        Bug::TakesEarlierClaims,
+        Bug::TakesAnySignature,
+        Bug::TakesAnySize,
         Bug::ReadsAnySchema,
         Bug::RejectsInSilence,
         Bug::EagerPolling,
         Bug::MissingIsNoMatter,
+        Bug::TicketNotNeeded,
+        Bug::SlotByClaimAlone,
+        Bug::SaysWhoMadeIt,
+        Bug::ListsForEachPart,
+        Bug::RetriesAtOnce,
+        Bug::StartsAtOnce,
+        Bug::OutsideCounts,
+        Bug::TriesForEver,
+        Bug::OpenForEver,
+        Bug::LeavesTheRoom,
     ];
 }
 

@@ -218,7 +218,7 @@ fn state(
                 reason: reason.clone(),
             };
         }
-        None if now <= job.times.start_by => return State::Open,
+        None if now <= job.times.start_by || planted!(OpenForEver) => return State::Open,
         None => return State::NeverStarted,
     };
     if now < start.start_at {

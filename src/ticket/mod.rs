@@ -16,6 +16,8 @@ use std::time::Duration;
 pub use admit::{Admission, admit};
 pub use book::{Book, Holder};
 pub use document::Ticket;
+#[cfg(test)]
+pub(crate) use doors::Doors;
 pub use issue::{Issued, issue};
 
 use crate::job::{Span, Timestamp, Vantage};

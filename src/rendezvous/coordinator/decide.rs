@@ -54,6 +54,11 @@ pub(super) fn decision(
             // The hard deadline counts on a start no later than this.
             let latest = job.times.start_by + START_LEAD;
             let at = (bucket_now + start_lead(waited).max(START_LEAD)).min(latest);
+            let at = if planted!(StartsAtOnce) {
+                bucket_now
+            } else {
+                at
+            };
             let own = clocks.reading(now);
             let width_max = job.limits.clock_width.0;
             let reference = gathered.reference(&roster, &own, width_max, bucket_now);

@@ -203,6 +203,9 @@ impl Coordinator {
         if *existing_room && !planted!(DeletesAnyRoom) {
             return Cleanup::Leave("it existed before the run");
         }
+        if planted!(LeavesTheRoom) {
+            return Cleanup::Leave("a mistake");
+        }
         match self.end() {
             Some(End::Over { .. } | End::Failed(_)) => Cleanup::Delete(room.clone()),
             Some(End::Detached(_)) if planted!(DeletesTooSoon) => Cleanup::Delete(room.clone()),
@@ -534,7 +537,7 @@ impl Coordinator {
     fn admits_key(&mut self, slot: &Slot) -> bool {
         let ticket = self.job.ticket_keys.get(&slot.vantage);
         let admitted = ticket.is_none_or(|key| *key == slot.public_key);
-        if admitted {
+        if admitted || planted!(TicketNotNeeded) {
             let claim = slot.claim.clone();
             self.gathered.keys.insert(claim, slot.public_key);
         } else {

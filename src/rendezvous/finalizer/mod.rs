@@ -212,7 +212,10 @@ impl Finalizer {
                     counts = freeze::freeze(&self.view, &job, revision, id, None, requests);
                 }
                 let made = freeze::combined(&self.view, &job, &counts);
-                let made = made.and_then(|combined| {
+                let made = made.and_then(|mut combined| {
+                    if planted!(SaysWhoMadeIt) {
+                        combined.reasons.push(self.settings.seed.to_string());
+                    }
                     let body = serde_json::to_vec(&combined).ok()?.into();
                     Some(Box::new(Made { combined, body }))
                 });
@@ -417,6 +420,9 @@ impl Finalizer {
                     }
                 };
                 self.failures = 0;
+                if planted!(ListsForEachPart) {
+                    self.list.again(now);
+                }
                 self.reads.remove(&key.item);
                 self.view.learn(key.item, found);
             }

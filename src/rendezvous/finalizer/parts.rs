@@ -100,7 +100,13 @@ fn judge(
     key: &PublicKey,
     body: &[u8],
 ) -> Result<BTreeSet<u32>, String> {
-    if !planted!(TakesCopies) {
+    let mistakes = [
+        planted!(TakesCopies),
+        planted!(TakesReplays),
+        planted!(TakesEarlierClaims),
+        planted!(TakesAnySignature),
+    ];
+    if !mistakes.contains(&true) {
         key.verify(&place.to_string(), claim, body)
             .map_err(|e| e.to_string())?;
     }
@@ -112,12 +118,12 @@ fn judge(
         let part: TierPart = document::read(place, body).map_err(|e| e.to_string())?;
         (part.claim, part.job_sha256, BTreeSet::new())
     };
-    if author != *claim {
+    if author != *claim && !planted!(TakesEarlierClaims) {
         return Err(format!(
             "it says that {author} wrote it, and {claim} signed it"
         ));
     }
-    if digest != job.digest {
+    if digest != job.digest && !planted!(TakesReplays) {
         return Err(format!(
             "it was measured for a job.json with SHA-256 {digest}, and the run's has {}",
             job.digest

@@ -108,7 +108,8 @@ impl Prober {
             (Ok(Settled::Mine), None) => {
                 let (job, claim) = (a.job.clone(), a.claim.clone());
                 self.tell(ProberProgress::Ready);
-                let wait = Wait::new(job, claim, &self.settings, self.begun, now);
+                let slot_write = self.slot_write.clone();
+                let wait = Wait::new(job, claim, &self.settings, slot_write, self.begun, now);
                 self.phase = Phase::Waiting(Box::new(wait));
             }
         }

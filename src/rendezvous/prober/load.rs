@@ -92,6 +92,9 @@ fn run_clock(begin: &Begin, clocks: &Clocks, now: Timestamp) -> RunClock {
 
 /// The pause after a create failed as often as this before: it doubles up to eight seconds.
 fn retry_after(failed: u32) -> Duration {
+    if planted!(RetriesAtOnce) {
+        return Duration::ZERO;
+    }
     RETRY_AFTER * 2u32.saturating_pow(failed.min(3))
 }
 
@@ -321,7 +324,8 @@ impl Load {
         {
             out.push_back(ask(Item::Report(vantage.clone()), body));
         }
-        let too_late = self.ended && now >= self.give_up && !self.send.under_way();
+        let too_late =
+            !planted!(TriesForEver) && self.ended && now >= self.give_up && !self.send.under_way();
         if self.lost || too_late {
             return Some(Err(RendezvousError::ReportLost {
                 vantage,

@@ -184,6 +184,8 @@ pub struct Prober {
     interrupted: bool,
     requests: RequestCounts,
     phase: Phase,
+    /// Of its claim to the slot.
+    slot_write: WriteId,
     writes: u64,
     out: VecDeque<Action>,
 }
@@ -205,6 +207,7 @@ impl Prober {
     pub fn new(settings: Settings, now: Timestamp) -> Self {
         let find = Find::new(&settings, now);
         Prober {
+            slot_write: write_id(settings.seed, 0),
             settings,
             begun: now,
             clocks: Clocks::default(),
@@ -385,13 +388,12 @@ impl Prober {
                 Ok(job) => {
                     let run = job.run.clone();
                     self.tell(ProberProgress::Found { run });
-                    let write_id = self.write_id();
                     let claim = Claim::new(
                         &job,
                         &self.settings.vantage,
                         self.settings.key.public(),
                         self.settings.build.clone(),
-                        write_id,
+                        self.slot_write.clone(),
                         now,
                     );
                     self.phase = Phase::Claiming(Box::new(job), Box::new(claim));

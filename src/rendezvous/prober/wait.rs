@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Action, ProberProgress, RETRY_AFTER, Settings, heartbeat, never_started};
 use crate::clock::{Estimate, RunClock};
-use crate::job::{ClaimId, Digested, Fleet, Job, SCHEMA_MAJOR, Timestamp};
+use crate::job::{ClaimId, Digested, Fleet, Job, SCHEMA_MAJOR, Timestamp, WriteId};
 use crate::prober::LiveFigures;
 use crate::rendezvous::admission::{Admission, Seat, Verdict, admission, seat_by_arrival, verdict};
 use crate::rendezvous::chance::{self, write_id};
@@ -42,6 +42,8 @@ pub(super) struct Wait {
     job: Digested<Job>,
     claim: ClaimId,
     settings: Settings,
+    /// Tells its own write of the slot from that of another who has the same ticket.
+    slot_write: WriteId,
     begun: Timestamp,
     ready_at: Timestamp,
     asked: u64,
@@ -99,6 +101,7 @@ impl Wait {
         job: Digested<Job>,
         claim: ClaimId,
         settings: &Settings,
+        slot_write: WriteId,
         begun: Timestamp,
         now: Timestamp,
     ) -> Self {
@@ -106,6 +109,7 @@ impl Wait {
             job,
             claim,
             settings: settings.clone(),
+            slot_write,
             begun,
             ready_at: now,
             asked: 0,
@@ -240,7 +244,9 @@ impl Wait {
             .roster
             .get(&vantage)
             .is_some_and(|entry| entry.claim.is_some());
-        if !named && !planted!(SlotNotConfirmed) {
+        // Who shares a ticket shares the claim as well.
+        let shared = self.job.ticket_keys.contains_key(&vantage) && !planted!(SlotByClaimAlone);
+        if (!named || shared) && !planted!(SlotNotConfirmed) {
             self.unconfirmed
                 .push_back(Item::Slot(vantage, self.claim.k()));
         }
@@ -380,6 +386,9 @@ impl Wait {
 
     /// The pause after a request failed: it doubles up to four seconds.
     fn retry_after(&mut self) -> Duration {
+        if planted!(RetriesAtOnce) {
+            return Duration::ZERO;
+        }
         self.failed = self.failed.saturating_add(1);
         RETRY_AFTER * 2u32.saturating_pow((self.failed - 1).min(2))
     }
@@ -390,6 +399,9 @@ impl Wait {
         let pause = start_poll(now.saturating_since(self.ready_at), spread);
         if !e.is_absent() {
             self.failed = self.failed.saturating_add(1);
+            if planted!(RetriesAtOnce) {
+                return now;
+            }
             let soon = RETRY_AFTER * 2u32.saturating_pow(self.failed.min(5));
             return now + soon.min(pause);
         }
@@ -418,7 +430,7 @@ impl Wait {
             }
         } else {
             match document::read::<Slot>(key, &object.body) {
-                Ok(slot) if slot.claim == self.claim => {}
+                Ok(slot) if slot.claim == self.claim && self.wrote(&slot) => {}
                 Ok(_) => return self.seated(Admission::Replaced),
                 Err(e) => return Heard::Failed(e),
             }
@@ -431,6 +443,10 @@ impl Wait {
             self.confirm.again(now);
         }
         Heard::Nothing
+    }
+
+    fn wrote(&self, slot: &Slot) -> bool {
+        slot.write_id == self.slot_write || planted!(SlotByClaimAlone)
     }
 
     fn never_decided(&self) -> Heard {

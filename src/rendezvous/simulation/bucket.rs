@@ -193,6 +193,12 @@ impl SimBucket {
         answer
     }
 
+    /// What a ticket without a URL for this answers.
+    pub(super) fn no_ticket(&self, op: Op) -> Answer {
+        let (at, why) = (At::clone(&self.at), "it has no URL for this".into());
+        Answer::error(op, StoreError::NoTicketFor { at, why })
+    }
+
     fn error(&self, fault: Fault, op: Op) -> StoreError {
         let (at, why) = (At::clone(&self.at), String::from("drawn"));
         match fault {
@@ -263,7 +269,8 @@ impl SimBucket {
         self.objects.insert(key.as_str().to_owned(), stored);
     }
 
-    fn list(&self, list: &List, as_of: Timestamp) -> Listing {
+    /// What a listing shows of what there was at a time.
+    pub(super) fn list(&self, list: &List, as_of: Timestamp) -> Listing {
         let prefix = list.prefix.as_str();
         let mut listing = Listing::default();
         for (key, stored) in self.objects.range(prefix.to_owned()..) {

@@ -21,12 +21,12 @@ pub(super) struct History {
     pub(super) creates: Vec<Create>,
     /// How each finalizer ended that did.
     pub(super) finalized: Vec<Finalized>,
-    /// Rooms that were deleted, and when.
-    pub(super) deleted: Vec<(Timestamp, String)>,
+    /// Rooms that were deleted: by whom, and when.
+    pub(super) deleted: Vec<(usize, Timestamp, String)>,
     pub(super) aborted_at: Option<Timestamp>,
     /// By process.
     pub(super) requests: BTreeMap<usize, RequestCounts>,
-    /// By second since the beginning.
+    /// Of the probers and coordinators, by second since the beginning.
     pub(super) each_second: Vec<u32>,
     /// Objects but heartbeats that somebody wrote over.
     pub(super) overwritten: BTreeSet<String>,
@@ -73,16 +73,20 @@ pub(super) struct Finalized {
 }
 
 impl History {
-    pub(super) fn asked(&mut self, p: usize, now: Timestamp, op: Op, key: &str) {
+    pub(super) fn asked(&mut self, p: usize, op: Op, key: &str) {
         self.requests.entry(p).or_default().count(op);
+        if op == Op::Put && !key.contains("/live/") {
+            self.overwritten.insert(key.to_owned());
+        }
+    }
+
+    /// The fleet asked something.
+    pub(super) fn asked_at(&mut self, now: Timestamp) {
         let second = usize::try_from(now.saturating_since(BEGIN).as_secs()).unwrap();
         if self.each_second.len() <= second {
             self.each_second.resize(second + 1, 0);
         }
         self.each_second[second] += 1;
-        if op == Op::Put && !key.contains("/live/") {
-            self.overwritten.insert(key.to_owned());
-        }
     }
 
     pub(super) fn settled(&mut self, process: usize, key: &RunKey, body: Bytes, mine: bool) {

@@ -6,6 +6,7 @@
 //! alone, with its trace. `MUSTER_SEEDS` sets how many seeds there are.
 
 mod bucket;
+mod bugs;
 mod clock;
 mod dice;
 mod forge;
@@ -13,10 +14,12 @@ mod history;
 mod memory;
 mod process;
 mod properties;
+mod queue;
 mod replay;
 mod scenario;
 mod sfu;
 mod tests;
+mod ticket;
 mod world;
 
 pub(in crate::rendezvous) use memory::{remembered, written};

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::bucket::{Answer, Call};
 use super::scenario::{BEGIN, Casting, Role, Scenario};
+use super::ticket::{Pass, ticket_key};
 use crate::clock::Sample;
 use crate::job::Timestamp;
 use crate::rendezvous::chance::mix;
@@ -13,7 +14,7 @@ use crate::rendezvous::finalizer::{self, Finalizer};
 use crate::rendezvous::keys::RunKey;
 use crate::rendezvous::prober::{self, Orders, Prober};
 use crate::signature::SigningKey;
-use crate::store::{Backoff, List, Next, RequestCounts, Settling};
+use crate::store::{Backoff, ByteLimit, List, Next, RequestCounts, Settling};
 
 /// What a process hears, whatever it is.
 #[derive(Clone, Debug)]
@@ -43,6 +44,9 @@ pub(super) enum Machine {
 pub(super) struct Process {
     pub(super) casting: Casting,
     pub(super) machine: Machine,
+    /// What signs its parts, and what its ticket opens.
+    pub(super) key: Option<SigningKey>,
+    pub(super) pass: Option<Pass>,
     pub(super) alive: bool,
     pub(super) ended: bool,
     /// Tells this load's events from an earlier one's.
@@ -57,25 +61,40 @@ impl Process {
     pub(super) fn new(scenario: &Scenario, n: usize, casting: Casting) -> Self {
         let seed = seed_of(scenario, n);
         let now = casting.clock.local(BEGIN + casting.clock.begins);
-        let run = scenario.job.run.clone();
+        let job = &scenario.job;
+        let run = job.run.clone();
+        let key = match &casting.role {
+            Role::Prober(vantage) if casting.ticket => Some(ticket_key(scenario.seed, vantage)),
+            Role::Prober(_) => Some(signing_key(seed)),
+            Role::Coordinator | Role::Finalizer { .. } => None,
+        };
+        let pass = match (&casting.role, &key) {
+            (Role::Prober(vantage), Some(key)) if casting.ticket => {
+                Some(Pass::of(job, vantage, key))
+            }
+            _ => None,
+        };
         let machine = match &casting.role {
-            Role::Coordinator => Machine::Coordinator(Box::new(Coordinator::new(
-                scenario.job.clone(),
-                coordinator::Settings {
-                    detach: scenario.job.times.start_at.is_some() && seed.is_multiple_of(2),
+            Role::Coordinator => {
+                let settings = coordinator::Settings {
+                    detach: job.times.start_at.is_some() && seed.is_multiple_of(2),
                     seed,
-                },
-                now,
-            ))),
+                };
+                let coordinator = Coordinator::new(job.clone(), settings, now);
+                let given = job.ticket_keys.keys();
+                let tickets = given.map(|v| (v.clone(), Bytes::from(format!("ticket of {v}"))));
+                let coordinator = coordinator.with_tickets(tickets.collect());
+                Machine::Coordinator(Box::new(coordinator))
+            }
             Role::Prober(vantage) => Machine::Prober(Box::new(Prober::new(
                 prober::Settings {
-                    run: None,
+                    run: casting.ticket.then(|| run.clone()),
                     vantage: vantage.clone(),
-                    key: signing_key(seed),
+                    key: key.clone().unwrap(),
                     timeout: scenario.patience,
                     must_end_by: None,
                     function: None,
-                    job_sha256: None,
+                    job_sha256: casting.ticket.then_some(job.digest),
                     build: "sim".into(),
                     place: "sim".into(),
                     seed,
@@ -95,6 +114,8 @@ impl Process {
         Process {
             casting,
             machine,
+            key,
+            pass,
             alive: true,
             ended: false,
             load: 0,
@@ -220,7 +241,12 @@ impl Exchange {
     pub(super) fn begin(request: Request) -> Then {
         match request {
             Request::Read(key) => {
-                let call = Call::Get(key.key(), key.limit());
+                let limit = if planted!(TakesAnySize) {
+                    ByteLimit(u64::MAX)
+                } else {
+                    key.limit()
+                };
+                let call = Call::Get(key.key(), limit);
                 Then::Call(Exchange::Read(key), call)
             }
             Request::Overwrite(key, body) => {

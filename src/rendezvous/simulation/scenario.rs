@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::bucket::{Fault, Weather};
 use super::clock::SimClock;
 use super::dice::Dice;
-use crate::job::{Digested, Job, JobSpec, Origin, Ramp, Span, Timestamp, Vantage, WriteId};
+use super::ticket::ticket_key;
+use crate::job::{Digested, Fleet, Job, JobSpec, Origin, Ramp, Span, Timestamp, Vantage, WriteId};
 use crate::rendezvous::chance::mix;
 use crate::rendezvous::document;
 use crate::store::Op;
@@ -18,6 +19,9 @@ pub(super) const BEGIN: Timestamp = Timestamp::from_micros(1_800_000_000_000_000
 const PROBERS: u64 = 10;
 /// How long the slots are waited for.
 const TIMEOUT_S: u64 = 25;
+/// After so long a claim that was made at the beginning is dead: the lease, and what comes before
+/// and after it.
+const TAKEN_OVER_S: u64 = 80;
 
 /// A process to be.
 #[derive(Clone, Debug)]
@@ -28,6 +32,8 @@ pub(super) struct Casting {
     pub(super) killed: Option<Duration>,
     /// Killed at its n-th action: before it, or after.
     pub(super) crash: Option<(u32, Moment)>,
+    /// A prober that was handed a ticket, and has neither credentials nor a key of its own.
+    pub(super) ticket: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,12 +55,15 @@ pub(super) enum Role {
 /// A body that is none of the run's own doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Forgery {
-    /// A part of another place.
+    /// A part of another place, as it stands there.
     Copied,
-    /// A part as another run would have it.
+    /// A part of another run, by the slot's own key.
     Replayed,
+    /// A part by an earlier claim to the slot, which died and was taken over.
+    EarlierClaim,
     /// A right part with another's signature.
     WronglySigned,
+    /// A right part, but for its schema, and for its size.
     TooNew,
     TooLarge,
     Garbage,
@@ -62,9 +71,10 @@ pub(super) enum Forgery {
     Strange,
 }
 
-pub(super) const FORGERIES: [Forgery; 7] = [
+pub(super) const FORGERIES: [Forgery; 8] = [
     Forgery::Copied,
     Forgery::Replayed,
+    Forgery::EarlierClaim,
     Forgery::WronglySigned,
     Forgery::TooNew,
     Forgery::TooLarge,
@@ -102,9 +112,21 @@ pub(super) enum Kind {
     Late,
     /// Somebody never comes, and the rest waits.
     Waiting,
+    /// Most never come; who took a slot dies, and another takes it over.
+    Inherited,
 }
 
-const KINDS: [Kind; 10] = [
+const KINDS: [Kind; 20] = [
+    Kind::Calm,
+    Kind::Rough,
+    Kind::Torn,
+    Kind::Aborted,
+    Kind::Dark,
+    Kind::Inherited,
+    Kind::Late,
+    Kind::Extinct,
+    Kind::Tardy,
+    Kind::Rough,
     Kind::Calm,
     Kind::Rough,
     Kind::Torn,
@@ -116,6 +138,13 @@ const KINDS: [Kind; 10] = [
     Kind::Tardy,
     Kind::Rough,
 ];
+
+impl Kind {
+    /// The kind of a seed's world.
+    pub(super) fn of(seed: u64) -> Kind {
+        KINDS[usize::try_from(seed % KINDS.len() as u64).unwrap()]
+    }
+}
 
 /// A world's plan.
 #[derive(Clone, Debug)]
@@ -135,8 +164,9 @@ pub(super) struct Scenario {
     pub(super) forgeries: Vec<(Duration, Forgery)>,
     /// Who meets another node than it thinks, whose clock is so much ahead.
     pub(super) stray: Option<(usize, i64)>,
-    /// How many SFU nodes probers meet.
+    /// How many SFU nodes probers meet, and how fast their clocks drift at most.
     pub(super) nodes: u64,
+    pub(super) node_drift_ppm: i64,
     /// How long a prober looks for a run and waits for its start.
     pub(super) patience: Duration,
 }
@@ -144,8 +174,7 @@ pub(super) struct Scenario {
 impl Scenario {
     /// The world of a seed.
     pub(super) fn of(seed: u64) -> Self {
-        let kind = KINDS[usize::try_from(seed % KINDS.len() as u64).unwrap()];
-        Self::of_kind(seed, kind)
+        Self::of_kind(seed, Kind::of(seed))
     }
 
     pub(super) fn of_kind(seed: u64, kind: Kind) -> Self {
@@ -162,7 +191,10 @@ impl Scenario {
             duration: Some(Span::secs(duration_s)),
             settle: Some(Span::secs(2 + dice.roll(2))),
             ramp: Some(ramp(tiers)),
-            timeout: Some(Span::secs(TIMEOUT_S)),
+            timeout: Some(Span::secs(match kind {
+                Kind::Inherited => TAKEN_OVER_S + 25,
+                _ => TIMEOUT_S,
+            })),
             grace: Some(Span::secs(10)),
             existing_room: Some(dice.chance(20)),
             thresholds: Some(vec!["connected>=99%".parse().unwrap()]),
@@ -180,6 +212,7 @@ impl Scenario {
                 scenario.stray = dice.chance(40).then_some((stray, off));
             }
             Kind::Waiting => {}
+            Kind::Inherited => scenario.bequeath(&mut dice, length),
             Kind::Aborted => {
                 scenario.abort = Some(dice.millis(length));
                 if let Some(at) = scenario.job.times.start_at {
@@ -234,13 +267,61 @@ impl Scenario {
                 scenario.abort = dice.chance(15).then(|| dice.millis(length));
             }
         }
-        if matches!(kind, Kind::Calm | Kind::Rough | Kind::Extinct) && dice.chance(15) {
+        let forged = match kind {
+            Kind::Calm | Kind::Rough | Kind::Extinct => dice.chance(20),
+            _ => kind == Kind::Inherited,
+        };
+        if forged {
             for forgery in FORGERIES {
-                let at = ends.saturating_since(BEGIN) - dice.millis(5_000);
+                let at = ends.saturating_since(BEGIN) - dice.millis(15_000);
                 scenario.forgeries.push((at, forgery));
             }
         }
+        if dice.chance(50) {
+            scenario.hand_out_tickets(&mut dice);
+        }
         scenario
+    }
+
+    /// Most of the slots are given by ticket, if they have names: to who was to have them, and to
+    /// some who were not. Others come without.
+    fn hand_out_tickets(&mut self, dice: &mut Dice) {
+        let Fleet::Vantages(_) = &self.job.fleet else {
+            return;
+        };
+        let mut job = self.job.document.clone();
+        for vantage in (0..PROBERS).map(label) {
+            if dice.chance(80) {
+                let key = ticket_key(self.seed, &vantage).public();
+                job.ticket_keys.insert(vantage, key);
+            }
+        }
+        for (n, one) in (0u64..).zip(&mut self.cast) {
+            let expected = n <= PROBERS;
+            if let Role::Prober(vantage) = &one.role
+                && job.ticket_keys.contains_key(vantage)
+                && (expected || dice.chance(60))
+            {
+                one.ticket = true;
+                // It is handed out once the job is there.
+                one.clock.begins += Duration::from_secs(1);
+            }
+        }
+        self.job = document::digested(job).unwrap();
+    }
+
+    /// Some take slots and die; others come when that shows, and some of them die as well.
+    fn bequeath(&mut self, dice: &mut Dice, length: u64) {
+        self.patience = Duration::from_secs(TAKEN_OVER_S + 80);
+        self.cast.truncate(4);
+        for n in [1, 2] {
+            let mut heir = self.cast[n].clone();
+            self.cast[n].killed = Some(Duration::from_secs(10) + dice.millis(4_000));
+            heir.clock.begins = Duration::from_secs(TAKEN_OVER_S) + dice.millis(8_000);
+            let dies = Duration::from_millis(length) - dice.millis(20_000);
+            heir.killed = dice.chance(70).then_some(dies);
+            self.cast.push(heir);
+        }
     }
 
     /// A coordinator and its probers, each with a clock that is wrong.
@@ -252,10 +333,15 @@ impl Scenario {
         begin_within_ms: u64,
     ) -> Self {
         let mut dice = Dice(mix(seed ^ 0xca57));
+        // Together they drift apart by less than the 500 ppm that clocks may.
+        let node_drift_ppm = dice.pick(&[0, 40]);
         let mut cast = vec![casting(&mut dice, Role::Coordinator, 500)];
         for n in 0..probers {
             let prober = Role::Prober(label(n));
             cast.push(casting(&mut dice, prober, begin_within_ms));
+        }
+        for one in &mut cast {
+            one.clock.drift_ppm = dice.around(499 - node_drift_ppm);
         }
         Scenario {
             seed,
@@ -273,6 +359,7 @@ impl Scenario {
             forgeries: Vec::new(),
             stray: None,
             nodes: if dice.chance(25) { 3 } else { 1 },
+            node_drift_ppm,
             patience: Duration::from_secs(90),
         }
     }
@@ -371,13 +458,13 @@ pub(super) fn casting(dice: &mut Dice, role: Role, begins_below_ms: u64) -> Cast
         clock: SimClock {
             begins: dice.millis(begins_below_ms),
             offset_us: dice.around(error),
-            // Two of them, and a node's, are within the 500 ppm that clocks may drift apart.
             drift_ppm: dice.around(450),
             step: (role != Role::Coordinator && dice.chance(30)).then_some(step),
             stopped: None,
         },
         killed: None,
         crash: None,
+        ticket: false,
         role,
     }
 }

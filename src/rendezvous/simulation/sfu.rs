@@ -7,7 +7,8 @@ use super::process::{Machine, Process};
 use super::scenario::{BEGIN, Kind, Scenario};
 use super::world::World;
 use crate::clock::Sample;
-use crate::job::Timestamp;
+use crate::job::{ClaimId, Digested, Job, Timestamp};
+use crate::load::TierPlan;
 use crate::participant::Transport;
 use crate::rendezvous::prober::Tested;
 use crate::report::part::{TierClock, TierPart};
@@ -27,7 +28,7 @@ pub(super) fn node(scenario: &Scenario, p: usize, now: Timestamp) -> (u64, i64) 
 pub(super) fn named(scenario: &Scenario, p: usize, now: Timestamp) -> (u64, i64) {
     let node = p as u64 % scenario.nodes;
     let mut dice = Dice(scenario.seed ^ 0x50de ^ (node << 32));
-    let (offset, drift_ppm) = (dice.around(3_000_000), dice.around(40));
+    let (offset, drift_ppm) = (dice.around(3_000_000), dice.around(scenario.node_drift_ppm));
     let since = now.as_micros() - BEGIN.as_micros();
     (node, offset + since * drift_ppm / 1_000_000)
 }
@@ -77,30 +78,21 @@ pub(super) fn measured(world: &World, load: &Load, n: usize) -> Option<TierPart>
     {
         return None;
     }
-    let mut part = TEMPLATE.with(TierPart::clone);
     let orders = &load.orders;
-    part.run = orders.job.run.clone();
-    part.job_sha256 = orders.job.digest;
-    part.vantage = orders.claim.vantage();
-    part.claim = orders.claim.clone();
-    part.tier = tier.plan.tier;
-    part.window = tier.plan.window;
-    part.measured = tier.plan.window;
+    let mut part = part(&orders.job, &orders.claim, &tier.plan);
     let late = clock.local(world.now).saturating_since(tier.to);
     if late.as_millis() > 20 {
         part.measured.to = part.measured.to + late;
     }
-    let subscribers = tier.plan.subscribers;
-    part.requested.subscribers = subscribers;
-    let seconds = usize::try_from(orders.job.times.duration.0.as_secs()).unwrap();
+    let seconds = part.connected.subscribers.len();
     part.connected.publishers = vec![Some(part.requested.publishers); seconds];
     // Some tiers fail at some vantages.
     let chance = u64::from(load.orders.index) << 32 | u64::from(tier.plan.tier) << 48;
     let fails = scenario.seed.is_multiple_of(4)
         && Dice(scenario.seed ^ chance).chance(5 * u64::from(tier.plan.tier));
-    let connected = if fails { 0 } else { subscribers };
-    part.connected.subscribers = vec![Some(connected); seconds];
-    part.clock = None;
+    if !fails {
+        part.connected.subscribers = vec![Some(tier.plan.subscribers); seconds];
+    }
     if let Machine::Prober(machine) = &process.machine {
         let known = machine.run_clock(clock.local(world.now));
         let seen = |at| Some(known.as_ref()?.seen_at(at));
@@ -108,6 +100,24 @@ pub(super) fn measured(world: &World, load: &Load, n: usize) -> Option<TierPart>
         part.clock = both.map(|(opened, closed)| TierClock { opened, closed });
     }
     Some(part)
+}
+
+/// A tier's part in which nobody was connected.
+pub(super) fn part(job: &Digested<Job>, claim: &ClaimId, plan: &TierPlan) -> TierPart {
+    let mut part = TEMPLATE.with(TierPart::clone);
+    part.run = job.run.clone();
+    part.job_sha256 = job.digest;
+    part.vantage = claim.vantage();
+    part.claim = claim.clone();
+    part.tier = plan.tier;
+    part.window = plan.window;
+    part.measured = plan.window;
+    part.requested.subscribers = plan.subscribers;
+    let seconds = usize::try_from(job.times.duration.0.as_secs()).unwrap();
+    part.connected.publishers = vec![Some(0); seconds];
+    part.connected.subscribers = vec![Some(0); seconds];
+    part.clock = None;
+    part
 }
 
 thread_local! {

@@ -1,7 +1,5 @@
 //! The world: earliest event first, until all is done or too much time has passed.
 
-use std::cmp::Ordering;
-use std::collections::BinaryHeap;
 use std::fmt::Debug;
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,19 +12,22 @@ use super::dice::Dice;
 use super::forge;
 use super::history::{Finalized, History, Load, Reading};
 use super::memory;
-use super::process::{Does, Exchange, Heard, Machine, Process, Then, seed_of, signing_key};
+use super::process::{Does, Exchange, Heard, Machine, Process, Then};
+use super::properties::end;
+use super::queue::Queue;
 use super::scenario::{BEGIN, Casting, Forgery, Kind, Moment, Role, Scenario, end_of};
 use super::sfu;
 use crate::clock::Sample;
 use crate::job::{ClaimId, SCHEMA_MAJOR, Timestamp, WriteId};
-use crate::rendezvous::coordinator::Cleanup;
+use crate::rendezvous::coordinator::{Cleanup, End};
 use crate::rendezvous::document;
 use crate::rendezvous::exchange::Reply;
 use crate::rendezvous::keys::{Item, RunKey};
 use crate::rendezvous::objects::{Abort, ReferenceClock};
 use crate::rendezvous::prober::{Event, Orders};
+use crate::rendezvous::status::Status;
 use crate::signature::SigningKey;
-use crate::store::{Key, Next, Settled};
+use crate::store::{Key, Next, Op, Settled};
 
 /// More steps than any world of ten probers needs.
 const STEPS_PER_PROCESS: u64 = 20_000;
@@ -51,12 +52,6 @@ enum Happens {
     Forge(Forgery),
 }
 
-struct Due {
-    at: Timestamp,
-    order: u64,
-    event: Happens,
-}
-
 pub(super) struct World {
     pub(super) scenario: Scenario,
     pub(super) bucket: SimBucket,
@@ -68,8 +63,9 @@ pub(super) struct World {
     pub(super) steps: u64,
     /// It went on for ever.
     pub(super) endless: bool,
-    queue: BinaryHeap<Due>,
-    order: u64,
+    /// Where the run stood when its deadline and its grace had passed.
+    pub(super) status_at_end: Option<Status>,
+    queue: Queue<Happens>,
     dice: Dice,
     /// What is on, by process: an index into the history's loads.
     on: Vec<Option<usize>>,
@@ -87,8 +83,8 @@ impl World {
             trace: None,
             steps: 0,
             endless: false,
-            queue: BinaryHeap::new(),
-            order: 0,
+            status_at_end: None,
+            queue: Queue::new(),
             dice: Dice(scenario.seed ^ 0xd1ce),
             on: Vec::new(),
             scenario,
@@ -120,14 +116,19 @@ impl World {
     }
 
     /// Runs it to its end: all are done, and one trigger after the deadline and the grace has been
-    /// heard, a second one if more came after it.
+    /// heard (in some worlds twice), another one if more came after it.
     pub(super) fn run(&mut self) {
         if self.scenario.dark.is_some() {
             return self.play(end_of(&self.scenario.job) + Duration::from_secs(400));
         }
         let over = end_of(&self.scenario.job) + Duration::from_secs(3);
         self.play(over);
+        self.status_at_end = end::status(self, over);
         self.trigger(over);
+        if self.scenario.seed % 4 == 1 {
+            // Events come more than once.
+            self.trigger(over);
+        }
         self.play(over + Duration::from_secs(400));
         if self.bucket.last_part() >= Some(over) {
             let now = self.now + Duration::from_secs(2);
@@ -150,16 +151,14 @@ impl World {
             },
             killed: None,
             crash: None,
+            ticket: false,
         });
     }
 
     /// Lets happen what is due until then.
     fn play(&mut self, until: Timestamp) {
         let most = STEPS_PER_PROCESS * self.processes.len() as u64;
-        while self.queue.peek().is_some_and(|due| due.at <= until) {
-            let Some(Due { at, event, .. }) = self.queue.pop() else {
-                break;
-            };
+        while let Some((at, event)) = self.queue.next_by(until) {
             self.now = at;
             self.happen(event);
             if self.steps > most {
@@ -170,9 +169,7 @@ impl World {
     }
 
     fn schedule(&mut self, at: Timestamp, event: Happens) {
-        self.order += 1;
-        let order = self.order;
-        self.queue.push(Due { at, order, event });
+        self.queue.schedule(at, event);
     }
 
     fn happen(&mut self, event: Happens) {
@@ -239,7 +236,7 @@ impl World {
                 if self.processes[p].load == load {
                     self.off(p);
                     self.processes[p].load += 1;
-                    self.read_clocks(p);
+                    self.read_clocks(p, true);
                     self.tell(p, Heard::Prober(Event::LoadEnded));
                 }
             }
@@ -348,8 +345,12 @@ impl World {
         self.processes[p].ended = true;
         match &self.processes[p].machine {
             Machine::Coordinator(machine) => {
-                if let Cleanup::Delete(room) = machine.cleanup() {
-                    self.history.deleted.push((self.now, room));
+                // Who fails deletes what it made itself: the first one made the room.
+                let over = matches!(machine.end(), Some(End::Over { .. }));
+                if let Cleanup::Delete(room) = machine.cleanup()
+                    && (over || p == 0)
+                {
+                    self.history.deleted.push((p, self.now, room));
                 }
             }
             Machine::Finalizer(machine) => {
@@ -442,11 +443,11 @@ impl World {
             reference_us,
             opens,
         });
-        self.read_clocks(p);
+        self.read_clocks(p, true);
     }
 
-    /// Writes down what a prober thinks of the other clocks.
-    fn read_clocks(&mut self, p: usize) {
+    /// Writes down what a prober thinks of the other clocks, which a load must have read.
+    fn read_clocks(&mut self, p: usize, must: bool) {
         let now = self.local(p);
         let Machine::Prober(machine) = &self.processes[p].machine else {
             return;
@@ -458,12 +459,14 @@ impl World {
             ("bucket", bucket.at(now), ahead),
             ("SFU", sfu.at(now), ahead + node),
         ] {
-            self.history.readings.push(Reading {
-                process: p,
-                clock,
-                said,
-                truth_us,
-            });
+            if must || said.is_some() {
+                self.history.readings.push(Reading {
+                    process: p,
+                    clock,
+                    said,
+                    truth_us,
+                });
+            }
         }
     }
 
@@ -482,7 +485,15 @@ impl World {
             }
             Then::Call(exchange, call) => {
                 let op = call.op();
-                self.history.asked(p, self.now, op, call.key());
+                self.count(p, op, call.key());
+                if matches!(op, Op::Put | Op::Create) {
+                    self.read_clocks(p, false);
+                }
+                if let Some(answer) = self.refused(p, &call) {
+                    let what = Box::new((exchange, answer));
+                    let at = self.now + Duration::from_millis(1);
+                    return self.schedule(at, Happens::Answer(p, what, None));
+                }
                 let mut way = self.scenario.weather.way(&mut self.dice, op);
                 if let Some(dark) = &self.scenario.dark
                     && self.now >= BEGIN + dark.after
@@ -509,8 +520,25 @@ impl World {
             let what = Box::new((exchange, key.clone(), body.clone()));
             return self.schedule(at, Happens::Write(p, what, way, sent));
         }
-        let answer = self.bucket.arrive(self.now, call, way);
+        let mut answer = self.bucket.arrive(self.now, call, way);
+        if let Some(pass) = &self.processes[p].pass {
+            answer = pass.narrowed(answer);
+        }
         self.answer(p, exchange, answer, way, sent);
+    }
+
+    fn count(&mut self, p: usize, op: Op, key: &str) {
+        self.history.asked(p, op, key);
+        // A finalizer has a budget of its own.
+        if !matches!(self.processes[p].machine, Machine::Finalizer(_)) {
+            self.history.asked_at(self.now);
+        }
+    }
+
+    /// The answer of a ticket to what it does not open.
+    fn refused(&self, p: usize, call: &Call) -> Option<Answer> {
+        let pass = self.processes[p].pass.as_ref()?;
+        (!pass.opens(call)).then(|| self.bucket.no_ticket(call.op()))
     }
 
     fn answer(&mut self, p: usize, exchange: Exchange, answer: Answer, way: Way, sent: Timestamp) {
@@ -520,14 +548,10 @@ impl World {
         self.schedule(self.now + way.after, Happens::Answer(p, what, date));
     }
 
-    /// The key of the process that loads by a claim.
+    /// The key by which a claim was made.
     pub(super) fn signer(&self, claim: &ClaimId) -> Option<SigningKey> {
-        let load = self
-            .history
-            .loads
-            .iter()
-            .find(|l| l.orders.claim == *claim)?;
-        Some(signing_key(seed_of(&self.scenario, load.process)))
+        let mut keys = self.processes.iter().filter_map(|p| p.key.clone());
+        keys.find(|key| forge::is_of(claim, key))
     }
 
     /// Whether an object of the run is there.
@@ -563,26 +587,5 @@ fn brief(reply: &Reply) -> String {
     match result {
         None => what,
         Some(e) => format!("{what}: {e}"),
-    }
-}
-
-impl PartialEq for Due {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Due {}
-
-impl PartialOrd for Due {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-/// The heap gives its greatest first, which is to be the earliest.
-impl Ord for Due {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (other.at, other.order).cmp(&(self.at, self.order))
     }
 }

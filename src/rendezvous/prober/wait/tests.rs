@@ -1,7 +1,7 @@
 //! Whether an abort ends the wait, and how often it is asked for.
 
 use super::*;
-use crate::job::{JobSpec, WriteId};
+use crate::job::JobSpec;
 use crate::load::schedule;
 use crate::rendezvous::objects::ReferenceClock;
 use crate::rendezvous::roster::entries;
@@ -43,7 +43,7 @@ fn seated() -> Wait {
         }),
     };
     let key = RunKey::new(&job.run, Item::Start);
-    let mut wait = Wait::new(job, claim, &settings, T0, T0);
+    let mut wait = Wait::new(job, claim, &settings, WriteId::from_u64(1), T0, T0);
     let body = document::write(&document).unwrap();
     let reply = Reply::Read(key, Ok(object(body)));
     hear(&mut wait, T0, reply);

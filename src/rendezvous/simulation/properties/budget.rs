@@ -8,8 +8,8 @@ use crate::store::RequestCounts;
 /// A prober's requests beside its heartbeats, when none fails.
 pub(in crate::rendezvous::simulation) const PER_PROBER: u64 = 60;
 /// With failures: each is tried again.
-const PER_PROBER_IN_STORMS: u64 = 200;
-/// The requests of a second: one of each prober, the coordinators' and the finalizers'.
+const PER_PROBER_IN_STORMS: u64 = 250;
+/// The requests of a second: one of each prober, and the coordinators'.
 const PER_SECOND: u32 = 100;
 
 /// Request budgets hold per prober.
@@ -60,17 +60,4 @@ pub(super) fn a_trigger_reads_each_object_once(world: &World) -> Result<(), Stri
         })?;
     }
     Ok(())
-}
-
-/// Whatever happened, each process ends.
-pub(super) fn every_world_ends(world: &World) -> Result<(), String> {
-    ensure(!world.endless, || "it goes on for ever".into())?;
-    let on = world.processes.iter().position(|p| p.alive && !p.ended);
-    match on {
-        None => Ok(()),
-        Some(p) => Err(format!(
-            "{p} ({:?}) never ends",
-            world.processes[p].casting.role
-        )),
-    }
 }

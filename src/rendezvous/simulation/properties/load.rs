@@ -142,15 +142,14 @@ pub(super) fn all_who_read_the_start_decide_alike(world: &World) -> Result<(), S
     Ok(())
 }
 
-/// No owned room outlives its timeouts: it is deleted when all have left, or the SFU closes it
-/// when it was empty for long enough. No foreign room is deleted, and none with participants.
+/// No foreign room is deleted, and none with participants.
 pub(super) fn only_an_empty_room_of_the_runs_own_is_deleted(world: &World) -> Result<(), String> {
     let Workload::SharedRoom {
         room,
         existing_room,
         ..
     } = &world.scenario.job.workload;
-    for (at, deleted) in &world.history.deleted {
+    for (_, at, deleted) in &world.history.deleted {
         ensure(deleted == room && !existing_room, || {
             format!("{deleted} is deleted, which the run did not create")
         })?;

@@ -3,6 +3,8 @@
 
 mod bucket;
 mod budget;
+pub(super) mod end;
+mod forged;
 mod load;
 mod report;
 mod time;
@@ -46,20 +48,29 @@ properties![
     report::each_slot_is_one_thing,
     report::nothing_from_outside_a_window_counts,
     report::taking_parts_away_makes_no_pass,
-    report::a_trigger_after_the_end_is_enough,
-    report::a_forged_body_changes_the_rejections_alone,
+    forged::a_forged_body_changes_the_rejections_alone,
+    forged::a_slot_with_a_ticket_is_its_holder_s,
     report::a_calm_run_is_measured_whole,
     load::only_an_empty_room_of_the_runs_own_is_deleted,
     budget::a_prober_asks_little,
     budget::a_fleet_asks_little_in_any_second,
     budget::a_trigger_reads_each_object_once,
-    budget::every_world_ends,
+    end::every_world_ends,
+    end::the_state_is_terminal_by_deadline_plus_grace,
+    end::a_trigger_after_the_end_is_enough,
+    end::no_owned_room_outlives_its_timeouts,
 ];
 
 /// The first property that this world breaks, with what happened.
 pub(super) fn broken(world: &World) -> Option<(&'static str, String)> {
     ALL.iter()
         .find_map(|(name, check)| Some((*name, check(world).err()?)))
+}
+
+/// This property, with what happened, if this world breaks it.
+pub(super) fn breaks(world: &World, property: &str) -> Option<(&'static str, String)> {
+    let (name, check) = ALL.iter().find(|(name, _)| *name == property)?;
+    Some((*name, check(world).err()?))
 }
 
 fn ensure(holds: bool, what: impl FnOnce() -> String) -> Result<(), String> {
