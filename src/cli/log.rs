@@ -3,10 +3,10 @@
 use std::io::{self, IsTerminal, Write};
 
 use tracing::{Level, Metadata};
-use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::{Targets, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer as _};
 
 use super::args::LogFormat;
 use crate::error::Error;
@@ -15,13 +15,13 @@ use crate::exit::Exit;
 /// What is logged unless `MUSTER_LOG` says otherwise.
 const DEFAULT_FILTER: &str = "error,muster=info";
 
-/// Starts logging, by `MUSTER_LOG` in the syntax of `tracing_subscriber::EnvFilter`.
+/// Starts logging, by `MUSTER_LOG` in the syntax of `tracing_subscriber::filter::Targets`.
 pub fn start(format: LogFormat) -> Result<(), Error> {
     let text = match std::env::var("MUSTER_LOG") {
         Ok(text) if !text.is_empty() => text,
         _ => DEFAULT_FILTER.to_owned(),
     };
-    let filter = EnvFilter::try_new(&text).map_err(|e| {
+    let filter: Targets = text.parse().map_err(|e| {
         Error::new(
             Exit::BadConfiguration,
             format!("MUSTER_LOG=`{text}`: {e}; write a level like info or muster=debug"),

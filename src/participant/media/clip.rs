@@ -1,6 +1,6 @@
 //! The clips that are looped, embedded in the binary.
 //!
-//! `assets/make-clips` makes them: 4 s each, a keyframe every 2 s, constant rate. They are parsed
+//! `assets/make-clips` makes them: 2 s each, a keyframe first, constant rate. They are parsed
 //! once, and held against what [`LAYERS`] promises.
 
 use std::sync::OnceLock;
@@ -248,12 +248,11 @@ mod tests {
     fn all_clips_are_what_they_promise() {
         for codec in [VideoCodec::Vp8, VideoCodec::H264] {
             for clip in &video_clips(codec).unwrap().layers {
-                assert_eq!(clip.frames.len(), 4 * clip.layer.fps as usize);
+                assert_eq!(clip.frames.len(), 2 * clip.layer.fps as usize);
                 let keyframes: Vec<_> = (0..clip.frames.len())
                     .filter(|&i| clip.frames[i].keyframe)
                     .collect();
-                let half = clip.frames.len() / 2;
-                assert_eq!(keyframes, [0, half], "{codec} {}", clip.layer.rid);
+                assert_eq!(keyframes, [0], "{codec} {}", clip.layer.rid);
             }
         }
         assert_eq!(audio_clip().unwrap().frames.len(), 200);
@@ -273,8 +272,8 @@ mod tests {
     fn a_jump_lands_on_a_keyframe() {
         let clip = &video_clips(VideoCodec::Vp8).unwrap().layers[0];
         assert_eq!(clip.keyframe_from(0), 0);
-        assert_eq!(clip.keyframe_from(1), 40);
-        assert_eq!(clip.keyframe_from(41), 0);
-        assert_eq!(clip.keyframe_from(80), 0);
+        assert_eq!(clip.keyframe_from(1), 0);
+        assert_eq!(clip.keyframe_from(39), 0);
+        assert_eq!(clip.keyframe_from(40), 0);
     }
 }
