@@ -88,7 +88,7 @@ pub async fn coordinate(
     .await;
     reading.shutdown().await;
     let over = matches!(ended.outcome, Ok(End::Over { .. }));
-    let detached = matches!(ended.outcome, Ok(End::Detached(_)));
+    let goes_on = matches!(ended.outcome, Ok(End::Detached(_))) || ended.cleanup == Cleanup::Keep;
     let result = match ended.outcome {
         Ok(End::Detached(_)) => Ok(Outcome::Detached(run.clone())),
         Ok(End::Over { .. }) => run_finalizer(&bucket, run.clone(), true, edge::random())
@@ -100,14 +100,14 @@ pub async fn coordinate(
     let used = match ended.cleanup {
         // A run that somebody else began goes on when this coordinator fails.
         Cleanup::Delete(room) if over || made.as_ref() == Some(&room) => Some(room),
-        Cleanup::Delete(_) => None,
+        Cleanup::Delete(_) | Cleanup::Keep => None,
         Cleanup::Leave(why) => {
             tracing::debug!("the room stays: {why}");
             None
         }
     };
     // The run's room has another name when somebody else began it.
-    let unused = made.filter(|room| !detached && used.as_ref() != Some(room));
+    let unused = made.filter(|room| !goes_on && used.as_ref() != Some(room));
     for room in used.into_iter().chain(unused) {
         delete_room(&rooms, &room, &run).await;
     }

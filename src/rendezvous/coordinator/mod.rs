@@ -81,6 +81,8 @@ pub enum Cleanup {
     Delete(String),
     /// Leave it.
     Leave(&'static str),
+    /// Leave it, and what was made for the run: it may go on without this coordinator.
+    Keep,
 }
 
 /// How to coordinate.
@@ -112,6 +114,8 @@ pub struct Coordinator {
     /// Vantages that became ready.
     waiting: BTreeSet<Vantage>,
     writes: u64,
+    /// It failed and does not know that the run takes no place.
+    may_go_on: bool,
     out: VecDeque<Action>,
 }
 
@@ -144,6 +148,7 @@ impl Coordinator {
             gathered: Gathered::default(),
             waiting: BTreeSet::new(),
             writes: 0,
+            may_go_on: false,
             out: VecDeque::new(),
         }
     }
@@ -207,6 +212,7 @@ impl Coordinator {
             return Cleanup::Leave("a mistake");
         }
         match self.end() {
+            Some(End::Failed(_)) if self.may_go_on => Cleanup::Keep,
             Some(End::Over { .. } | End::Failed(_)) => Cleanup::Delete(room.clone()),
             Some(End::Detached(_)) if planted!(DeletesTooSoon) => Cleanup::Delete(room.clone()),
             Some(End::Detached(_)) => Cleanup::Leave("the run goes on without the coordinator"),
@@ -584,6 +590,12 @@ impl Coordinator {
     }
 
     fn end_with(&mut self, end: End) {
+        self.may_go_on = match self.phase {
+            // It was asked to be written, and perhaps it was: another may have joined it.
+            Phase::Writing => self.write_job.wake_at().is_none(),
+            Phase::HandingOut(_) => true,
+            _ => false,
+        };
         self.phase = Phase::Ended(end);
     }
 }

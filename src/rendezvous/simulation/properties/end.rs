@@ -2,7 +2,7 @@
 
 use super::ensure;
 use crate::job::{Timestamp, Workload};
-use crate::rendezvous::coordinator::End;
+use crate::rendezvous::coordinator::{Cleanup, End};
 use crate::rendezvous::keys::{Item, RunKey, list_run};
 use crate::rendezvous::simulation::process::Machine;
 use crate::rendezvous::simulation::scenario::Kind;
@@ -73,7 +73,9 @@ pub(super) fn no_owned_room_outlives_its_timeouts(world: &World) -> Result<(), S
     for (p, process) in world.processes.iter().enumerate() {
         if let Machine::Coordinator(machine) = &process.machine
             && (matches!(machine.end(), Some(End::Over { .. }))
-                || (p == 0 && matches!(machine.end(), Some(End::Failed(_)))))
+                || (p == 0
+                    && machine.cleanup() != Cleanup::Keep
+                    && matches!(machine.end(), Some(End::Failed(_)))))
             && process.ended
         {
             ensure(*existing_room || deleted(p), || {
