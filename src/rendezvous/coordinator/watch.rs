@@ -136,7 +136,12 @@ impl Watch {
     }
 
     fn is_over(&self, now: Timestamp, bucket: &Estimate) -> bool {
-        let nobody_to_come = !self.open && self.seen.values().all(|s| s.reported || s.stale);
+        // Nobody has looked at who wrote a report: while there may be load, whose heartbeats go on
+        // is not done.
+        let load_is_over =
+            self.aborted.is_some() || bucket.surely_past(now, end_by_bucket(&self.start));
+        let done = |s: &Seen| s.stale || (s.reported && load_is_over);
+        let nobody_to_come = !self.open && self.seen.values().all(done);
         let abort_is_old = self
             .aborted
             .as_ref()
