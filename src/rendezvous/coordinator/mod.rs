@@ -504,18 +504,17 @@ impl Coordinator {
                     Ok(ready) => ready,
                     Err(e) => return self.unreadable(claim, &e),
                 };
-                let (vantage, unfit) = (ready.vantage.clone(), ready.unfit.clone());
-                let transport = ready.transport;
+                let vantage = ready.vantage.clone();
                 if let Some(start) = ready.function {
                     let vantage = vantage.clone();
                     let told = Progress::FunctionStarted { vantage, start };
                     self.out.push_back(Action::Tell(told));
                 }
-                self.gathered.ready.insert(claim.clone(), (ready, stored));
-                let progress = match unfit {
+                let progress = match ready.unfit.clone() {
                     Some(reason) => Progress::Unfit { vantage, reason },
-                    None => self.ready_count(vantage, transport),
+                    None => self.ready_count(vantage, ready.transport),
                 };
+                self.gathered.ready.insert(claim.clone(), (ready, stored));
                 self.out.push_back(Action::Tell(progress));
             }
             Item::Abort => {
