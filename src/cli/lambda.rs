@@ -7,7 +7,7 @@ use crate::aws::{Caller, FunctionName};
 use crate::cost::Function;
 use crate::error::Error;
 use crate::function::{billed, call_probers, find_probers, must_fit};
-use crate::job::{Fleet, Job, JobSpec, RunId, Span, Vantage, VantageSpec};
+use crate::job::{Job, JobSpec, RunId, Span, Vantage, VantageSpec};
 use crate::secret::Secret;
 use crate::ticket::Book;
 
@@ -82,7 +82,7 @@ impl LambdaArgs {
             caller: Caller::from_env().await?,
             name: self.lambda_function.clone(),
         };
-        let deployed = find_probers(&functions.caller, &functions.name, &slots(&job)).await?;
+        let deployed = find_probers(&functions.caller, &functions.name, &job.fleet.named()).await?;
         must_fit(&job, job.created_at, &deployed)?;
         Ok((job.in_functions(billed(&deployed))?, Some(functions)))
     }
@@ -95,16 +95,12 @@ impl LambdaArgs {
         if !self.wanted() {
             return Ok(job);
         }
-        let functions = slots(&job).into_iter().map(|slot| (slot, AS_DEPLOYED));
+        let functions = job
+            .fleet
+            .named()
+            .into_iter()
+            .map(|slot| (slot, AS_DEPLOYED));
         Ok(job.in_functions(functions.collect())?)
-    }
-}
-
-/// Who takes part; `--lambda` names all.
-fn slots(job: &Job) -> Vec<Vantage> {
-    match &job.fleet {
-        Fleet::Vantages(slots) => slots.iter().cloned().collect(),
-        Fleet::Expect(_) => Vec::new(),
     }
 }
 

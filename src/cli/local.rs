@@ -14,7 +14,7 @@ use super::signals::Signals;
 use super::{edge, guards, output, viewer};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::job::{Fleet, Job, JobSpec, Origin, Ramp, Span, Vantage, VantageSpec, VantageSpecError};
+use crate::job::{Job, JobSpec, Origin, Ramp, Span, Vantage, VantageSpec, VantageSpecError};
 use crate::local::cache::cache_dir;
 use crate::local::{EmbeddedBucket, LivekitServer, livekit_server};
 use crate::rendezvous::Progress;
@@ -170,10 +170,7 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
     // Anew, for building a server takes minutes, and the wait for the probers begins now.
     let origin = edge::origin(None);
     let job = resolve(by(&origin), &sfu.url(), &origin)?;
-    let slots = match &job.fleet {
-        Fleet::Vantages(slots) => slots.iter().cloned().collect(),
-        Fleet::Expect(_) => vec![],
-    };
+    let slots = job.fleet.named();
     let keys = sfu.keys();
     let link = args
         .viewer

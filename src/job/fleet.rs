@@ -39,6 +39,14 @@ impl Fleet {
         }
     }
 
+    /// All slots, in order, where the job names them.
+    pub fn named(&self) -> Vec<Vantage> {
+        match self {
+            Fleet::Vantages(slots) => slots.iter().cloned().collect(),
+            Fleet::Expect(_) => vec![],
+        }
+    }
+
     /// The slots that a prober of this label may take, in their order: its own, or any of its
     /// vantage when it knows no more than that.
     pub fn slots(&self, label: &Vantage) -> Vec<Vantage> {

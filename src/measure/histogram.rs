@@ -47,6 +47,22 @@ pub struct Distribution {
     pub max: f64,
 }
 
+impl Distribution {
+    /// Of so many samples with this mean, by the value at each quantile; `None` without samples.
+    pub(super) fn of(count: u64, mean: f64, at: impl Fn(f64) -> Option<f64>) -> Option<Self> {
+        Some(Self {
+            count,
+            min: at(0.0)?,
+            mean,
+            p50: at(0.50)?,
+            p90: at(0.90)?,
+            p95: at(0.95)?,
+            p99: at(0.99)?,
+            max: at(1.0)?,
+        })
+    }
+}
+
 impl Histogram {
     /// The largest value that is told from larger ones.
     pub const HIGH: u64 = HIGH;
@@ -205,16 +221,7 @@ impl Histogram {
     /// The usual figures, each divided by `unit` (1,000 turns µs into ms); `None` without samples.
     pub fn distribution(&self, unit: f64) -> Option<Distribution> {
         let at = |q| Some(self.quantile(q)? as f64 / unit);
-        Some(Distribution {
-            count: self.total,
-            min: at(0.0)?,
-            mean: self.mean()? / unit,
-            p50: at(0.50)?,
-            p90: at(0.90)?,
-            p95: at(0.95)?,
-            p99: at(0.99)?,
-            max: at(1.0)?,
-        })
+        Distribution::of(self.total, self.mean()? / unit, at)
     }
 }
 

@@ -108,16 +108,7 @@ impl SignedHistogram {
     /// The usual figures, each divided by `unit`; `None` without samples.
     pub fn distribution(&self, unit: f64) -> Option<Distribution> {
         let at = |q| Some(self.quantile(q)? as f64 / unit);
-        Some(Distribution {
-            count: self.count(),
-            min: at(0.0)?,
-            mean: self.mean()? / unit,
-            p50: at(0.50)?,
-            p90: at(0.90)?,
-            p95: at(0.95)?,
-            p99: at(0.99)?,
-            max: at(1.0)?,
-        })
+        Distribution::of(self.count(), self.mean()? / unit, at)
     }
 }
 
