@@ -101,7 +101,7 @@ async fn a_run_ends_on_time_and_says_what_happened_to_each() {
     }
     let dir = TempDir::new().expect("a folder");
     let json = dir.path().join("combined.json");
-    let args = "--vantages killed,late,steady,stopped --start-in 12s --ramp 1,1,1 --settle 3s \
+    let args = "--vantages killed,late,steady,stopped --start-in 12s --ramp 1,1,1 --settle 5s \
                 --duration 4s --grace 6s --threshold connected>=1% --json";
     let mut args: Vec<&str> = args.split_whitespace().collect();
     args.push(json.to_str().expect("UTF-8"));
@@ -114,7 +114,7 @@ async fn a_run_ends_on_time_and_says_what_happened_to_each() {
     run.wait_for(&["steady", "window opened", "tier=0"]);
     let mut late = early.again();
     run.wait_for(&["steady", "window closed", "tier=1"]);
-    let tier = Duration::from_secs(7);
+    let tier = Duration::from_secs(9);
     let stopped = run.prober("stopped").pid;
     let into = Duration::from_millis(500);
     tokio::time::sleep(into).await;
@@ -150,7 +150,7 @@ async fn a_run_ends_on_time_and_says_what_happened_to_each() {
             "stopped",
             SlotState::Partial,
             &[0, 1, 3],
-            "missed tier 2; stopped for 7 s in tier 2",
+            "missed tier 2; stopped for ",
         ),
         (
             "late",
@@ -169,6 +169,13 @@ async fn a_run_ends_on_time_and_says_what_happened_to_each() {
         let said: Vec<&str> = reason.map(String::as_str).collect();
         let said = said.join("; ");
         assert!(said.starts_with(says), "{vantage}: {said}");
+        if vantage == "stopped" {
+            let length = said.trim_start_matches(says);
+            let (seconds, _) = length.split_once(" s in tier 2").expect("where it was");
+            let seconds: u64 = seconds.parse().expect("a number");
+            // The machine may have kept it longer.
+            assert!((8..=14).contains(&seconds), "{said}");
+        }
         let told = text.contains(&format!("{vantage}: {says}"));
         assert!(told || says.is_empty(), "{vantage}:\n{text}");
     }
