@@ -3,6 +3,7 @@
 
 mod environment;
 mod failures;
+mod ground;
 mod half;
 mod http;
 mod lambda;

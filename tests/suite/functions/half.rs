@@ -1,47 +1,38 @@
 //! A coordinator function that can't have all of its probers.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use muster::rendezvous::keys::{Item, RunKey};
-use muster::store::{ByteLimit, List, S3Store, Store as _};
+use muster::store::{ByteLimit, List, Store as _};
 use serde_json::json;
 
+use super::ground::Ground;
 use super::lambda::{Lambda, Outcome};
 use super::schedule::ScheduleStandIn;
-use super::{Deployment, HOME, REGIONS, arn, built};
-use crate::fixtures::alone::alone;
-use crate::fixtures::minio::Minio;
-use crate::fixtures::{livekit, skip::skip};
+use super::{Deployment, HOME, REGIONS, arn};
+use crate::fixtures::skip::skip;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_coordinator_leaves_no_half_of_a_run() {
-    let _alone = alone().await;
-    if !built() {
-        skip!("the functions, which the feature `lambda` builds");
-    }
-    let Some(binary) = Minio::binary().await else {
-        skip!("minio or Go");
+    let ground = match Ground::start("").await {
+        Ok(ground) => ground,
+        Err(lacks) => skip!("{lacks}"),
     };
-    let Some(server) = livekit::start().await else {
-        skip!("livekit-server or Go");
-    };
-    let minio = Minio::start(&binary);
-    let settings = minio.settings("");
     let probers = Deployment { env: Vec::new() };
-    let core = Deployment::new(&settings);
+    let core = Deployment::new(&ground.settings);
     let mut closed = probers.prober(REGIONS[1]);
     closed.takes_none = true;
     let workers = Lambda::start([probers.prober(REGIONS[0]), closed, core.finalizer()]).await;
     let schedule = ScheduleStandIn::start(&workers).await;
-    let coordinator = core.keys(&server).calls(&workers, &schedule, &minio);
+    let coordinator = core
+        .keys(&ground.server)
+        .calls(&workers, &schedule, &ground.minio);
     let begins = arn(HOME, "muster-coordinator");
     let heads = Lambda::start([coordinator.coordinator()]).await;
-    let clock = Arc::new(muster::clock::now);
-    let store = S3Store::connect(settings, clock).await.expect("a store");
+    let store = ground.store().await;
     let event = |run: &str, regions: &[&str]| {
         json!({
-            "run": run, "start_in": "20s", "url": server.url(), "vantages": regions,
+            "run": run, "start_in": "20s", "url": ground.server.url(), "vantages": regions,
             "ramp": [1], "settle": "2s", "duration": "2s", "grace": "5s",
         })
         .to_string()

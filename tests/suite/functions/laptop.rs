@@ -1,32 +1,31 @@
 //! `muster run --lambda`: functions as probers, everything else from one machine.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use muster::exit::Exit;
-use muster::local::LivekitServer;
 use muster::report::Combined;
-use muster::store::{List, S3Settings, S3Store, Store as _};
+use muster::store::{List, Store as _};
 use serde_json::json;
 
-use super::lambda::{Lambda, Outcome};
-use super::{Deployment, REGIONS, arn, built};
-use crate::fixtures::alone::alone;
+use super::ground::Ground;
+use super::lambda::{Lambda, Outcome, Served};
+use super::{Deployment, REGIONS, arn};
 use crate::fixtures::fleet::{Ended, Fleet};
-use crate::fixtures::minio::Minio;
 use crate::fixtures::relay;
-use crate::fixtures::{livekit, skip::skip};
+use crate::fixtures::skip::skip;
 
 const NAME: &str = "muster-prober";
 
-/// `muster run --lambda` of the smallest load, in two regions.
-fn run(server: &LivekitServer, bucket: &S3Settings, lambda: &Lambda) -> Ended {
-    let regions = REGIONS[1..].join(",");
+/// A prober in each of two regions, and a subscriber at each.
+const TWO: (&str, &str) = ("eu-west-1,us-east-1", "1");
+
+/// `muster run --lambda` in these regions with this ramp.
+fn run(ground: &Ground, (regions, ramp): (&str, &str), lambda: &Lambda) -> Ended {
     let args = [
         "--lambda",
-        &regions,
+        regions,
         "--ramp",
-        "1",
+        ramp,
         "--duration",
         "2s",
         "--settle",
@@ -38,10 +37,9 @@ fn run(server: &LivekitServer, bucket: &S3Settings, lambda: &Lambda) -> Ended {
         "--format",
         "json",
     ];
-    Fleet::new(server, bucket)
-        .with("AWS_ENDPOINT_URL_LAMBDA", &lambda.url())
-        .coordinator(&args)
-        .ended(Duration::from_secs(120))
+    let fleet =
+        Fleet::new(&ground.server, &ground.settings).with("AWS_ENDPOINT_URL_LAMBDA", &lambda.url());
+    tokio::task::block_in_place(|| fleet.coordinator(&args).ended(Duration::from_secs(120)))
 }
 
 /// A prober's own environment: no key of the SFU, and credentials that open nothing.
@@ -54,24 +52,16 @@ fn bare() -> Deployment {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn functions_take_part_by_their_tickets_cold_and_warm() {
-    let _alone = alone().await;
-    if !built() {
-        skip!("the functions, which the feature `lambda` builds");
-    }
-    let Some(binary) = Minio::binary().await else {
-        skip!("minio or Go");
+    let ground = match Ground::start("runs-of-functions").await {
+        Ok(ground) => ground,
+        Err(lacks) => skip!("{lacks}"),
     };
-    let Some(server) = livekit::start().await else {
-        skip!("livekit-server or Go");
-    };
-    let minio = Minio::start(&binary);
-    let settings = minio.settings("runs-of-functions");
     let lambda = Lambda::start(REGIONS[1..].iter().map(|r| bare().prober(r))).await;
     for (start, other) in [
         ("cold start, init", "warm start"),
         ("warm start", "cold start"),
     ] {
-        let ended = tokio::task::block_in_place(|| run(&server, &settings, &lambda));
+        let ended = run(&ground, TWO, &lambda);
         let report = ended.report();
         assert!(report.dropped.is_empty(), "{}", ended.stderr);
         let figures = report.tiers[1].figures.as_ref().expect("measured");
@@ -101,6 +91,50 @@ async fn functions_take_part_by_their_tickets_cold_and_warm() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_functions_of_a_region_share_its_load() {
+    let ground = match Ground::start("").await {
+        Ok(ground) => ground,
+        Err(lacks) => skip!("{lacks}"),
+    };
+    let mut region = bare().prober(REGIONS[1]);
+    region.concurrency = 2;
+    let lambda = Lambda::start([region]).await;
+    let ended = run(&ground, ("eu-west-1:2", "3"), &lambda);
+    let report = ended.report();
+    assert!(report.dropped.is_empty(), "{}", ended.stderr);
+    let tier = &report.tiers[1];
+    let figures = tier.figures.as_ref().expect("measured");
+    assert_eq!(figures.requested.subscribers, 3, "no load was doubled");
+    assert_eq!(figures.connected_percent, Some(100.0), "{}", ended.stderr);
+    let [row] = &tier.rows[..] else {
+        panic!("one vantage: {:?}", tier.rows);
+    };
+    let shares: Vec<(&str, u32)> = row
+        .probers
+        .iter()
+        .map(|p| (p.vantage.as_str(), p.figures.requested.subscribers))
+        .collect();
+    assert_eq!(shares, [("eu-west-1/0", 2), ("eu-west-1/1", 1)]);
+    measured_cost(&report, &ended.stderr);
+
+    // Each was called with its own ticket, and ran beside the other.
+    let served = lambda.served(&arn(REGIONS[1], NAME));
+    let [one, other] = &served[..] else {
+        panic!("two events: {served:#?}");
+    };
+    assert_ne!(one.process, other.process);
+    for slot in ["eu-west-1/0", "eu-west-1/1"] {
+        let said = format!("{slot}: cold start, init");
+        assert!(ended.stderr.contains(&said), "{}", ended.stderr);
+        let its = |served: &&Served| {
+            let answer = served.outcome.answer();
+            answer["vantage"] == slot && answer["outcome"] == "complete"
+        };
+        assert_eq!(served.iter().filter(its).count(), 1, "{served:#?}");
+    }
+}
+
 /// The functions' time is estimated before the run, and measured in it.
 fn measured_cost(report: &Combined, said: &str) {
     let cost = report.cost.as_ref().expect("functions ran");
@@ -119,18 +153,10 @@ fn measured_cost(report: &Combined, said: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_a_function_can_not_do_is_said_before_any_load() {
-    let _alone = alone().await;
-    if !built() {
-        skip!("the functions, which the feature `lambda` builds");
-    }
-    let Some(binary) = Minio::binary().await else {
-        skip!("minio or Go");
-    };
-    let minio = Minio::start(&binary);
-    let settings = minio.settings("");
     // Media is announced where nobody answers: UDP is closed.
-    let Some(server) = livekit::start_announcing(relay::ADDRESS).await else {
-        skip!("livekit-server or Go");
+    let ground = match Ground::start_with("", relay::ADDRESS, None).await {
+        Ok(ground) => ground,
+        Err(lacks) => skip!("{lacks}"),
     };
     let (mut small, mut short) = (bare().prober(REGIONS[1]), bare().prober(REGIONS[2]));
     // None, and a minute. Asked before, they are refused before the job is written.
@@ -139,8 +165,7 @@ async fn what_a_function_can_not_do_is_said_before_any_load() {
         let other = REGIONS[1..].iter().find(|r| **r != few.region);
         let other = bare().prober(other.expect("two regions"));
         let lambda = Lambda::start([few.clone(), other]).await;
-        let ended = tokio::task::block_in_place(|| run(&server, &settings, &lambda))
-            .expect(Exit::BadConfiguration);
+        let ended = run(&ground, TWO, &lambda).expect(Exit::BadConfiguration);
         let says = format!("the function in {} {says}", few.region);
         assert!(ended.stderr.contains(&says), "{}", ended.stderr);
     }
@@ -149,8 +174,7 @@ async fn what_a_function_can_not_do_is_said_before_any_load() {
         function.said = Some((1_769, Duration::from_secs(900)));
     }
     let lambda = Lambda::start([small, short]).await;
-    let ended =
-        tokio::task::block_in_place(|| run(&server, &settings, &lambda)).expect(Exit::Incomplete);
+    let ended = run(&ground, TWO, &lambda).expect(Exit::Incomplete);
     for says in ["a function of this size takes 0", "this function ends in"] {
         assert!(
             ended.stderr.contains(says),
@@ -161,8 +185,7 @@ async fn what_a_function_can_not_do_is_said_before_any_load() {
     drop(lambda);
 
     let lambda = Lambda::start(REGIONS[1..].iter().map(|r| bare().prober(r))).await;
-    let ended =
-        tokio::task::block_in_place(|| run(&server, &settings, &lambda)).expect(Exit::Incomplete);
+    let ended = run(&ground, TWO, &lambda).expect(Exit::Incomplete);
     assert!(ended.stderr.contains("UDP is closed"), "{}", ended.stderr);
     assert!(
         ended.stderr.contains("none of the probers"),
@@ -173,26 +196,15 @@ async fn what_a_function_can_not_do_is_said_before_any_load() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_run_goes_on_with_all_of_its_functions_or_not_at_all() {
-    let _alone = alone().await;
-    if !built() {
-        skip!("the functions, which the feature `lambda` builds");
-    }
-    let Some(binary) = Minio::binary().await else {
-        skip!("minio or Go");
+    let ground = match Ground::start("").await {
+        Ok(ground) => ground,
+        Err(lacks) => skip!("{lacks}"),
     };
-    let Some(server) = livekit::start().await else {
-        skip!("livekit-server or Go");
-    };
-    let minio = Minio::start(&binary);
-    let settings = minio.settings("");
-    let store = S3Store::connect(settings.clone(), Arc::new(muster::clock::now))
-        .await
-        .expect("a store");
+    let store = ground.store().await;
 
     // A region without the function: nothing is written.
     let lambda = Lambda::start([bare().prober(REGIONS[1])]).await;
-    let ended =
-        tokio::task::block_in_place(|| run(&server, &settings, &lambda)).expect(Exit::Unreachable);
+    let ended = run(&ground, TWO, &lambda).expect(Exit::Unreachable);
     for says in ["Function not found", REGIONS[2]] {
         assert!(ended.stderr.contains(says), "{}", ended.stderr);
     }
@@ -205,8 +217,7 @@ async fn a_run_goes_on_with_all_of_its_functions_or_not_at_all() {
     let mut busy = bare().prober(REGIONS[2]);
     busy.takes_none = true;
     let lambda = Lambda::start([bare().prober(REGIONS[1]), busy]).await;
-    let ended =
-        tokio::task::block_in_place(|| run(&server, &settings, &lambda)).expect(Exit::Unreachable);
+    let ended = run(&ground, TWO, &lambda).expect(Exit::Unreachable);
     for says in ["The function is disabled", REGIONS[2], "without all"] {
         assert!(ended.stderr.contains(says), "{}", ended.stderr);
     }

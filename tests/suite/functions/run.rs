@@ -4,18 +4,17 @@ use std::time::Duration;
 
 use muster::rendezvous::keys::{Item, RunKey, list_run};
 use muster::report::combined::RunVerdict;
-use muster::store::{S3Store, Store as _};
+use muster::store::Store as _;
 use serde_json::{Value, json};
 
+use super::ground::Ground;
 use super::http::{Request, Server, answer};
 use super::lambda::{Lambda, Outcome, Served};
 use super::schedule::ScheduleStandIn;
-use super::{Deployment, HOME, REGIONS, arn, built};
-use crate::fixtures::alone::alone;
+use super::{Deployment, HOME, REGIONS, arn};
 use crate::fixtures::fleet::Fleet;
-use crate::fixtures::minio::Minio;
 use crate::fixtures::relay::{self, Relay};
-use crate::fixtures::{livekit, skip::skip};
+use crate::fixtures::skip::skip;
 
 const RUN: &str = "20261122-071339-functions";
 
@@ -29,19 +28,6 @@ fn job(url: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_event_makes_a_run_and_its_report() {
-    let _alone = alone().await;
-    if !built() {
-        skip!("the functions, which the feature `lambda` builds");
-    }
-    let Some(binary) = Minio::binary().await else {
-        skip!("minio or Go");
-    };
-    // The probers' datagrams leave through an address translation, and come back through it.
-    let Some(server) = livekit::start_announcing(relay::ADDRESS).await else {
-        skip!("livekit-server or Go");
-    };
-    let relay = Relay::start(server.udp_port());
-
     // The bucket tells the finalizer of each report; it is there before the functions.
     let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
     let bell = Server::start(move |request: Request| {
@@ -55,12 +41,16 @@ async fn one_event_makes_a_run_and_its_report() {
         }
     })
     .await;
-    let minio = Minio::start_notifying(&binary, &bell.url()).await;
-    let settings = minio.settings("");
+    // The probers' datagrams leave through an address translation, and come back through it.
+    let ground = match Ground::start_with("", relay::ADDRESS, Some(&bell.url())).await {
+        Ok(ground) => ground,
+        Err(lacks) => skip!("{lacks}"),
+    };
+    let relay = Relay::start(ground.server.udp_port());
 
     // Tickets are all that a prober has.
     let probers = Deployment { env: Vec::new() }.with("MUSTER_LOG", "info,muster=debug");
-    let core = Deployment::new(&settings);
+    let core = Deployment::new(&ground.settings);
     let finalizer = core.finalizer();
     // Lambda may deliver an event twice: two of them at once, in one region.
     let mut configs: Vec<_> = REGIONS
@@ -72,18 +62,22 @@ async fn one_event_makes_a_run_and_its_report() {
     configs.push(finalizer);
     let workers = Lambda::start(configs).await;
     let schedule = ScheduleStandIn::start(&workers).await;
-    let coordinator = Deployment::new(&settings)
-        .keys(&server)
-        .calls(&workers, &schedule, &minio)
+    let coordinator = Deployment::new(&ground.settings)
+        .keys(&ground.server)
+        .calls(&workers, &schedule, &ground.minio)
         .coordinator();
     let begins = coordinator.arn();
     let heads = Lambda::start([coordinator]).await;
 
-    let first = heads.call(&begins, job(server.url()).to_string()).await;
+    let first = heads
+        .call(&begins, job(ground.server.url()).to_string())
+        .await;
     assert_eq!(first.answer()["run"], RUN);
     assert_eq!(first.answer()["vantages"], json!(REGIONS));
     // The same event again joins the run; each prober's event comes twice.
-    let again = heads.call(&begins, job(server.url()).to_string()).await;
+    let again = heads
+        .call(&begins, job(ground.server.url()).to_string())
+        .await;
     assert_eq!(again.answer(), first.answer());
     let names: Vec<String> = schedule
         .created()
@@ -144,7 +138,7 @@ async fn one_event_makes_a_run_and_its_report() {
         "{ended:#?}"
     );
 
-    let report = Fleet::new(&server, &settings)
+    let report = Fleet::new(&ground.server, &ground.settings)
         .start("report", &["report", RUN, "--format", "json"])
         .ended(Duration::from_secs(20))
         .report();
@@ -169,15 +163,12 @@ async fn one_event_makes_a_run_and_its_report() {
         assert_eq!(figures.connected_percent, Some(100.0));
     }
     assert!(relay.counts().0 > 0, "media went through the relay");
-    cold_starts(&settings, RUN).await;
+    cold_starts(&ground, RUN).await;
 }
 
 /// Prints how fast each prober was there, as it says in the bucket.
-async fn cold_starts(settings: &muster::store::S3Settings, run: &str) {
-    let clock = std::sync::Arc::new(muster::clock::now);
-    let store = S3Store::connect(settings.clone(), clock)
-        .await
-        .expect("a store");
+async fn cold_starts(ground: &Ground, run: &str) {
+    let store = ground.store().await;
     let run = run.parse().expect("a run's id");
     let listing = store.list(&list_run(&run)).await.expect("listed");
     let mut found = 0;
