@@ -1,5 +1,6 @@
 //! What each role may do with a run's objects, asked of a store that enforces its policy.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -159,6 +160,16 @@ async fn the_policies_that_iam_prints_reach_their_own_objects_alone() {
     }
 }
 
+/// What is in a bucket's only run: its objects and folders by name.
+async fn left_in(settings: S3Settings) -> BTreeSet<String> {
+    let clock = std::sync::Arc::new(muster::clock::now);
+    let store = S3Store::connect(settings, clock).await.expect("a store");
+    let all = store.list(&List::all("runs/".to_owned())).await;
+    let all = all.expect("listed").objects.into_iter();
+    all.filter_map(|object| object.key.split('/').nth(2).map(str::to_owned))
+        .collect()
+}
+
 /// The policies are enough: a whole run in which nobody may do more.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_needs_no_more_than_the_policies_that_iam_prints() {
@@ -190,13 +201,37 @@ async fn a_run_needs_no_more_than_the_policies_that_iam_prints() {
         "2s",
         "--timeout",
         "60s",
+        // A machine that is busy with other things can't judge times, and they are not the point.
+        "--threshold",
+        "connected>=99%",
+        "--format",
+        "json",
     ]);
     let probing = fleet(&policies["probers"][HERE]).await;
     let prober = probing.prober(HERE);
-    coordinator
+    let report = coordinator
         .ended(Duration::from_secs(90))
-        .expect(Exit::Passed);
+        .expect(Exit::Passed)
+        .report();
     prober.ended(Duration::from_secs(30)).expect(Exit::Passed);
+    // Nobody went without what was refused.
+    assert!(
+        report.dropped.is_empty() && report.rejected.is_empty(),
+        "{report:?}"
+    );
+    let whole = [
+        "combined.json",
+        "inputs.1.json",
+        "job.json",
+        "live",
+        "ready",
+        "reports",
+        "slots",
+        "start.json",
+        "tiers",
+    ];
+    let left = left_in(minio.settings("nightly")).await;
+    assert_eq!(left, whole.map(str::to_owned).into());
     // What is there already is read, whoever made it.
     let finalizing = fleet(&policies["finalizer"]).await;
     let finalizer = finalizing.start("finalizer", &["finalize"]);
