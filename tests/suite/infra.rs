@@ -62,14 +62,22 @@ fn cfn_lint_accepts_the_templates() {
 }
 
 #[test]
-fn shellcheck_accepts_the_script() {
+fn shellcheck_accepts_the_scripts() {
     let Some(python) = python() else {
         skip!("python3");
     };
-    let faults = [("\"${@:4}\"", "${@:4}"), ("\"$home\"", "$home")];
-    judge(&file("muster-aws"), &faults, |path| {
-        let mut command = Command::new(python.with_file_name("shellcheck"));
-        command.arg(path);
-        command
-    });
+    let build = Path::new(env!("CARGO_MANIFEST_DIR")).join("functions/build");
+    for (script, faults) in [
+        (
+            file("muster-aws"),
+            [("\"${@:4}\"", "${@:4}"), ("\"$home\"", "$home")],
+        ),
+        (build, [("\"${flags[@]}\"", "${flags[@]}"), ("esac", "fi")]),
+    ] {
+        judge(&script, &faults, |path| {
+            let mut command = Command::new(python.with_file_name("shellcheck"));
+            command.arg(path);
+            command
+        });
+    }
 }
