@@ -11,7 +11,7 @@ use super::output;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::job::{RunId, Span, Timestamp, sfu_url};
-use crate::rendezvous::keys::{self, Item, RUNS, RunKey, run_of_folder};
+use crate::rendezvous::keys::{self, Item, RUNS, RunKey};
 use crate::rendezvous::status::Status;
 use crate::rooms::Rooms;
 use crate::store::{Key, S3Store, Store};
@@ -58,9 +58,7 @@ pub struct Args {
 pub async fn run(args: Args) -> Result<Exit, Error> {
     let days = args.expire_after.map(whole_days).transpose()?;
     let onlooker = Onlooker::new(args.bucket.open().await?);
-    let listing = onlooker.store.list(&keys::list_runs()).await?;
-    let runs = listing.prefixes.iter().filter_map(|f| run_of_folder(f));
-    let runs: Vec<RunId> = runs.collect();
+    let runs = keys::runs_of(&onlooker.store.list(&keys::list_runs()).await?);
     let statuses = onlooker.look_at(&runs).await?;
     let statuses: BTreeMap<RunId, Status> =
         statuses.into_iter().map(|s| (s.run.clone(), s)).collect();

@@ -6,7 +6,7 @@ use super::glance::glimpses;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::job::{Job, RunId};
-use crate::rendezvous::keys::{list_runs, run_of_folder};
+use crate::rendezvous::keys::{list_runs, runs_of};
 use crate::rendezvous::status::{State, Status};
 use crate::rooms::Rooms;
 use crate::store::Store;
@@ -20,14 +20,8 @@ const NEWEST: usize = 20;
 /// # Errors
 /// When there is such a run, or the bucket or the SFU doesn't answer.
 pub async fn refuse(store: &dyn Store, rooms: &Rooms, job: &Job) -> Result<(), Error> {
-    let mut runs: Vec<RunId> = store
-        .list(&list_runs())
-        .await?
-        .prefixes
-        .iter()
-        .filter_map(|folder| run_of_folder(folder))
-        .filter(|run| *run != job.run)
-        .collect();
+    let mut runs = runs_of(&store.list(&list_runs()).await?);
+    runs.retain(|run| *run != job.run);
     runs.drain(..runs.len().saturating_sub(NEWEST));
     let seen = glimpses(store, &runs).await?;
     // The job's times are on the bucket's clock.

@@ -35,12 +35,7 @@ pub async fn run(args: &Args) -> Result<Exit, Error> {
 
 /// All runs of the bucket, the newest first; at least one.
 pub async fn runs(store: &dyn Store) -> Result<Vec<RunId>, Error> {
-    let listing = store.list(&keys::list_runs()).await?;
-    let mut runs: Vec<RunId> = listing
-        .prefixes
-        .iter()
-        .filter_map(|folder| keys::run_of_folder(folder))
-        .collect();
+    let mut runs = keys::runs_of(&store.list(&keys::list_runs()).await?);
     runs.sort_unstable_by(|a, b| b.cmp(a));
     if runs.is_empty() {
         let place = place(store);

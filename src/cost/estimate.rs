@@ -6,6 +6,7 @@ use super::{GbSeconds, Used};
 use crate::job::{Job, LEAVE_ALLOWANCE, Media, START_LEAD, Timestamp};
 use crate::load::{Place, schedule};
 use crate::participant::media::{AUDIO_BITRATE, LAYERS, Quality};
+use crate::rendezvous::prober::HEARTBEAT_EVERY;
 
 /// IPv4 and UDP (RFC 791, 768).
 pub const DATAGRAM_OVERHEAD: u64 = 20 + 8;
@@ -19,8 +20,6 @@ const AUDIO_PACKETS: u64 = 50;
 const READS: u64 = 45;
 /// Those that write or list, beside one for each tier.
 const WRITES: u64 = 15;
-/// Seconds between two heartbeats under load.
-const HEARTBEAT_S: u64 = 3;
 /// Listings and reads of a coordinator, each second.
 const COORDINATOR_LISTS: u64 = 1;
 
@@ -90,7 +89,8 @@ pub fn used(job: &Job) -> Used {
         functions: (!job.functions.is_empty()).then_some(functions),
         invocations: invocations(job.functions.len()),
         bucket_writes: Some(
-            n * (WRITES + count + seconds / HEARTBEAT_S) + seconds * COORDINATOR_LISTS,
+            n * (WRITES + count + seconds / HEARTBEAT_EVERY.as_secs())
+                + seconds * COORDINATOR_LISTS,
         ),
         bucket_reads: Some(n * READS + seconds * COORDINATOR_LISTS),
         prober_egress_bytes: u64::from(vantages.publishing) * sent * all,

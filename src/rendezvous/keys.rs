@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::job::{ClaimId, RunId, Vantage};
-use crate::store::{ByteLimit, Key, List};
+use crate::store::{ByteLimit, Key, List, Listing};
 
 /// One object of a run, by what it is. Its text is the object's key,
 /// `runs/{run}/…`, below the store's prefix.
@@ -158,9 +158,10 @@ pub fn list_runs() -> List {
     List::folder(RUNS)
 }
 
-/// The run whose folder a listing of [`list_runs`] found.
-pub fn run_of_folder(folder: &str) -> Option<RunId> {
-    folder.strip_prefix(RUNS)?.strip_suffix('/')?.parse().ok()
+/// The runs whose folders a listing of [`list_runs`] found, in its order.
+pub fn runs_of(listing: &Listing) -> Vec<RunId> {
+    let run = |folder: &String| folder.strip_prefix(RUNS)?.strip_suffix('/')?.parse().ok();
+    listing.prefixes.iter().filter_map(run).collect()
 }
 
 impl fmt::Display for RunKey {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use muster::exit::Exit;
 use muster::job::{RunId, Timestamp};
 use muster::local::{EmbeddedBucket, LivekitServer};
-use muster::rendezvous::keys::{Item, RunKey};
+use muster::rendezvous::keys::{Item, RunKey, list_runs, runs_of};
 use muster::report::combined::{Combined, RunVerdict, SlotState, VantageReport};
 use muster::store::{S3Settings, S3Store, Store};
 
@@ -181,10 +181,10 @@ fn is_private(path: &Path) -> bool {
 }
 
 async fn only_run(store: &dyn Store) -> RunId {
-    let runs = store.list(&muster::rendezvous::keys::list_runs()).await;
-    let folders = runs.expect("the bucket lists").prefixes;
-    assert_eq!(folders.len(), 1, "{folders:?}");
-    muster::rendezvous::keys::run_of_folder(&folders[0]).expect("a run")
+    let listing = store.list(&list_runs()).await.expect("the bucket lists");
+    let mut runs = runs_of(&listing);
+    assert_eq!(runs.len(), 1, "{runs:?}");
+    runs.remove(0)
 }
 
 /// Standard output has the book first, then the report.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use muster::exit::Exit;
 use muster::local::EmbeddedBucket;
-use muster::rendezvous::keys::{RunKey, list_runs, run_of_folder};
+use muster::rendezvous::keys::{RunKey, list_runs, runs_of};
 use muster::report::combined::{Combined, RunVerdict, SlotState};
 use muster::store::{List, S3Store, Store};
 
@@ -202,8 +202,8 @@ fn book(path: &Path) -> BTreeMap<String, String> {
 }
 
 async fn ticket(store: &dyn Store, slot: &str) -> serde_json::Value {
-    let folders = store.list(&list_runs()).await.expect("the bucket lists");
-    let run = run_of_folder(&folders.prefixes[0]).expect("a run");
+    let listing = store.list(&list_runs()).await.expect("the bucket lists");
+    let run = &runs_of(&listing)[0];
     let key: RunKey = format!("runs/{run}/tickets/{slot}.json")
         .parse()
         .expect("a key");

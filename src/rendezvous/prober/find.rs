@@ -9,7 +9,7 @@ use crate::job::{Digest, Digested, Fleet, Job, RunId, Timestamp, Vantage};
 use crate::rendezvous::admission::{Verdict, verdict};
 use crate::rendezvous::chance;
 use crate::rendezvous::exchange::{Errand, Reply, Request, pause};
-use crate::rendezvous::keys::{Item, RunKey, list_runs, run_of_folder};
+use crate::rendezvous::keys::{Item, RunKey, list_runs, runs_of};
 use crate::rendezvous::objects::StartDocument;
 use crate::rendezvous::{RendezvousError, document};
 use crate::signature::PublicKey;
@@ -107,12 +107,8 @@ impl Find {
     pub(super) fn replied(&mut self, now: Timestamp, reply: Reply, bucket: &Estimate) -> Step {
         match reply {
             Reply::Listed(_, Ok(listing)) => {
-                self.candidates = listing
-                    .prefixes
-                    .iter()
-                    .filter_map(|folder| run_of_folder(folder))
-                    .filter(|run| !self.closed.contains(run))
-                    .collect();
+                self.candidates = runs_of(&listing);
+                self.candidates.retain(|run| !self.closed.contains(run));
                 let old = self.candidates.len().saturating_sub(NEWEST);
                 self.candidates.drain(..old);
                 self.next(now)

@@ -44,7 +44,7 @@ use crate::signature::SigningKey;
 use crate::store::RequestCounts;
 
 /// How often a heartbeat is written under load.
-const HEARTBEAT_EVERY: Duration = Duration::from_secs(3);
+pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(3);
 /// How long after a failed request the next try comes.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
