@@ -74,7 +74,6 @@ impl Account {
             )
             .env("AWS_ACCESS_KEY_ID", "loopback")
             .env("AWS_SECRET_ACCESS_KEY", "loopback")
-            .env("AWS_DEFAULT_REGION", HOME)
             .env("AWS_EC2_METADATA_DISABLED", "true")
             .current_dir(self.dir.path());
         command
@@ -137,6 +136,8 @@ fn the_script_deploys_updates_and_removes_all_of_it() {
     let secret = "{\"api_key\":\"devkey\",\"api_secret\":\"0123456789abcdef0123456789abcdef\"}";
     let create = ["secretsmanager", "create-secret", "--name", "sfu"];
     let query = [
+        "--region",
+        HOME,
         "--secret-string",
         secret,
         "--query",
