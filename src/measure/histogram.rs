@@ -1,5 +1,6 @@
 //! A histogram with fixed bounds, so that any two merge.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -236,15 +237,55 @@ impl fmt::Debug for Histogram {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Wire {
+struct Wire<'a> {
     count: u64,
     #[serde(default)]
     over: u64,
-    hdr: String,
+    #[serde(borrow)]
+    hdr: Cow<'a, str>,
+}
+
+/// In memory, where nobody reads it: each count with the step from the bucket before.
+#[derive(Serialize, Deserialize)]
+struct Packed {
+    over: u64,
+    steps: Vec<(u16, u64)>,
+}
+
+impl Packed {
+    fn of(histogram: &Histogram) -> Self {
+        let mut before = 0;
+        let step = |(bucket, n): &(Bucket, u64)| {
+            let step = bucket.0 - std::mem::replace(&mut before, bucket.0);
+            (step, *n)
+        };
+        Packed {
+            over: histogram.over,
+            steps: histogram.counts.iter().map(step).collect(),
+        }
+    }
+
+    fn open(self) -> Histogram {
+        let mut histogram = Histogram {
+            over: self.over,
+            ..Histogram::new()
+        };
+        histogram.counts.reserve_exact(self.steps.len());
+        let mut at = 0u16;
+        for (step, n) in self.steps {
+            at = at.saturating_add(step);
+            histogram.total = histogram.total.saturating_add(n);
+            histogram.counts.push((Bucket(at), n));
+        }
+        histogram
+    }
 }
 
 impl Serialize for Histogram {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        if !s.is_human_readable() {
+            return Packed::of(self).serialize(s);
+        }
         let bytes = if self.is_empty() {
             Vec::new()
         } else {
@@ -254,7 +295,7 @@ impl Serialize for Histogram {
         Wire {
             count: self.count(),
             over: self.over,
-            hdr: hex(&bytes),
+            hdr: hex(&bytes).into(),
         }
         .serialize(s)
     }
@@ -262,6 +303,9 @@ impl Serialize for Histogram {
 
 impl<'de> Deserialize<'de> for Histogram {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        if !d.is_human_readable() {
+            return Packed::deserialize(d).map(Packed::open);
+        }
         let wire = Wire::deserialize(d)?;
         if wire.hdr.len() > HEX_MAX {
             return Err(de::Error::custom("histogram is too large"));
@@ -299,18 +343,30 @@ fn hex(bytes: &[u8]) -> String {
     text
 }
 
+/// What each byte stands for as a digit; of what is none, a number that has a fifth bit.
+const DIGITS: [u8; 256] = {
+    let mut digits = [0x10; 256];
+    let mut n = 0;
+    while n < 16 {
+        let (lower, upper) = (b"0123456789abcdef"[n], b"0123456789ABCDEF"[n]);
+        digits[lower as usize] = n as u8;
+        digits[upper as usize] = n as u8;
+        n += 1;
+    }
+    digits
+};
+
 fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digit = |b: u8| match b {
-        b'0'..=b'9' => Some(b - b'0'),
-        b'a'..=b'f' => Some(b - b'a' + 10),
-        b'A'..=b'F' => Some(b - b'A' + 10),
-        _ => None,
-    };
+    let digit = |b: u8| DIGITS.get(usize::from(b)).copied().unwrap_or(0x10);
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    let bytes = pairs
-        .iter()
-        .map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?));
-    rest.is_empty().then(|| bytes.collect())?
+    let mut bytes = Vec::with_capacity(pairs.len());
+    let mut seen = 0;
+    for [high, low] in pairs {
+        let (high, low) = (digit(*high), digit(*low));
+        seen |= high | low;
+        bytes.push(high << 4 | low);
+    }
+    (rest.is_empty() && seen < 0x10).then_some(bytes)
 }
 
 #[cfg(test)]

@@ -2,13 +2,13 @@
 //! windows.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
-
-use super::combine::CombineInputs;
+use super::combine::{CombineInputs, TierParts};
 use super::combined::Rejection;
-use super::part::{ReportPart, TierPart};
+use super::packed::PackedTier;
+use super::part::ReportPart;
 use super::slots;
 use crate::job::{ClaimId, RunId, SCHEMA_MAJOR, Vantage};
 
@@ -32,7 +32,7 @@ pub fn reports<'a>(
         };
         let reason = origin
             .reason(inputs, &labels)
-            .or_else(|| settle(&mut accepted, vantage, report));
+            .or_else(|| settle(&mut accepted, vantage, &report));
         if let Some(reason) = reason {
             rejected.push(Rejection {
                 object: format!("report of {vantage}"),
@@ -45,23 +45,33 @@ pub fn reports<'a>(
 }
 
 /// The parts that count, by tier and vantage.
-pub fn tiers<'a>(
-    inputs: &'a CombineInputs,
-    rejected: &mut Vec<Rejection>,
-) -> BTreeMap<u32, BTreeMap<Vantage, &'a TierPart>> {
+pub fn tiers(inputs: &CombineInputs, rejected: &mut Vec<Rejection>) -> TierParts {
     let labels = slots::labels(inputs);
-    let in_reports = inputs.reports.iter().flat_map(|r| &r.tiers);
-    let mut accepted: BTreeMap<u32, BTreeMap<Vantage, &TierPart>> = BTreeMap::new();
-    for part in inputs.tiers.iter().chain(in_reports) {
-        let vantage = &part.vantage;
-        let reason = tier_reason(part, inputs, &labels)
-            .or_else(|| settle(accepted.entry(part.tier).or_default(), vantage, part));
+    let mut accepted = TierParts::new();
+    let mut reject = |vantage: &Vantage, tier: u32, reason: String| {
+        rejected.push(Rejection {
+            object: format!("tier {tier} of {vantage}"),
+            vantage: Some(vantage.clone()),
+            reason,
+        });
+    };
+    let mut accept = |part: Arc<PackedTier>, reject: &mut dyn FnMut(&Vantage, u32, String)| {
+        let reason = tier_reason(&part, inputs, &labels).or_else(|| {
+            let of_tier = accepted.entry(part.tier).or_default();
+            settle(of_tier, &part.vantage, &part)
+        });
         if let Some(reason) = reason {
-            rejected.push(Rejection {
-                object: format!("tier {} of {vantage}", part.tier),
-                vantage: Some(vantage.clone()),
-                reason,
-            });
+            reject(&part.vantage, part.tier, reason);
+        }
+    };
+    for part in &inputs.packed {
+        accept(Arc::clone(part), &mut reject);
+    }
+    let in_reports = inputs.reports.iter().flat_map(|r| &r.tiers);
+    for part in inputs.tiers.iter().chain(in_reports) {
+        match PackedTier::of(part.clone()) {
+            Ok(packed) => accept(Arc::new(packed), &mut reject),
+            Err(e) => reject(&part.vantage, part.tier, e.to_string()),
         }
     }
     accepted
@@ -69,28 +79,45 @@ pub fn tiers<'a>(
 
 /// Accept a body of a vantage once. Of two that differ, the one whose JSON sorts first counts,
 /// so that the order of arrival decides nothing; says so when there are two.
-fn settle<'a, T: PartialEq + Serialize>(
-    accepted: &mut BTreeMap<Vantage, &'a T>,
+fn settle<T: Body + Clone>(
+    accepted: &mut BTreeMap<Vantage, T>,
     vantage: &Vantage,
-    body: &'a T,
+    body: &T,
 ) -> Option<String> {
     let Some(other) = accepted.get(vantage) else {
-        accepted.insert(vantage.clone(), body);
+        accepted.insert(vantage.clone(), body.clone());
         return None;
     };
-    if *other == body {
+    if other == body {
         return None;
     }
-    let json = |t: &T| serde_json::to_string(t).unwrap_or_default();
-    if json(body) < json(other) {
-        accepted.insert(vantage.clone(), body);
+    if body.json() < other.json() {
+        accepted.insert(vantage.clone(), body.clone());
     }
     Some("two bodies differ, and only one counts".to_owned())
 }
 
+/// What came, and may come twice.
+trait Body: PartialEq {
+    /// As it was sent.
+    fn json(&self) -> String;
+}
+
+impl Body for &ReportPart {
+    fn json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+impl Body for Arc<PackedTier> {
+    fn json(&self) -> String {
+        serde_json::to_string(&self.part()).unwrap_or_default()
+    }
+}
+
 /// Why a tier part doesn't count, if it doesn't.
 fn tier_reason(
-    part: &TierPart,
+    part: &PackedTier,
     inputs: &CombineInputs,
     labels: &BTreeSet<Vantage>,
 ) -> Option<String> {
@@ -114,7 +141,7 @@ fn tier_reason(
 
 /// Why a part has samples from outside its window, if it has. A process that was stopped closes a
 /// window only when it goes on.
-fn outside(part: &TierPart) -> Option<String> {
+fn outside(part: &PackedTier) -> Option<String> {
     let (window, measured) = (part.window, part.measured);
     let before = window.from.saturating_since(measured.from);
     let after = measured.to.saturating_since(window.to);

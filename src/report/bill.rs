@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::combine::TierParts;
-use super::part::{FunctionTime, ReportPart, TierPart};
+use super::measured;
+use super::part::{FunctionTime, ReportPart};
 use crate::cost::{self, Bill, DATAGRAM_OVERHEAD, GbSeconds, Used};
 use crate::job::{Job, Vantage};
 use crate::store::RequestCounts;
@@ -13,7 +13,7 @@ use crate::store::RequestCounts;
 /// ran.
 pub(super) fn measured(
     job: &Job,
-    parts: &TierParts,
+    measured: &measured::Used,
     reports: &BTreeMap<Vantage, &ReportPart>,
     requests: Option<RequestCounts>,
 ) -> Option<Bill> {
@@ -36,27 +36,18 @@ pub(super) fn measured(
         u64::try_from(all / u128::from(duration.max(1))).unwrap_or(u64::MAX)
     };
     // Payload is counted, and what carries it is billed.
-    let sum = |of: fn(&TierPart) -> (u64, u64)| {
-        let parts = parts.values().flat_map(BTreeMap::values);
-        parts.fold(0u64, |sum, part| {
-            let (bytes, packets) = of(part);
-            let carried = packets.saturating_mul(DATAGRAM_OVERHEAD);
-            sum.saturating_add(bytes).saturating_add(carried)
-        })
+    let carried = |bytes: u64, packets: u64, more: u64| {
+        let packets = packets.saturating_add(more);
+        bytes.saturating_add(packets.saturating_mul(DATAGRAM_OVERHEAD))
     };
+    let (sent, got) = (&measured.sent, &measured.packets);
     let used = Used {
         functions: (all_told && !ran.is_empty()).then_some(functions),
         invocations: cost::invocations(ran.len()),
         bucket_writes: requests.map(|r| r.creates + r.heartbeats + r.lists),
         bucket_reads: requests.map(|r| r.reads),
-        prober_egress_bytes: whole(sum(|part| {
-            let sent = &part.sent;
-            (sent.bytes, sent.packets.saturating_add(sent.retransmitted))
-        })),
-        sfu_egress_bytes: whole(sum(|part| {
-            let got = &part.packets;
-            (got.bytes, got.received.saturating_add(got.duplicates))
-        })),
+        prober_egress_bytes: whole(carried(sent.bytes, sent.packets, sent.retransmitted)),
+        sfu_egress_bytes: whole(carried(got.bytes, got.received, got.duplicates)),
     };
     Some(cost::bill(&job.prices, &used))
 }

@@ -24,13 +24,13 @@ pub struct Terms<'a> {
 pub fn clocks(parts: &Parts, terms: Terms) -> BTreeMap<Vantage, VantageClock> {
     let readings: BTreeMap<Vantage, Reading> = parts
         .iter()
-        .filter_map(|(v, m)| Some((v.clone(), m.part().clock.as_ref()?.opened.reading.clone())))
+        .filter_map(|(v, m)| Some((v.clone(), m.clock.as_ref()?.opened.reading.clone())))
         .collect();
     let doubts = agreement(&readings).doubts;
     parts
         .iter()
         .map(|(vantage, m)| {
-            let clock = match &m.part().clock {
+            let clock = match &m.clock {
                 None => VantageClock {
                     marked: vec!["its part says nothing of its clocks".to_owned()],
                     ..VantageClock::default()
@@ -97,12 +97,12 @@ fn interval(offset: OffsetInterval) -> Interval {
 /// more two vantages may really have been apart, both in milliseconds. The latter is unknown when
 /// one doesn't say how well it knew the time.
 pub fn started_apart_ms(parts: &Parts) -> Option<(f64, Option<f64>)> {
-    let starts = || parts.values().map(|m| m.part().measured.from.as_micros());
+    let starts = || parts.values().map(|m| m.measured.from.as_micros());
     let apart = starts().max()?.saturating_sub(starts().min()?);
     let (mut earliest, mut latest) = (Vec::new(), Vec::new());
     for (n, m) in parts.values().enumerate() {
-        let from = m.part().measured.from.as_micros();
-        let Some(clock) = &m.part().clock else {
+        let from = m.measured.from.as_micros();
+        let Some(clock) = &m.clock else {
             return Some((ms(apart), None));
         };
         let half = clock.opened.offset.width_us() / 2;
@@ -128,9 +128,9 @@ pub fn started_apart_ms(parts: &Parts) -> Option<(f64, Option<f64>)> {
 mod tests {
     use std::time::Duration;
 
+    use super::super::packed::PackedTier;
     use super::super::part::TierPart;
     use super::super::sample;
-    use super::super::tier::Measured;
     use super::*;
     use crate::clock::ReferenceClock;
 
@@ -139,7 +139,7 @@ mod tests {
     fn judged(parts: &[TierPart], start: &Start) -> BTreeMap<String, Vec<String>> {
         let parts: Parts = parts
             .iter()
-            .map(|p| (p.vantage.clone(), Measured::new(p)))
+            .map(|p| (p.vantage.clone(), PackedTier::of(p.clone()).unwrap().into()))
             .collect();
         let terms = Terms {
             start,
@@ -201,7 +201,7 @@ mod tests {
         let apart = |all: &[TierPart]| {
             let parts: Parts = all
                 .iter()
-                .map(|p| (p.vantage.clone(), Measured::new(p)))
+                .map(|p| (p.vantage.clone(), PackedTier::of(p.clone()).unwrap().into()))
                 .collect();
             started_apart_ms(&parts)
         };

@@ -1,17 +1,20 @@
 //! From whatever arrived to the combined report: a pure function, the same for any order of
 //! the parts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::iter::repeat;
+use std::sync::Arc;
 
 use super::clocks::Terms;
 use super::combined::{
-    Combined, JobDigest, KneeReport, Level, OtherRequests, Recommended, Rejection, RunVerdict,
+    Combined, JobDigest, KneeReport, LeftOut, Level, OtherRequests, Recommended, Rejection, RunVerdict,
     Tier, Usage,
 };
-use super::part::{ReportPart, SfuInfo, TierPart};
-use super::tier::{self, Expected, Measured, Parts};
-use super::{accept, bill, figures, slots};
+use super::measured::Used;
+use super::packed::PackedTier;
+use super::part::{ReportPart, TierPart};
+use super::tier::{self, Expected, Parts};
+use super::{accept, bill, figures, parallel, slots};
 use crate::job::{ClaimId, Job, SCHEMA_MAJOR, Timestamp, Vantage, Workload};
 use crate::load::{Knee, Verdict, headroom, locate};
 use crate::rendezvous::objects::Start;
@@ -32,6 +35,8 @@ pub struct CombineInputs {
     pub tiers: Vec<TierPart>,
     /// Every report that could be read. A tier that is in here and in `tiers` counts once.
     pub reports: Vec<ReportPart>,
+    /// Tiers that were packed when they came, from tier objects and from reports.
+    pub packed: Vec<Arc<PackedTier>>,
     /// What else is known of each vantage, by what lies in the bucket.
     pub vantages: BTreeMap<Vantage, VantageState>,
     /// Objects that were rejected before they got here.
@@ -69,35 +74,45 @@ pub fn combine(inputs: &CombineInputs) -> Combined {
         labels: &labels,
         count: slots::expected(inputs),
     };
-    // What follows from a part is large: it is there for one tier, and for the baseline.
-    let measured = |tier: u32| -> Parts {
-        let parts = parts.get(&tier).into_iter().flatten();
-        parts
-            .map(|(v, part)| (v.clone(), Measured::new(part)))
-            .collect()
-    };
-    let baseline = measured(0);
-    let plans = inputs
-        .start
-        .iter()
-        .flat_map(|s| s.tiers.iter().zip(repeat(s)));
-    let tiers: Vec<Tier> = plans
-        .map(|(plan, start)| {
-            let parts = measured(plan.tier);
-            let terms = Terms {
-                start,
-                width_max: job.limits.clock_width.0,
-            };
-            tier::report(plan, &parts, &baseline, expected, &job.thresholds, terms)
-        })
+    let none = Parts::new();
+    let of_tier = |n: u32| parts.get(&n).unwrap_or(&none);
+    let bases = tier::bases(of_tier(0), &labels, &job.thresholds);
+    let plans = inputs.start.iter();
+    let plans: Vec<_> = plans
+        .flat_map(|s| s.tiers.iter().zip(repeat(s)))
         .collect();
+    let told = parallel::map(&plans, parts.values().map(Parts::len).sum(), |(plan, start)| {
+        let terms = Terms {
+            start,
+            width_max: job.limits.clock_width.0,
+        };
+        let parts = of_tier(plan.tier);
+        tier::report(plan, parts, &bases, expected, &job.thresholds, terms)
+    });
+    let mut used = Used::default();
+    let mut left_out = LeftOut::default();
+    let mut marked: BTreeMap<Vantage, Vec<String>> = BTreeMap::new();
+    let mut tiers = Vec::new();
+    for told in told {
+        used.merge(told.used);
+        left_out.add(&told.left_out);
+        for (vantage, marks) in told.marked {
+            let known = marked.entry(vantage).or_default();
+            for mark in marks {
+                if !known.contains(&mark) {
+                    known.push(mark);
+                }
+            }
+        }
+        tiers.push(told.tier);
+    }
 
-    let vantages = slots::slots(inputs, &tiers, &reports);
+    let vantages = slots::slots(inputs, &parts, marked, &reports);
     let verdicts: Vec<Verdict> = tiers.iter().map(|t| t.verdict).collect();
     let located = locate(&verdicts);
     let capacity = located.capacity.and_then(|n| level(tier_of(&tiers, n)?));
     let (verdict, reasons) = run_verdict(inputs, &tiers);
-    let usage = usage(&parts, &reports, inputs.requests);
+    let usage = usage(&used, &reports, inputs.requests);
     Combined {
         schema: SCHEMA_MAJOR,
         run: job.run.clone(),
@@ -114,17 +129,18 @@ pub fn combine(inputs: &CombineInputs) -> Combined {
         job: digest(job),
         start_at: inputs.start.as_ref().map(|s| s.start_at),
         reference: inputs.start.as_ref().map(|s| s.reference),
-        sfu: sfu(&parts),
-        cost: bill::measured(job, &parts, &reports, all_requests(&usage)),
+        cost: bill::measured(job, &used, &reports, all_requests(&usage)),
+        sfu: used.sfu.into_iter().collect(),
         usage,
         tiers,
         dropped: slots::dropped(&vantages),
         vantages,
         rejected,
+        left_out: left_out.some(),
     }
 }
 
-pub(super) type TierParts<'a> = BTreeMap<u32, BTreeMap<Vantage, &'a TierPart>>;
+pub(super) type TierParts = BTreeMap<u32, Parts>;
 
 fn tier_of(tiers: &[Tier], n: u32) -> Option<&Tier> {
     tiers.iter().find(|t| t.tier == n)
@@ -134,6 +150,7 @@ fn tier_of(tiers: &[Tier], n: u32) -> Option<&Tier> {
 fn level(tier: &Tier) -> Option<Level> {
     let requested = tier.figures.as_ref()?.requested;
     let rows = tier.rows.iter().map(|r| r.figures.requested.subscribers);
+    let rows = rows.chain(tier.brief.iter().map(|r| r.requested.subscribers));
     // A vantage that only publishes has none.
     let each = rows.filter(|n| *n > 0);
     Some(Level {
@@ -211,35 +228,15 @@ fn knee(knee: Knee, tiers: &[Tier]) -> KneeReport {
     KneeReport { knee, because }
 }
 
-fn sfu(parts: &TierParts) -> Vec<SfuInfo> {
-    let all = parts.values().flat_map(BTreeMap::values);
-    let distinct: BTreeSet<SfuInfo> = all.flat_map(|part| part.sfu.iter().cloned()).collect();
-    distinct.into_iter().collect()
-}
-
 fn usage(
-    parts: &TierParts,
+    used: &Used,
     reports: &BTreeMap<Vantage, &ReportPart>,
     other_requests: OtherRequests,
 ) -> Usage {
-    let (mut seconds, mut bytes_in, mut bytes_out) = (0u64, 0u64, 0u64);
-    for part in parts.values().flat_map(BTreeMap::values) {
-        let series = &part.connected;
-        for n in series
-            .publishers
-            .iter()
-            .chain(&series.subscribers)
-            .flatten()
-        {
-            seconds = seconds.saturating_add(u64::from(*n));
-        }
-        bytes_in = bytes_in.saturating_add(part.packets.bytes);
-        bytes_out = bytes_out.saturating_add(part.sent.bytes);
-    }
     Usage {
-        participant_minutes: figures::rounded(seconds as f64 / 60.0),
-        bytes_in,
-        bytes_out,
+        participant_minutes: figures::rounded(used.participant_seconds as f64 / 60.0),
+        bytes_in: used.packets.bytes,
+        bytes_out: used.sent.bytes,
         requests: requests(reports),
         other_requests,
     }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::bad_input::BadInput;
+pub use super::brief::{BriefRow, Counts, LeftOut};
 use super::flow::Publisher;
 use super::part::{Headcount, PacketCounts, SentCounts, SfuInfo};
 use crate::cost::Bill;
@@ -60,6 +61,9 @@ pub struct Combined {
     /// function ran. Bytes between the windows are taken at the windows' rate.
     #[serde(default)]
     pub cost: Option<Bill>,
+    /// What a large fleet's report leaves out; absent when it is whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<LeftOut>,
 }
 
 /// The run's verdict.
@@ -188,10 +192,14 @@ pub struct Tier {
     pub across: BTreeMap<String, Spread>,
     /// Every threshold of the job, in its order.
     pub thresholds: Vec<ThresholdReport>,
-    /// Each vantage that measured it, by label: its probers together.
+    /// Each vantage that measured it, by label: its probers together. Of a large fleet, those that
+    /// say the most.
     pub rows: Vec<VantageRow>,
+    /// Of a large fleet, the others, by label.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub brief: Vec<BriefRow>,
     /// What went from each vantage's publishers to each vantage's subscribers: a matrix, row by
-    /// row.
+    /// row. Of a large fleet, what went to those in `rows`.
     #[serde(default)]
     pub flows: Vec<FlowReport>,
 }
@@ -445,7 +453,11 @@ pub struct ThresholdReport {
     pub measured: String,
     /// Each prober's own, by its slot's label. Who was asked for nothing that the threshold looks
     /// at isn't in it: a vantage that only publishes has no loss.
+    /// Of a large fleet, those of the vantages in `rows`.
     pub vantages: BTreeMap<Vantage, Judgement>,
+    /// Of a large fleet, how many probers were judged how.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probers: Option<Counts>,
 }
 
 /// One threshold at one prober.

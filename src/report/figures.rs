@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::combined::{
-    At, Connected, Figures, Generator, LatencyFigures, Range, Spread, VideoFigures, Worst,
+    At, Connected, Figures, Generator, LatencyFigures, Range, Spread, VantageRow, VideoFigures, Worst,
 };
 use super::flow::Flow;
 use super::latency::Latency;
 use super::merge::TierMerge;
 use super::part::GeneratorHealth;
-use crate::job::{Quality, Vantage};
+use crate::job::Quality;
 use crate::measure::{Distribution, Histogram};
 
 /// The share of quality samples that makes a quality count, in percent: a single bad second of
@@ -216,14 +216,14 @@ pub fn generator(g: &GeneratorHealth) -> Generator {
 }
 
 /// The worst of the vantages' figures.
-pub fn worst(rows: &BTreeMap<Vantage, Figures>) -> Worst {
+pub fn worst(rows: &[VantageRow]) -> Worst {
     let largest = |value: fn(&Figures) -> Option<f64>| {
         let mut worst: Option<At<f64>> = None;
-        for (vantage, f) in rows {
-            if let Some(value) = value(f)
+        for row in rows {
+            if let Some(value) = value(&row.figures)
                 && worst.as_ref().is_none_or(|w| value > w.value)
             {
-                let vantage = vantage.clone();
+                let vantage = row.vantage.clone();
                 worst = Some(At { value, vantage });
             }
         }
@@ -231,7 +231,7 @@ pub fn worst(rows: &BTreeMap<Vantage, Figures>) -> Worst {
     };
     let quality = rows
         .iter()
-        .filter_map(|(vantage, f)| Some((f.quality?, vantage)))
+        .filter_map(|row| Some((row.figures.quality?, &row.vantage)))
         .min();
     Worst {
         rtt_p95_ms: largest(|f| Some(f.rtt_ms?.p95)),
@@ -246,7 +246,7 @@ pub fn worst(rows: &BTreeMap<Vantage, Figures>) -> Worst {
 
 /// The vantages' figures beside each other. Means and shares only: a mean of percentiles says
 /// nothing.
-pub fn across(rows: &BTreeMap<Vantage, Figures>) -> BTreeMap<String, Spread> {
+pub fn across(rows: &[VantageRow]) -> BTreeMap<String, Spread> {
     type Column = (&'static str, fn(&Figures) -> Option<f64>);
     const COLUMNS: [Column; 6] = [
         ("connected_percent", |f| f.connected_percent),
@@ -261,7 +261,8 @@ pub fn across(rows: &BTreeMap<Vantage, Figures>) -> BTreeMap<String, Spread> {
     COLUMNS
         .into_iter()
         .filter_map(|(name, value)| {
-            let values: Vec<f64> = rows.values().filter_map(value).collect();
+            let values = rows.iter().filter_map(|row| value(&row.figures));
+            let values: Vec<f64> = values.collect();
             let spread = Spread {
                 min: values.iter().copied().reduce(f64::min)?,
                 mean: rounded(values.iter().sum::<f64>() / values.len() as f64),
@@ -321,8 +322,8 @@ mod tests {
         let mut long = sample::part("b", 1);
         long.connected.publishers = vec![Some(1); 4];
         long.connected.subscribers = [5, 4, 5, 1].map(Some).to_vec();
-        total.merge(&TierMerge::of(&short));
-        total.merge(&TierMerge::of(&long));
+        total.merge(&TierMerge::of(short));
+        total.merge(&TierMerge::of(long));
         let c = connected(&total);
         assert_eq!((c.seconds, c.vantages), (2, 2));
         assert_eq!(c.series, [Some(12), None, Some(10), None]);
@@ -336,7 +337,7 @@ mod tests {
         part.packets.expected = 1_000;
         part.packets.lost = 30;
         part.packets.own_drops = 20;
-        let f = figures(&TierMerge::of(&part), &Latency::none());
+        let f = figures(&TierMerge::of(part), &Latency::none());
         assert_eq!(f.loss_percent, Some(1.0));
         assert_eq!(f.own_drops_percent, Some(2.0));
     }

@@ -83,7 +83,7 @@ pub struct Second {
 
 impl TierMerge {
     /// One part's.
-    pub fn of(part: &TierPart) -> Self {
+    pub fn of(part: TierPart) -> Self {
         let p = &part.packets;
         // Own drops are a part of what was lost; a part that says otherwise gains nothing by it.
         let lost_on_path = p.lost.saturating_sub(p.own_drops);
@@ -109,51 +109,34 @@ impl TierMerge {
                 _ => Second::default(),
             })
             .collect();
-        // Merged into an empty histogram, so that one part looks as it does among others.
-        let copy = |h: &Histogram| {
-            let mut fresh = Histogram::new();
-            fresh.merge(h);
-            fresh
-        };
-        let copies = |named: &BTreeMap<String, Histogram>| {
-            let copied = named.iter().map(|(name, h)| (name.clone(), copy(h)));
-            copied.collect::<BTreeMap<_, _>>()
-        };
-        // As above, into empty ones.
-        let fresh = |(publisher, flow): (&Publisher, &Flow)| {
-            let mut fresh = Flow::default();
-            fresh.merge(flow);
-            (publisher.clone(), fresh)
-        };
-        let flows = part.flows.iter().map(fresh).collect();
         Self {
             vantages: 1,
             requested: part.requested,
             connected,
             subscriptions_wanted: part.subscriptions_wanted,
             subscriptions_receiving: part.subscriptions_receiving,
-            flows,
             packets: part.packets,
             sent: part.sent,
             lost_on_path,
             missing_on_path,
             bps_in: bps(part.packets.bytes),
             bps_out: bps(part.sent.bytes),
-            rtt_us: copy(&part.rtt_us),
-            rtt_by_us: copies(&part.rtt_by_us),
-            layers: part.layers.clone(),
-            jitter_us: copy(&part.jitter_us),
-            join_us: copy(&part.join_us),
-            connect_us: copy(&part.connect_us),
-            phases_us: copies(&part.phases_us),
-            track_subscribe_us: copy(&part.track_subscribe_us),
-            loss_ppm: copy(&part.loss_ppm),
-            bitrate_in_kbps: copy(&part.bitrate_in_kbps),
-            quality: part.quality.clone(),
-            failures: part.failures.clone(),
+            flows: part.flows,
+            rtt_us: part.rtt_us,
+            rtt_by_us: part.rtt_by_us,
+            layers: part.layers,
+            jitter_us: part.jitter_us,
+            join_us: part.join_us,
+            connect_us: part.connect_us,
+            phases_us: part.phases_us,
+            track_subscribe_us: part.track_subscribe_us,
+            loss_ppm: part.loss_ppm,
+            bitrate_in_kbps: part.bitrate_in_kbps,
+            quality: part.quality,
+            failures: part.failures,
             bad_input: part.bad_input,
             reconnects: part.reconnects,
-            transports: part.transports.clone(),
+            transports: part.transports,
         }
     }
 
@@ -252,7 +235,7 @@ mod tests {
             seeds in prop::collection::vec(any::<u64>(), 0..6),
             cut in 0usize..6,
         ) {
-            let parts: Vec<TierMerge> = seeds.iter().map(|s| TierMerge::of(&sample::any_part(*s))).collect();
+            let parts: Vec<TierMerge> = seeds.iter().map(|s| TierMerge::of(sample::any_part(*s))).collect();
             let all = sum(&parts);
             prop_assert_eq!(&all, &sum(parts.iter().rev()));
             let (left, right) = parts.split_at(cut.min(parts.len()));
@@ -266,7 +249,7 @@ mod tests {
         dropping.packets.own_drops = 1_000;
         let mut losing = sample::part("b", 1);
         losing.packets.lost = 500;
-        let total = sum([&TierMerge::of(&dropping), &TierMerge::of(&losing)]);
+        let total = sum([&TierMerge::of(dropping), &TierMerge::of(losing)]);
         assert_eq!(total.lost_on_path, 500);
     }
 
@@ -274,6 +257,6 @@ mod tests {
     fn an_empty_window_has_no_rate() {
         let mut part = sample::part("a", 1);
         part.measured.to = part.measured.from;
-        assert_eq!(TierMerge::of(&part).bps_in, 0);
+        assert_eq!(TierMerge::of(part).bps_in, 0);
     }
 }

@@ -9,13 +9,18 @@
 mod accept;
 pub mod bad_input;
 mod bill;
+mod brief;
 mod clocks;
+mod detail;
 pub mod combine;
 pub mod combined;
 mod figures;
 pub mod flow;
 mod latency;
+mod measured;
 mod merge;
+pub mod packed;
+mod parallel;
 pub mod part;
 mod publishers;
 #[cfg(test)]

@@ -6,11 +6,13 @@
 //! from publishers whose own prober measured the tier to its end and was not short.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::flow::{Flow, Publisher};
 use super::merge::TierMerge;
+use super::packed::PackedTier;
 use super::part::TierClock;
-use super::tier::{Expected, Measured, Parts};
+use super::tier::{Expected, MEASURED_PERCENT, Parts};
 use crate::clock::OffsetInterval;
 use crate::job::Vantage;
 use crate::measure::Histogram;
@@ -27,11 +29,21 @@ pub struct Publishers {
     expected: u32,
 }
 
+/// Why a prober's publishers may not have sent all that they should, in words that follow the
+/// vantage's label.
+fn in_doubt(part: &PackedTier) -> Option<String> {
+    let measured = part.measured_percent;
+    if measured < MEASURED_PERCENT {
+        return Some(format!("measured only {measured:.0} % of the window"));
+    }
+    let short = part.shortages.first()?;
+    Some(format!("its prober itself {short}"))
+}
+
 impl Publishers {
     /// By the parts of one tier.
     pub fn new(parts: &Parts, expected: Expected) -> Self {
-        let clock = |(vantage, m): (&Vantage, &Measured)| {
-            let part = m.part();
+        let clock = |(vantage, part): (&Vantage, &Arc<PackedTier>)| {
             let clock = part.clock.clone().filter(TierClock::is_known)?;
             Some((vantage.clone(), (clock, part.stamp_offset_us?)))
         };
@@ -43,7 +55,7 @@ impl Publishers {
         for vantage in expected.labels {
             let doubt = match parts.get(vantage) {
                 None => Some("did not measure the tier to its end".to_owned()),
-                Some(part) => part.publishers_in_doubt(),
+                Some(part) => in_doubt(part),
             };
             if let Some(doubt) = doubt {
                 publishers.doubted.insert(vantage.clone(), doubt);

@@ -12,7 +12,7 @@ use super::part::{
 };
 use crate::clock::{MAX_DRIFT_PPM, OffsetInterval, Reading, RunClock};
 use crate::job::{
-    ClaimId, Digest, Job, JobSpec, Origin, Quality, Ramp, RunId, SCHEMA_MAJOR, Span, Timestamp,
+    ClaimId, Digest, Fleet, Job, JobSpec, Origin, Quality, Ramp, RunId, SCHEMA_MAJOR, Span, Timestamp,
     Vantage, WriteId,
 };
 use crate::load::{Window, schedule};
@@ -298,6 +298,7 @@ pub fn healthy() -> CombineInputs {
         cancelled: None,
         aborted: None,
         tiers,
+        packed: vec![],
         reports: reports.to_vec(),
         rejected: vec![],
         requests: OtherRequests {
@@ -317,6 +318,45 @@ pub fn healthy() -> CombineInputs {
             }),
         },
     }
+}
+
+/// A fleet of so many healthy vantages of which the last, [`fleet_broken`], is slow.
+pub fn fleet(vantages: u32) -> CombineInputs {
+    let all = healthy();
+    let labels = (1..vantages).map(|n| vantage(&format!("v{n:05}")));
+    let labels: Vec<Vantage> = labels.chain([fleet_broken()]).collect();
+    let mut inputs = CombineInputs {
+        tiers: vec![],
+        reports: vec![],
+        vantages: BTreeMap::new(),
+        ..all.clone()
+    };
+    inputs.job.fleet = Fleet::Vantages(labels.iter().cloned().collect());
+    let start = inputs.start.as_mut().unwrap();
+    start.roster.clear();
+    for (label, index) in labels.iter().zip(0..) {
+        let entry = RosterEntry {
+            claim: Some(claim(label)),
+            public_key: None,
+            index,
+        };
+        start.roster.insert(label.clone(), entry);
+        let mut report = all.reports[0].clone();
+        (report.vantage, report.claim) = (label.clone(), claim(label));
+        for tier in &mut report.tiers {
+            *tier = part(label.as_str(), tier.tier);
+            if *label == fleet_broken() && tier.tier > 0 {
+                tier.rtt_us = histogram(&[900_000], 100);
+            }
+        }
+        inputs.reports.push(report);
+    }
+    inputs
+}
+
+/// The slow vantage of a [`fleet`].
+pub fn fleet_broken() -> Vantage {
+    vantage("worst")
 }
 
 /// Put a part where another of its tier and vantage was, in objects and reports.

@@ -1,43 +1,52 @@
 //! The probers of one vantage, put together: their sums are added, their histograms merged.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use super::combined::{Figures, VantageClock, VantageRow};
 use super::figures;
+use super::measured::Measured;
 use super::merge::TierMerge;
+use super::packed::PackedTier;
 use super::part::GeneratorHealth;
-use super::tier::{Measured, Parts};
-use super::verdict::Baseline;
+use super::tier::Parts;
+use super::verdict::{self, Baseline};
 use crate::job::Vantage;
+use crate::job::threshold::Metric;
 
-/// A vantage in one tier, with its probers that measured it: one at least.
+/// A vantage in one tier: the parts of its probers that measured it.
+pub struct Place<'a> {
+    /// Its own label.
+    label: Vantage,
+    /// By their slots' labels: one at least.
+    parts: Vec<&'a PackedTier>,
+    /// Of its slots, those that did not measure the tier.
+    missing: Vec<Vantage>,
+}
+
+/// The same, measured.
 pub struct Site<'a> {
     /// Its own label.
     pub place: Vantage,
     /// Its probers' parts, by their slots' labels.
-    pub probers: Vec<(&'a Vantage, &'a Measured<'a>)>,
+    pub probers: Vec<Measured<'a>>,
     /// Of its slots, those that did not measure the tier.
-    pub missing: Vec<Vantage>,
-    /// Of all of them.
-    pub sums: Cow<'a, TierMerge>,
+    missing: Vec<Vantage>,
+    /// Of several.
+    together: Option<TierMerge>,
 }
 
 /// The vantages of a tier's parts, in the order of the labels.
-pub fn sites<'a>(parts: &'a Parts<'a>, expected: &BTreeSet<Vantage>) -> Vec<Site<'a>> {
-    let mut sites: Vec<Site<'a>> = Vec::new();
-    for (slot, m) in parts {
+pub fn places<'a>(parts: &'a Parts, expected: &BTreeSet<Vantage>) -> Vec<Place<'a>> {
+    let mut places: Vec<Place<'a>> = Vec::new();
+    for (slot, part) in parts {
         // The slots of a vantage stand together.
-        match sites.last_mut() {
-            Some(site) if site.place.as_str() == slot.place_str() => {
-                site.sums.to_mut().merge(m.sums());
-                site.probers.push((slot, m));
-            }
-            _ => sites.push(Site {
-                place: slot.place(),
-                probers: vec![(slot, m)],
+        match places.last_mut() {
+            Some(place) if place.label.as_str() == slot.place_str() => place.parts.push(part),
+            _ => places.push(Place {
+                label: slot.place(),
+                parts: vec![part],
                 missing: vec![],
-                sums: Cow::Borrowed(m.sums()),
             }),
         }
     }
@@ -46,10 +55,10 @@ pub fn sites<'a>(parts: &'a Parts<'a>, expected: &BTreeSet<Vantage>) -> Vec<Site
     for slot in several.filter(|slot| !parts.contains_key(*slot)) {
         missing.entry(slot.place()).or_default().push(slot.clone());
     }
-    for site in &mut sites {
-        site.missing = missing.remove(&site.place).unwrap_or_default();
+    for place in &mut places {
+        place.missing = missing.remove(&place.label).unwrap_or_default();
     }
-    sites
+    places
 }
 
 /// How many vantages these slots are of, and of how many all have measured.
@@ -63,44 +72,72 @@ pub fn complete(parts: &Parts, expected: &BTreeSet<Vantage>) -> (u32, u32) {
     (count(places.len()), count(whole))
 }
 
-impl Site<'_> {
+impl<'a> Site<'a> {
+    /// Unpacks a vantage's parts.
+    pub fn of(place: Place<'a>) -> Option<Self> {
+        let parts = place.parts.iter();
+        let probers: Option<Vec<Measured>> = parts.map(|part| Measured::of(part)).collect();
+        let probers = probers?;
+        let mut together = None;
+        if probers.len() > 1 {
+            let sums = together.get_or_insert_with(TierMerge::default);
+            for m in &probers {
+                sums.merge(m.sums());
+            }
+        }
+        Some(Site {
+            place: place.label,
+            probers,
+            missing: place.missing,
+            together,
+        })
+    }
+
+    /// What its probers add up to.
+    pub fn sums(&self) -> &TierMerge {
+        static NONE: LazyLock<TierMerge> = LazyLock::new(TierMerge::default);
+        let one = || self.probers.first().map_or(&*NONE, Measured::sums);
+        self.together.as_ref().unwrap_or_else(one)
+    }
+
     /// Whether it has several probers.
     pub fn several(&self) -> bool {
-        self.probers.iter().any(|(slot, _)| slot.prober().is_some())
+        self.probers.iter().any(|m| m.slot().prober().is_some())
     }
 
     /// What the bounds of its probers are relative to, where this is its tier 0. Part of a
     /// baseline is none: with the rest of it the bounds would be others.
-    pub fn baseline(&self) -> Baseline<'_> {
+    pub fn baseline(&self, metric: Metric) -> Baseline {
         if !self.missing.is_empty() {
             return Baseline::Missing;
         }
-        match self.probers.iter().all(|(_, m)| m.shortages().is_empty()) {
-            true => Baseline::Fit(&self.sums),
-            false => Baseline::Suspect(&self.sums),
+        let value = verdict::measure(metric, self.sums());
+        match self.probers.iter().all(|m| m.packed().shortages.is_empty()) {
+            true => Baseline::Fit(value),
+            false => Baseline::Suspect(value),
         }
     }
 
-    /// Its row: `figures` are those of all its probers, `of_slot` gives each one's, and what it
+    /// Its row: `figures` are those of all its probers, `of_prober` gives each one's, and what it
     /// knew of the clocks.
     pub fn row(
         &self,
         figures: Figures,
-        mut of_slot: impl FnMut(&Vantage) -> (Figures, VantageClock),
+        mut of_prober: impl FnMut(&Measured) -> (Figures, VantageClock),
     ) -> VantageRow {
-        if let ([(slot, m)], false) = (&self.probers[..], self.several()) {
-            let (_, clock) = of_slot(slot);
+        if let ([m], false) = (&self.probers[..], self.several()) {
+            let (_, clock) = of_prober(m);
             return m.row(figures, clock);
         }
         let rows: Vec<VantageRow> = self
             .probers
             .iter()
-            .map(|(slot, m)| {
-                let (figures, clock) = of_slot(slot);
+            .map(|m| {
+                let (figures, clock) = of_prober(m);
                 m.row(figures, clock)
             })
             .collect();
-        let health = self.probers.iter().map(|(_, m)| &m.part().generator);
+        let health = self.probers.iter().map(Measured::generator);
         let named = |texts: fn(&VantageRow) -> &[String]| {
             let all = rows
                 .iter()

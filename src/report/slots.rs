@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::combine::{CombineInputs, VantageState, tier_name};
-use super::combined::{Dropped, SlotState, Tier, VantageReport};
+use super::combine::{CombineInputs, TierParts, VantageState, tier_name};
+use super::combined::{Dropped, SlotState, VantageReport};
 use super::part::{Outcome, ReportPart, Stop};
 use crate::job::{ClaimId, Fleet, Vantage};
 
@@ -38,18 +38,26 @@ pub fn claim<'a>(inputs: &'a CombineInputs, vantage: &Vantage) -> Option<&'a Cla
         .or_else(|| inputs.vantages.get(vantage)?.claim.as_ref())
 }
 
-/// Every slot with what became of it, as `tiers` have what counts of it; `reports` are those that
-/// count.
+/// Every slot with what became of it, by the `parts` and the `reports` that count; `marked` says
+/// why clocks were in doubt.
 pub fn slots(
     inputs: &CombineInputs,
-    tiers: &[Tier],
+    parts: &TierParts,
+    mut marked: BTreeMap<Vantage, Vec<String>>,
     reports: &BTreeMap<Vantage, &ReportPart>,
 ) -> Vec<VantageReport> {
     let planned = inputs.start.as_ref().map_or(0, |s| s.tiers.len());
+    let mut counted: BTreeMap<&Vantage, Vec<u32>> = BTreeMap::new();
+    for (tier, parts) in parts {
+        for vantage in parts.keys() {
+            counted.entry(vantage).or_default().push(*tier);
+        }
+    }
     let mut slots: Vec<VantageReport> = labels(inputs)
         .into_iter()
         .map(|vantage| {
-            let (measured, marked) = of_vantage(tiers, &vantage);
+            let measured = counted.remove(&vantage).unwrap_or_default();
+            let marked = marked.remove(&vantage).unwrap_or_default();
             let report = reports.get(&vantage);
             let (state, reason) = match report {
                 Some(_) if planned > 0 && measured.len() == planned => (SlotState::Complete, None),
@@ -91,22 +99,6 @@ pub fn slots(
         build: None,
     });
     slots
-}
-
-/// The tiers that a vantage measured, and why its clock was in doubt in any of them.
-fn of_vantage(tiers: &[Tier], vantage: &Vantage) -> (Vec<u32>, Vec<String>) {
-    let (mut measured, mut marked) = (Vec::new(), Vec::new());
-    for tier in tiers {
-        for row in tier.prober_rows().filter(|r| r.vantage == *vantage) {
-            measured.push(tier.tier);
-            for mark in &row.clock.marked {
-                if !marked.contains(mark) {
-                    marked.push(mark.clone());
-                }
-            }
-        }
-    }
-    (measured, marked)
 }
 
 /// When a prober's process did not run, in words.

@@ -2,19 +2,19 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::clocks::{self, Terms};
-use super::combined::{
-    Figures, FlowReport, Judgement, ThresholdReport, Tier, VantageClock, VantageRow,
-};
+use super::combined::{Figures, FlowReport, Judgement, LeftOut, ThresholdReport, Tier};
+use super::detail;
 use super::figures;
 use super::flow::{Flow, Publisher};
 use super::latency::{self, Latency};
+use super::measured::{Measured, Used};
 use super::merge::TierMerge;
-use super::part::TierPart;
+use super::packed::PackedTier;
 use super::publishers::Publishers;
-use super::sites::{self, Site, sites};
-use super::suspect::{Shortage, shortages};
+use super::sites::{self, Site};
 use super::verdict::{self, Baseline, Evidence};
 use crate::job::threshold::Bound;
 use crate::job::{Threshold, Vantage};
@@ -31,110 +31,8 @@ const PUBLISHING_PERCENT: f64 = 99.0;
 /// How many vantages a reason names before it counts the rest.
 const NAMED_MAX: usize = 3;
 
-/// One prober's part with what follows from it alone.
-pub struct Measured<'a> {
-    part: &'a TierPart,
-    sums: TierMerge,
-    shortages: Vec<Shortage>,
-}
-
-impl<'a> Measured<'a> {
-    /// From a part that counts.
-    pub fn new(part: &'a TierPart) -> Self {
-        Self {
-            part,
-            sums: TierMerge::of(part),
-            shortages: shortages(part),
-        }
-    }
-
-    /// The part itself.
-    pub fn part(&self) -> &'a TierPart {
-        self.part
-    }
-
-    /// What it adds up to.
-    pub fn sums(&self) -> &TierMerge {
-        &self.sums
-    }
-
-    /// What its prober was short of.
-    pub fn shortages(&self) -> &[Shortage] {
-        &self.shortages
-    }
-
-    /// The part of the planned window that was measured, in percent.
-    fn measured_percent(&self) -> f64 {
-        let planned = self.part.window;
-        let measured = self.part.measured;
-        let whole = planned.to.saturating_since(planned.from).as_secs_f64();
-        let from = measured.from.max(planned.from);
-        let to = measured.to.min(planned.to);
-        let series = &self.part.connected.publishers;
-        let missed = series.iter().filter(|second| second.is_none()).count() as f64;
-        let inside = (to.saturating_since(from).as_secs_f64() - missed).max(0.0);
-        if whole > 0.0 {
-            inside * 100.0 / whole
-        } else {
-            0.0
-        }
-    }
-
-    /// Why good figures of this part prove nothing, if they don't.
-    fn gap(&self) -> Option<String> {
-        let vantage = &self.part.vantage;
-        let measured = self.measured_percent();
-        if measured < MEASURED_PERCENT {
-            return Some(format!(
-                "only {measured:.0} % of the window was measured at {vantage}"
-            ));
-        }
-        if let Some(less_load) = self.shortages.iter().find(|s| s.lowers_load()) {
-            return Some(format!("the prober itself {less_load} at {vantage}"));
-        }
-        let publishing = self.publishing_percent()?;
-        (publishing < PUBLISHING_PERCENT).then(|| {
-            format!("only {publishing:.0} % of the publishers were connected at {vantage}, so subscribers had less to take")
-        })
-    }
-
-    /// Why its publishers may not have sent all that they should, in words that follow the
-    /// vantage's label.
-    pub fn publishers_in_doubt(&self) -> Option<String> {
-        let measured = self.measured_percent();
-        if measured < MEASURED_PERCENT {
-            return Some(format!("measured only {measured:.0} % of the window"));
-        }
-        let short = self.shortages.first()?;
-        Some(format!("its prober itself {short}"))
-    }
-
-    /// Publishers connected of those asked for, over the seconds measured; `None` when none were.
-    fn publishing_percent(&self) -> Option<f64> {
-        let series = &self.part.connected.publishers;
-        let seconds = series.iter().flatten();
-        let asked = u64::from(self.part.requested.publishers) * seconds.clone().count() as u64;
-        let connected: u64 = seconds.copied().map(u64::from).sum();
-        (asked > 0).then(|| connected as f64 * 100.0 / asked as f64)
-    }
-
-    /// Its row.
-    pub fn row(&self, figures: Figures, clock: VantageClock) -> VantageRow {
-        VantageRow {
-            vantage: self.part.vantage.clone(),
-            suspect: self.shortages.iter().map(ToString::to_string).collect(),
-            measured_percent: figures::rounded(self.measured_percent()),
-            clock,
-            figures,
-            generator: figures::generator(&self.part.generator),
-            probers: vec![],
-            missing: vec![],
-        }
-    }
-}
-
 /// Parts that count, by their slots' labels.
-pub type Parts<'a> = BTreeMap<Vantage, Measured<'a>>;
+pub type Parts = BTreeMap<Vantage, Arc<PackedTier>>;
 
 /// Who should have measured a tier.
 #[derive(Clone, Copy, Debug)]
@@ -145,47 +43,81 @@ pub struct Expected<'a> {
     pub count: u32,
 }
 
-/// The report of one tier. `baseline` is tier 0's parts.
+/// What a tier's parts say.
+pub struct Told {
+    /// Its report.
+    pub tier: Tier,
+    /// Why clocks were in doubt, by the slots whose they are.
+    pub marked: BTreeMap<Vantage, Vec<String>>,
+    /// What it used.
+    pub used: Used,
+    /// What the report leaves out of a large fleet.
+    pub left_out: LeftOut,
+}
+
+/// The report of one tier. One vantage's parts are unpacked at a time.
 pub fn report(
     plan: &TierPlan,
     parts: &Parts,
-    baseline: &Parts,
+    bases: &Bases,
     expected: Expected,
     thresholds: &[Threshold],
     terms: Terms,
-) -> Tier {
+) -> Told {
     let mut clocks = clocks::clocks(parts, terms);
-    let apart = clocks::started_apart_ms(parts);
-    let mut total = TierMerge::default();
-    for m in parts.values() {
-        total.merge(&m.sums);
-    }
-    let publishers = Publishers::new(parts, expected);
-    let cells = cells(parts, &publishers);
-    let mut latency = Latency::none();
-    let mut latencies: BTreeMap<&Vantage, Latency> = BTreeMap::new();
-    for cell in &cells {
-        let own = latencies.entry(cell.to).or_insert_with(Latency::none);
-        own.merge(&cell.latency);
-        latency.merge(&cell.latency);
-    }
-    let sites = sites(parts, expected.labels);
-    let bases = sites::sites(baseline, expected.labels);
-    let bases: BTreeMap<&str, &Site> = bases.iter().map(|s| (s.place.as_str(), s)).collect();
-    let figures: BTreeMap<Vantage, Figures> = sites
+    let marked = clocks
         .iter()
-        .map(|site| (site.place.clone(), together(site, &latencies)))
+        .filter(|(_, clock)| !clock.marked.is_empty())
+        .map(|(slot, clock)| (slot.clone(), clock.marked.clone()))
         .collect();
+    let apart = clocks::started_apart_ms(parts);
+    let publishers = Publishers::new(parts, expected);
+    let mut total = TierMerge::default();
+    let mut latency = Latency::none();
+    let mut used = Used::default();
+    let mut judged: Vec<BTreeMap<Vantage, Judgement>> = vec![BTreeMap::new(); thresholds.len()];
+    let (mut rows, mut flows) = (Vec::new(), Vec::new());
+    for place in sites::places(parts, expected.labels) {
+        let Some(site) = Site::of(place) else {
+            continue;
+        };
+        total.merge(site.sums());
+        let cells = cells(&site, &publishers);
+        let mut latencies: BTreeMap<&Vantage, Latency> = BTreeMap::new();
+        for cell in &cells {
+            let own = latencies.entry(cell.to).or_insert_with(Latency::none);
+            own.merge(&cell.latency);
+        }
+        for own in latencies.values() {
+            latency.merge(own);
+        }
+        for m in &site.probers {
+            used.add(m);
+        }
+        let party = Party {
+            site: &site,
+            base: bases.get(&site.place),
+            publishers: &publishers,
+            latencies: &latencies,
+        };
+        for (n, (threshold, judged)) in thresholds.iter().zip(&mut judged).enumerate() {
+            judged.extend(party.judgements(n, threshold, plan.tier));
+        }
+        let several = site.several();
+        rows.push(site.row(together(&site, &latencies), |m| {
+            let clock = clocks.remove(m.slot()).unwrap_or_default();
+            // One prober's are its vantage's.
+            let own = several.then(|| figures::figures(m.sums(), of(&latencies, m.slot())));
+            (own.unwrap_or_default(), clock)
+        }));
+        flows.extend(flow_reports(&cells));
+    }
+    flows.sort_by(|a, b| (a.from.place_str(), &a.to).cmp(&(b.from.place_str(), &b.to)));
     let gaps = gaps(parts, expected);
-    let parties = Parties {
-        sites: &sites,
-        bases: &bases,
-        publishers: &publishers,
-        latencies: &latencies,
-    };
     let thresholds: Vec<ThresholdReport> = thresholds
         .iter()
-        .map(|t| threshold_report(t, plan.tier, parties, gaps.is_empty(), &total))
+        .zip(judged)
+        .map(|(threshold, judged)| threshold_report(threshold, judged, gaps.is_empty(), &total))
         .collect();
     let incomplete = (!gaps.is_empty()).then_some(Verdict::Unknown);
     let verdict = Verdict::all(thresholds.iter().map(|t| t.verdict).chain(incomplete));
@@ -193,23 +125,7 @@ pub fn report(
     // Slots that nobody took have no label, and a vantage each.
     let labels = u32::try_from(expected.labels.len()).unwrap_or(u32::MAX);
     let unnamed = expected.count.saturating_sub(labels);
-    let worst = figures::worst(&figures);
-    let across = figures::across(&figures);
-    let rows = sites
-        .iter()
-        .zip(figures.into_values())
-        .map(|(site, figures)| {
-            let several = site.several();
-            site.row(figures, |slot| {
-                let clock = clocks.remove(slot).unwrap_or_default();
-                // One prober's are its vantage's.
-                let own = several.then(|| parts.get(slot)).flatten();
-                let own = own.map(|m| figures::figures(m.sums(), of(&latencies, slot)));
-                (own.unwrap_or_default(), clock)
-            })
-        })
-        .collect();
-    Tier {
+    let mut tier = Tier {
         tier: plan.tier,
         subscribers: plan.subscribers,
         window: plan.window,
@@ -221,18 +137,47 @@ pub fn report(
         expected_probers: Some(expected.count),
         suspect: parts
             .iter()
-            .filter(|(_, m)| !m.shortages.is_empty())
+            .filter(|(_, part)| !part.shortages.is_empty())
             .map(|(v, _)| v.clone())
             .collect(),
         started_apart_ms: apart.map(|(ms, _)| ms),
         started_apart_uncertainty_ms: apart.and_then(|(_, more)| more),
-        worst,
-        across,
+        worst: figures::worst(&rows),
+        across: figures::across(&rows),
         figures: (total.vantages > 0).then(|| figures::figures(&total, &latency)),
         thresholds,
         rows,
-        flows: flow_reports(&cells),
+        brief: vec![],
+        flows,
+    };
+    let left_out = detail::shorten(&mut tier, expected.count);
+    used.counted(&total);
+    Told {
+        tier,
+        marked,
+        used,
+        left_out,
     }
+}
+
+/// What bounds are relative to at each vantage, by tier 0's parts; a value per threshold.
+pub type Bases = BTreeMap<Vantage, Vec<Baseline>>;
+
+/// Of tier 0's parts.
+pub fn bases(parts: &Parts, labels: &BTreeSet<Vantage>, thresholds: &[Threshold]) -> Bases {
+    let relative = |t: &Threshold| matches!(t.bound, Bound::Baseline { .. });
+    if !thresholds.iter().any(relative) {
+        return Bases::new();
+    }
+    let sites = sites::places(parts, labels)
+        .into_iter()
+        .filter_map(Site::of);
+    sites
+        .map(|site| {
+            let values = thresholds.iter().map(|t| site.baseline(t.metric));
+            (site.place.clone(), values.collect())
+        })
+        .collect()
 }
 
 /// The latency of what came to a prober from all publishers.
@@ -243,14 +188,14 @@ fn of<'a>(latencies: &'a BTreeMap<&Vantage, Latency>, slot: &Vantage) -> &'a Lat
 
 /// The figures of all probers of a vantage.
 fn together(site: &Site, latencies: &BTreeMap<&Vantage, Latency>) -> Figures {
-    if let [(slot, _)] = site.probers[..] {
-        return figures::figures(&site.sums, of(latencies, slot));
+    if let [m] = &site.probers[..] {
+        return figures::figures(site.sums(), of(latencies, m.slot()));
     }
     let mut latency = Latency::none();
-    for (slot, _) in &site.probers {
-        latency.merge(of(latencies, slot));
+    for m in &site.probers {
+        latency.merge(of(latencies, m.slot()));
     }
-    figures::figures(&site.sums, &latency)
+    figures::figures(site.sums(), &latency)
 }
 
 /// What went from the publishers of one slot to the subscribers of another.
@@ -261,15 +206,14 @@ struct Cell<'a> {
     latency: Latency,
 }
 
-/// All of them, those of two vantages together, row by row.
-fn cells<'a>(parts: &'a Parts, publishers: &Publishers) -> Vec<Cell<'a>> {
-    let flows = |(to, m): (&'a Vantage, &'a Measured)| {
-        m.sums
-            .flows
-            .iter()
-            .map(move |(from, flow)| (from, to, flow))
+/// All of them to a vantage, those of two vantages together.
+fn cells<'a>(site: &'a Site, publishers: &Publishers) -> Vec<Cell<'a>> {
+    let flows = |m: &'a Measured| {
+        let flows = m.sums().flows.iter();
+        flows.map(move |(from, flow)| (from, m.slot(), flow))
     };
-    let mut cells: Vec<Cell> = parts
+    let mut cells: Vec<Cell> = site
+        .probers
         .iter()
         .flat_map(flows)
         .map(|(from, to, flow)| Cell {
@@ -288,7 +232,7 @@ fn vantages<'a>(cell: &Cell<'a>) -> (&'a str, &'a str) {
     (cell.from.place_str(), cell.to.place_str())
 }
 
-/// A matrix of the vantages.
+/// Its column of the matrix of the vantages.
 fn flow_reports(cells: &[Cell]) -> Vec<FlowReport> {
     let between = cells.chunk_by(|a, b| vantages(a) == vantages(b));
     between.filter_map(flow_report).collect()
@@ -312,49 +256,57 @@ fn flow_report(cells: &[Cell]) -> Option<FlowReport> {
     })
 }
 
-/// Whose figures a tier is judged by.
+/// Whose figures a vantage is judged by.
 #[derive(Clone, Copy)]
-struct Parties<'a> {
-    sites: &'a [Site<'a>],
-    bases: &'a BTreeMap<&'a str, &'a Site<'a>>,
+struct Party<'a> {
+    site: &'a Site<'a>,
+    base: Option<&'a Vec<Baseline>>,
     publishers: &'a Publishers,
     latencies: &'a BTreeMap<&'a Vantage, Latency>,
 }
 
+impl Party<'_> {
+    /// Its probers by the job's `n`th threshold.
+    fn judgements(
+        self,
+        n: usize,
+        threshold: &Threshold,
+        tier: u32,
+    ) -> impl Iterator<Item = (Vantage, Judgement)> {
+        let baseline = match self.base.and_then(|values| values.get(n)) {
+            _ if tier == 0 => Baseline::Itself,
+            Some(base) => *base,
+            None => Baseline::Missing,
+        };
+        let concerned = self.site.probers.iter().filter(move |m| {
+            verdict::concerns(threshold.metric, tier, m.sums(), self.site.sums())
+        });
+        concerned.map(move |m| {
+            let evidence = Evidence {
+                own: m.sums(),
+                latency: self.latencies.get(m.slot()),
+                shortages: &m.packed().shortages,
+                publishers: self.publishers,
+                baseline,
+            };
+            (m.slot().clone(), verdict::judge(threshold, evidence))
+        })
+    }
+}
+
 fn threshold_report(
     threshold: &Threshold,
-    tier: u32,
-    parties: Parties,
+    judged: BTreeMap<Vantage, Judgement>,
     complete: bool,
     total: &TierMerge,
 ) -> ThresholdReport {
-    let mut judged: BTreeMap<Vantage, Judgement> = BTreeMap::new();
-    for site in parties.sites {
-        let baseline = match parties.bases.get(site.place.as_str()) {
-            _ if tier == 0 => Baseline::Itself,
-            Some(base) => base.baseline(),
-            None => Baseline::Missing,
-        };
-        for (slot, m) in &site.probers {
-            if !verdict::concerns(threshold.metric, tier, m.sums(), &site.sums) {
-                continue;
-            }
-            let evidence = Evidence {
-                own: &m.sums,
-                latency: parties.latencies.get(*slot),
-                shortages: &m.shortages,
-                publishers: parties.publishers,
-                baseline,
-            };
-            judged.insert((*slot).clone(), verdict::judge(threshold, evidence));
-        }
-    }
     let unjudged = (!complete || judged.is_empty()).then_some(Verdict::Unknown);
     ThresholdReport {
         threshold: threshold.clone(),
         verdict: Verdict::all(judged.values().map(|j| j.verdict).chain(unjudged)),
         measured: verdict::text(verdict::measure(threshold.metric, total)),
         vantages: judged,
+        probers: None,
     }
 }
 
@@ -402,8 +354,26 @@ fn some(texts: &[String]) -> String {
 fn gaps(parts: &Parts, expected: Expected) -> Vec<String> {
     missing(parts, expected)
         .into_iter()
-        .chain(parts.values().filter_map(Measured::gap))
+        .chain(parts.values().filter_map(|part| gap(part)))
         .collect()
+}
+
+/// Why good figures of a part prove nothing, if they don't.
+fn gap(part: &PackedTier) -> Option<String> {
+    let vantage = &part.vantage;
+    let measured = part.measured_percent;
+    if measured < MEASURED_PERCENT {
+        return Some(format!(
+            "only {measured:.0} % of the window was measured at {vantage}"
+        ));
+    }
+    if let Some(less_load) = part.shortages.iter().find(|s| s.lowers_load()) {
+        return Some(format!("the prober itself {less_load} at {vantage}"));
+    }
+    let publishing = part.publishing_percent?;
+    (publishing < PUBLISHING_PERCENT).then(|| {
+        format!("only {publishing:.0} % of the publishers were connected at {vantage}, so subscribers had less to take")
+    })
 }
 
 /// Which probers did not measure the tier.

@@ -137,19 +137,20 @@ pub struct Evidence<'a> {
     /// Whose publishers are known to have sent.
     pub publishers: &'a Publishers,
     /// What bounds are relative to.
-    pub baseline: Baseline<'a>,
+    pub baseline: Baseline,
 }
 
-/// What a vantage's relative bounds are relative to.
-#[derive(Clone, Copy, Debug)]
-pub enum Baseline<'a> {
+/// What a vantage's relative bounds on a metric are relative to; without a value where tier 0 had no
+/// samples.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Baseline {
     /// This tier is the baseline itself: relative bounds hold once they are measured.
     Itself,
     /// The vantage's tier 0, measured by a prober that was fit to.
-    Fit(&'a TierMerge),
+    Fit(Option<Value>),
     /// The vantage's tier 0, and its prober was short in it: its times may be overstated, so
     /// that a bound derived from them can be broken, but not be kept.
-    Suspect(&'a TierMerge),
+    Suspect(Option<Value>),
     /// None was measured.
     Missing,
 }
@@ -282,7 +283,7 @@ fn resolve(threshold: &Threshold, baseline: Baseline) -> Option<Value> {
         Bound::FramesPerSecond(n) => Some(Value::FramesPerSecond(n)),
         Bound::Quality(q) => Some(Value::Quality(q)),
         Bound::Baseline { factor, plus_ms } => match baseline {
-            Baseline::Fit(m) | Baseline::Suspect(m) => match measure(threshold.metric, m)? {
+            Baseline::Fit(value) | Baseline::Suspect(value) => match value? {
                 Value::Millis(ms) => Some(Value::Millis(ms * factor + plus_ms)),
                 _ => None,
             },

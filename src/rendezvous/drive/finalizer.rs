@@ -48,6 +48,7 @@ pub async fn run_finalizer(
     let coordinator = (before != RequestCounts::default()).then_some(before);
     let mut machine = Finalizer::new(settings, clock::now());
     let mut under_way: JoinSet<Reply> = JoinSet::new();
+    let mut judging: JoinSet<Event> = JoinSet::new();
     let mut event = Event::Wake;
     loop {
         for sample in bucket.clock() {
@@ -64,7 +65,18 @@ pub async fn run_finalizer(
         }
         let wake_at = machine.wake_at();
         event = tokio::select! {
-            reply = super::next_of(&mut under_way) => Event::Replied(reply?),
+            judged = super::next_of(&mut judging) => judged?,
+            reply = super::next_of(&mut under_way) => match reply? {
+                Reply::Read(key, Ok(object)) if let Some(terms) = machine.terms(&key) => {
+                    // Some milliseconds on one of the runtime's threads, of which there are as many
+                    // as processors.
+                    judging.spawn(async move {
+                        Event::Judged(key, Box::new(terms.judge(&object.body)))
+                    });
+                    Event::Wake
+                }
+                reply => Event::Replied(reply),
+            },
             () = super::wait_until(wake_at) => Event::Wake,
         };
     }

@@ -1,7 +1,9 @@
 //! From what was seen to what counts, and from what counts to the combined report: pure both.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use super::parts::Content;
 use super::view::{Found, View};
 use crate::job::{Job, SCHEMA_MAJOR, Vantage, WriteId};
 use crate::rendezvous::admission::Verdict;
@@ -9,7 +11,7 @@ use crate::rendezvous::document::{self, frozen};
 use crate::rendezvous::keys::{Item, Revision, RunKey};
 use crate::rendezvous::objects::{Abort, Frozen, Inputs, Start};
 use crate::report::combined::{OtherRequests, Rejection};
-use crate::report::part::{ReportPart, TierPart};
+use crate::report::part::ReportPart;
 use crate::report::{CombineInputs, Combined, VantageState, combine};
 
 /// What counts, as seen now. What differs from what the revision before it counted was
@@ -38,23 +40,27 @@ pub(super) fn freeze(
         }
         let key = view.key(item.clone());
         let reason = match found {
-            Found::Absent => continue,
-            Found::Refused(why) => Some(why.clone()),
-            Found::Body(body, _) => view.refusal(item).or_else(|| {
-                let before = previous?.parts.get(&key.to_string())?;
-                (*before != frozen(body)).then(|| "it was overwritten".to_owned())
-            }),
-        };
-        match (reason, found) {
-            (None, Found::Body(body, _)) => {
-                parts.insert(key.to_string(), frozen(body));
+            Found::Absent | Found::Body(..) => continue,
+            Found::Refused(why) => why.clone(),
+            Found::Part(part) => {
+                let before = previous.and_then(|p| p.parts.get(&key.to_string()));
+                match &part.judged {
+                    Err(why) => why.clone(),
+                    Ok(_) if before.is_some_and(|before| *before != part.frozen) => {
+                        "it was overwritten".to_owned()
+                    }
+                    Ok(_) => {
+                        parts.insert(key.to_string(), part.frozen);
+                        continue;
+                    }
+                }
             }
-            (reason, _) => rejected.push(Rejection {
-                object: key.to_string(),
-                vantage: Some(vantage.clone()),
-                reason: reason.unwrap_or_default(),
-            }),
-        }
+        };
+        rejected.push(Rejection {
+            object: key.to_string(),
+            vantage: Some(vantage.clone()),
+            reason,
+        });
     }
     for key in &view.strange {
         rejected.push(Rejection {
@@ -89,13 +95,14 @@ pub(super) fn freeze(
 fn digest(view: &View, item: &Item) -> Option<Frozen> {
     match view.found.get(item)? {
         Found::Body(body, _) => Some(frozen(body)),
+        Found::Part(part) => Some(part.frozen),
         Found::Absent | Found::Refused(_) => None,
     }
 }
 
 fn aborted(view: &View) -> Option<String> {
     match view.found.get(&Item::Abort)? {
-        Found::Absent => None,
+        Found::Absent | Found::Part(_) => None,
         Found::Refused(why) => Some(why.clone()),
         Found::Body(body, _) => Some(
             document::read::<Abort>(&view.key(Item::Abort), body)
@@ -150,18 +157,21 @@ pub(super) fn combined(view: &View, job: &Job, inputs: &Inputs) -> Option<Combin
         (None, Some(Verdict::Start(start))) => Some(Start::clone(start)),
         _ => None,
     };
-    let (mut tiers, mut reports) = (Vec::new(), Vec::new());
+    let (mut packed, mut reports) = (Vec::new(), Vec::new());
     for (text, want) in &inputs.parts {
         let key: RunKey = text.parse().ok()?;
         if !same(&key.item, want) {
             return None;
         }
-        let Some(Found::Body(body, _)) = view.found.get(&key.item) else {
+        let Some(Found::Part(part)) = view.found.get(&key.item) else {
             return None;
         };
-        match &key.item {
-            Item::Report(_) => reports.push(document::read::<ReportPart>(&key, body).ok()?),
-            _ => tiers.push(document::read::<TierPart>(&key, body).ok()?),
+        match part.judged.as_ref().ok()? {
+            Content::Report(report, tiers) => {
+                reports.push(ReportPart::clone(report));
+                packed.extend(tiers.iter().cloned());
+            }
+            Content::Tier(tier) => packed.push(Arc::clone(tier)),
         }
     }
     Some(combine(&CombineInputs {
@@ -169,8 +179,9 @@ pub(super) fn combined(view: &View, job: &Job, inputs: &Inputs) -> Option<Combin
         start,
         cancelled: inputs.cancelled.clone(),
         aborted: inputs.aborted.clone(),
-        tiers,
+        tiers: vec![],
         reports,
+        packed,
         vantages: inputs
             .vantages
             .iter()

@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+pub use self::parts::{Part, Terms};
 use self::view::{Found, View};
 use super::admission::Verdict;
 use super::chance::write_id;
 use super::exchange::{Errand, Reply, Request};
-use super::keys::{Item, Revision, list_run};
+use super::keys::{Item, Revision, RunKey, list_run};
 use super::objects::{Decision, Inputs, StartDocument};
 use super::{RendezvousError, document};
 use crate::clock::{Estimate, Sample};
@@ -40,6 +41,8 @@ pub enum Event {
     Wake,
     /// The bucket answered.
     Replied(Reply),
+    /// A part that the bucket answered with was judged ([`Finalizer::terms`]).
+    Judged(RunKey, Box<Part>),
     /// The bucket's clock was read.
     Clock(Sample),
 }
@@ -154,10 +157,17 @@ impl Finalizer {
             Event::Wake => {}
             Event::Clock(sample) => self.bucket.add(&sample),
             Event::Replied(reply) => self.replied(now, reply),
+            Event::Judged(key, part) => self.learn(key.item, Found::Part(*part)),
         }
         let mut out = Vec::new();
         while self.end.is_none() && self.act(now, &mut out) {}
         out
+    }
+
+    /// What the part at a place is judged by, when it is one. Its body may be judged elsewhere and
+    /// told as [`Event::Judged`] instead of as a reply: that is most of the work.
+    pub fn terms(&self, place: &RunKey) -> Option<Terms> {
+        self.view.terms(place)
     }
 
     /// When to wake it, if nothing happens before.
@@ -277,7 +287,7 @@ impl Finalizer {
                 key: key.to_string(),
                 why: why.clone(),
             },
-            Some(Found::Absent) | None => RendezvousError::NoSuchRun {
+            Some(Found::Absent | Found::Part(_)) | None => RendezvousError::NoSuchRun {
                 run: self.settings.run.clone(),
                 place: self.settings.place.clone(),
             },
@@ -335,7 +345,7 @@ impl Finalizer {
         let item = Item::Inputs(revision);
         match self.view.found.get(&item)? {
             Found::Body(body, _) => document::read(&self.view.key(item), body).ok(),
-            Found::Absent | Found::Refused(_) => None,
+            Found::Part(_) | Found::Absent | Found::Refused(_) => None,
         }
     }
 
@@ -408,7 +418,10 @@ impl Finalizer {
                 let errand = self.reads.entry(key.item.clone()).or_insert(Errand::IDLE);
                 errand.answered();
                 let found = match answer {
-                    Ok(object) => object.into(),
+                    Ok(object) => match self.view.terms(&key) {
+                        Some(terms) => Found::Part(terms.judge(&object.body)),
+                        None => Found::Body(object.body, object.last_modified),
+                    },
                     Err(e) if e.is_absent() => Found::Absent,
                     Err(StoreError::TooLarge { size, limit, .. }) => {
                         let why = format!("{size} bytes, where at most {} are read", limit.0);
@@ -419,12 +432,10 @@ impl Finalizer {
                         return self.failed(e);
                     }
                 };
-                self.failures = 0;
                 if planted!(ListsForEachPart) {
                     self.list.again(now);
                 }
-                self.reads.remove(&key.item);
-                self.view.learn(key.item, found);
+                self.learn(key.item, found);
             }
             Reply::Created(_, answer) => {
                 self.write.answered();
@@ -441,6 +452,13 @@ impl Finalizer {
             }
             Reply::Overwritten(..) => {}
         }
+    }
+
+    /// An object was read.
+    fn learn(&mut self, item: Item, found: Found) {
+        self.failures = 0;
+        self.reads.remove(&item);
+        self.view.learn(item, found);
     }
 
     fn created(&mut self, now: Timestamp, settled: Settled) {

@@ -1,82 +1,91 @@
 //! Which of the parts that were read are what they say: who wrote one is checked before it is
-//! parsed.
+//! parsed, and what it measured is packed at once.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use super::view::{Found, View};
-use crate::job::{ClaimId, Digested, Job, Vantage};
+use super::view::View;
+use crate::job::{ClaimId, Digest, Vantage};
 use crate::rendezvous::admission::Verdict;
-use crate::rendezvous::document;
+use crate::rendezvous::document::{self, frozen};
 use crate::rendezvous::keys::{Item, RunKey};
-use crate::rendezvous::objects::{Slot, Start};
+use crate::rendezvous::objects::{Frozen, Slot, Start};
+use crate::report::packed::PackedTier;
 use crate::report::part::{ReportPart, TierPart};
 use crate::signature::PublicKey;
 
+/// A part that was read and judged. It keeps a few kilobytes for each tier.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// Its body's digest.
+    pub(super) frozen: Frozen,
+    /// What it says, or why it does not count.
+    pub(super) judged: Result<Content, String>,
+}
+
+/// What a part says.
+#[derive(Clone, Debug)]
+pub(super) enum Content {
+    /// A report apart from its tiers, and these.
+    Report(Box<ReportPart>, Vec<Arc<PackedTier>>),
+    /// A tier.
+    Tier(Arc<PackedTier>),
+}
+
+impl Part {
+    /// The tiers of a report that counts.
+    pub(super) fn tiers(&self) -> Option<BTreeSet<u32>> {
+        match self.judged.as_ref().ok()? {
+            Content::Report(_, tiers) => Some(tiers.iter().map(|t| t.tier).collect()),
+            Content::Tier(_) => None,
+        }
+    }
+}
+
+/// What a part at one place is judged by.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    place: RunKey,
+    /// The job's digest, the claim whose parts count and the key that signs them; else why none
+    /// counts.
+    signer: Result<(Digest, ClaimId, PublicKey), &'static str>,
+}
+
+impl Terms {
+    /// Where the part is.
+    pub fn place(&self) -> &RunKey {
+        &self.place
+    }
+
+    /// Judges a part by its body: a pure function that takes some milliseconds.
+    pub fn judge(&self, body: &[u8]) -> Part {
+        Part {
+            frozen: frozen(body),
+            judged: match &self.signer {
+                Ok((job, claim, key)) => judge(job, &self.place, claim, key, body),
+                Err(why) => Err((*why).to_owned()),
+            },
+        }
+    }
+}
+
 impl View {
-    /// Judges the parts that depend on an object that has come: the part itself, or what names its
-    /// signer.
-    pub(super) fn judge_by(&mut self, item: &Item) {
-        match item {
-            Item::Report(_) | Item::Tier(..) => self.judge_part(item),
-            Item::Slot(vantage, 0) => {
-                let tier = |n| Item::Tier(vantage.clone(), n);
-                let tiers = self.found.range(tier(0)..=tier(u32::MAX));
-                let tiers: Vec<Item> = tiers.map(|(item, _)| item.clone()).collect();
-                self.judge_part(&Item::Report(vantage.clone()));
-                for tier in &tiers {
-                    self.judge_part(tier);
-                }
-            }
-            Item::Job | Item::Start => {
-                let all: Vec<Item> = self.found.keys().cloned().collect();
-                for item in &all {
-                    self.judge_part(item);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn judge_part(&mut self, item: &Item) {
-        let (Item::Report(vantage) | Item::Tier(vantage, _)) = item else {
-            return;
-        };
-        let judgement = self.judgement(item, vantage);
-        match (item, &judgement) {
-            (Item::Report(_), Some(Ok(tiers))) => {
-                self.reports.insert(vantage.clone(), tiers.clone());
-            }
-            (Item::Report(_), _) => drop(self.reports.remove(vantage)),
-            _ => {}
-        }
-        match judgement {
-            Some(judgement) => self.judged.insert(item.clone(), judgement.map(drop)),
-            None => self.judged.remove(item),
-        };
-    }
-
-    /// Nothing while there is no such part, or nobody is known to sign it.
-    fn judgement(&self, item: &Item, vantage: &Vantage) -> Option<Result<BTreeSet<u32>, String>> {
-        let Found::Body(body, _) = self.found.get(item)? else {
+    /// What the part at a place is judged by, when it is one.
+    pub(super) fn terms(&self, place: &RunKey) -> Option<Terms> {
+        let (Item::Report(vantage) | Item::Tier(vantage, _)) = &place.item else {
             return None;
         };
-        let (Some(job), Some(Verdict::Start(start))) = (self.job(), self.verdict()) else {
-            return None;
+        let signer = match (self.job(), self.verdict()) {
+            (Some(job), Some(Verdict::Start(start))) => self
+                .signer(start, vantage)
+                .map(|(claim, key)| (job.digest, claim, key))
+                .ok_or("nobody published a key for its slot"),
+            _ => Err("the run has no start that names its signer"),
         };
-        let (claim, key) = self.signer(start, vantage)?;
-        Some(judge(job, &self.key(item.clone()), &claim, &key, body))
-    }
-
-    /// Why a part that was read does not count, if it does not.
-    pub(super) fn refusal(&self, item: &Item) -> Option<String> {
-        match self.judged.get(item) {
-            Some(Ok(())) => None,
-            Some(Err(why)) => Some(why.clone()),
-            None if matches!(self.verdict(), Some(Verdict::Start(_))) => {
-                Some("nobody published a key for its slot".to_owned())
-            }
-            None => Some("the run has no start that names its signer".to_owned()),
-        }
+        Some(Terms {
+            place: place.clone(),
+            signer,
+        })
     }
 
     /// Whose parts count, and the key that signs them: the roster's, or the slot's first claim's
@@ -90,16 +99,25 @@ impl View {
         let first: Slot = self.read(&Item::Slot(vantage.clone(), 0))?;
         Some((first.claim, key.unwrap_or(first.public_key)))
     }
+
+    /// Why a part that was read does not count, if it does not.
+    #[cfg(test)]
+    fn refusal(&self, item: &Item) -> Option<String> {
+        match self.found.get(item) {
+            Some(super::view::Found::Part(part)) => part.judged.as_ref().err().cloned(),
+            _ => Some("it was not read".to_owned()),
+        }
+    }
 }
 
-/// The tiers in a part (none in a tier's own), or why it does not count.
+/// What a part says, or why it does not count.
 fn judge(
-    job: &Digested<Job>,
+    job: &Digest,
     place: &RunKey,
     claim: &ClaimId,
     key: &PublicKey,
     body: &[u8],
-) -> Result<BTreeSet<u32>, String> {
+) -> Result<Content, String> {
     let mistakes = [
         planted!(TakesCopies),
         planted!(TakesReplays),
@@ -110,32 +128,36 @@ fn judge(
         key.verify(&place.to_string(), claim, body)
             .map_err(|e| e.to_string())?;
     }
-    let (author, digest, tiers) = if matches!(place.item, Item::Report(_)) {
-        let report: ReportPart = document::read(place, body).map_err(|e| e.to_string())?;
-        let tiers = report.tiers.iter().map(|t| t.tier).collect();
-        (report.claim, report.job_sha256, tiers)
+    let packed = |part: TierPart| PackedTier::of(part).map(Arc::new).map_err(|e| e.to_string());
+    let (author, digest, content) = if matches!(place.item, Item::Report(_)) {
+        let mut report: ReportPart = document::read(place, body).map_err(|e| e.to_string())?;
+        let tiers = std::mem::take(&mut report.tiers).into_iter().map(packed);
+        let tiers = tiers.collect::<Result<Vec<_>, _>>()?;
+        let (author, digest) = (report.claim.clone(), report.job_sha256);
+        (author, digest, Content::Report(Box::new(report), tiers))
     } else {
         let part: TierPart = document::read(place, body).map_err(|e| e.to_string())?;
-        (part.claim, part.job_sha256, BTreeSet::new())
+        let (author, digest) = (part.claim.clone(), part.job_sha256);
+        (author, digest, Content::Tier(packed(part)?))
     };
     if author != *claim && !planted!(TakesEarlierClaims) {
         return Err(format!(
             "it says that {author} wrote it, and {claim} signed it"
         ));
     }
-    if digest != job.digest && !planted!(TakesReplays) {
+    if digest != *job && !planted!(TakesReplays) {
         return Err(format!(
-            "it was measured for a job.json with SHA-256 {digest}, and the run's has {}",
-            job.digest
+            "it was measured for a job.json with SHA-256 {digest}, and the run's has {job}"
         ));
     }
-    Ok(tiers)
+    Ok(content)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::view::Found;
     use super::*;
-    use crate::job::{Digest, RunId, Timestamp, WriteId};
+    use crate::job::{Digested, Job, RunId, Timestamp, WriteId};
     use crate::rendezvous::objects::{Decision, RosterEntry, StartDocument};
     use crate::report::sample;
     use crate::signature::SigningKey;
@@ -149,6 +171,12 @@ mod tests {
 
     fn claim(label: &str) -> ClaimId {
         ClaimId::new(&sample::vantage(label), 0, 1)
+    }
+
+    /// A part has come.
+    fn came(view: &mut View, item: &Item, bytes: &[u8]) {
+        let terms = view.terms(&view.key(item.clone())).unwrap();
+        view.learn(item.clone(), Found::Part(terms.judge(bytes)));
     }
 
     fn body<T: document::Document>(document: &T) -> Found {
@@ -252,7 +280,7 @@ mod tests {
         ] {
             let mut view = view(&job);
             let item = Item::Report(sample::vantage("a"));
-            view.learn(item.clone(), Found::Body(bytes, T0));
+            came(&mut view, &item, &bytes);
             let refusal = view.refusal(&item);
             match reason {
                 None => assert_eq!(refusal, None),
@@ -275,7 +303,7 @@ mod tests {
             view.learn(Item::Abort, Found::Absent);
             let item = Item::Report(sample::vantage("a"));
             let bytes = signed(&report(&job, "a"), &by);
-            view.learn(item, Found::Body(bytes, T0));
+            came(&mut view, &item, &bytes);
             assert_eq!(!view.wanted().contains(&tier), hidden);
         }
     }
@@ -285,10 +313,7 @@ mod tests {
         let job = job();
         let mut view = view(&job);
         let item = Item::Report(sample::vantage("b"));
-        view.learn(
-            item.clone(),
-            Found::Body(signed(&report(&job, "b"), &key(3)), T0),
-        );
+        came(&mut view, &item, &signed(&report(&job, "b"), &key(3)));
         assert!(view.refusal(&item).unwrap().contains("published a key"));
         let slot = Slot {
             schema: crate::job::SCHEMA_MAJOR,
@@ -300,6 +325,8 @@ mod tests {
             build: "test".into(),
         };
         view.learn(Item::Slot(sample::vantage("b"), 0), body(&slot));
+        assert!(!view.found.contains_key(&item), "it is to be read again");
+        came(&mut view, &item, &signed(&report(&job, "b"), &key(3)));
         assert_eq!(view.refusal(&item), None);
     }
 
@@ -308,15 +335,14 @@ mod tests {
         let job = job();
         let mut view = view(&job);
         let item = Item::Report(sample::vantage("a"));
-        view.learn(
-            item.clone(),
-            Found::Body(signed(&report(&job, "a"), &key(1)), T0),
-        );
+        came(&mut view, &item, &signed(&report(&job, "a"), &key(1)));
         assert_eq!(view.refusal(&item), None);
         let mut changed = job.document.clone();
         changed.limits.max_participants += 1;
         view.learn(Item::Job, body(&changed));
         assert!(matches!(view.verdict(), Some(Verdict::Cancelled(why)) if why.contains("changed")));
-        assert!(view.refusal(&item).is_some());
+        assert!(!view.found.contains_key(&item), "it is to be read again");
+        came(&mut view, &item, &signed(&report(&job, "a"), &key(1)));
+        assert!(view.refusal(&item).unwrap().contains("no start"));
     }
 }

@@ -4,29 +4,26 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
+use super::parts::Part;
 use crate::job::{ClaimId, Digested, Fleet, Job, RunId, Timestamp, Vantage};
 use crate::rendezvous::admission::{Verdict, seated_by_arrival, verdict};
 use crate::rendezvous::keys::{Item, Revision, RunKey};
 use crate::rendezvous::objects::{Live, Ready, Slot, Start, StartDocument, VantageSeen};
 use crate::rendezvous::reference::{end_by_bucket, reference_minus_bucket};
 use crate::rendezvous::{LEASE, document};
-use crate::store::{Listing, Object};
+use crate::store::Listing;
 
 /// What reading an object gave.
 #[derive(Clone, Debug)]
 pub(super) enum Found {
     /// Its body, and when it was stored.
     Body(Bytes, Timestamp),
+    /// A part, judged.
+    Part(Part),
     /// It is not there.
     Absent,
     /// It can't be read, and why.
     Refused(String),
-}
-
-impl From<Object> for Found {
-    fn from(object: Object) -> Self {
-        Found::Body(object.body, object.last_modified)
-    }
 }
 
 /// A run as seen so far.
@@ -40,8 +37,6 @@ pub(super) struct View {
     pub(super) found: BTreeMap<Item, Found>,
     job: Option<Digested<Job>>,
     verdict: Option<Verdict>,
-    /// Of each part that could be judged: whether it counts, or why not.
-    pub(super) judged: BTreeMap<Item, Result<(), String>>,
     /// Of each report that counts: the tiers that it has.
     pub(super) reports: BTreeMap<Vantage, BTreeSet<u32>>,
 }
@@ -55,13 +50,21 @@ impl View {
             found: BTreeMap::new(),
             job: None,
             verdict: None,
-            judged: BTreeMap::new(),
             reports: BTreeMap::new(),
         }
     }
 
     /// Takes in what reading an object gave.
     pub(super) fn learn(&mut self, item: Item, found: Found) {
+        match (&item, &found) {
+            (Item::Report(vantage), Found::Part(part)) => {
+                if let Some(tiers) = part.tiers() {
+                    self.reports.insert(vantage.clone(), tiers);
+                }
+            }
+            (Item::Slot(vantage, 0), _) => self.forget_unsigned(&vantage.clone()),
+            _ => {}
+        }
         self.found.insert(item.clone(), found);
         if item == Item::Job {
             self.job = match self.found.get(&item) {
@@ -73,8 +76,24 @@ impl View {
         }
         if matches!(item, Item::Job | Item::Start) {
             self.verdict = self.job.as_ref().and_then(|job| self.judge(job));
+            self.forget_parts();
         }
-        self.judge_by(&item);
+    }
+
+    /// They were judged by another job or start: they are to be read again.
+    fn forget_parts(&mut self) {
+        self.reports.clear();
+        self.found
+            .retain(|_, found| !matches!(found, Found::Part(_)));
+    }
+
+    /// Who signs a slot's parts is known anew: those that were refused are to be read again.
+    fn forget_unsigned(&mut self, slot: &Vantage) {
+        self.found.retain(|item, found| {
+            let of_slot =
+                matches!(item, Item::Report(vantage) | Item::Tier(vantage, _) if vantage == slot);
+            !of_slot || !matches!(found, Found::Part(part) if part.judged.is_err())
+        });
     }
 
     pub(super) fn take(&mut self, listing: &Listing) {
@@ -94,7 +113,7 @@ impl View {
     pub(super) fn forget(&mut self) {
         self.listed.clear();
         self.found.retain(|item, found| {
-            matches!(found, Found::Body(..)) && !matches!(item, Item::Live(_))
+            matches!(found, Found::Body(..) | Found::Part(_)) && !matches!(item, Item::Live(_))
         });
     }
 
@@ -105,7 +124,7 @@ impl View {
     pub(super) fn read<T: document::Document>(&self, item: &Item) -> Option<T> {
         match self.found.get(item)? {
             Found::Body(body, _) => document::read(&self.key(item.clone()), body).ok(),
-            Found::Absent | Found::Refused(_) => None,
+            Found::Part(_) | Found::Absent | Found::Refused(_) => None,
         }
     }
 
@@ -190,9 +209,8 @@ impl View {
         if let Some(r) = self.latest_inputs() {
             wanted.insert(Item::Inputs(r));
         }
-        let reports = |item: &&Item| matches!(item, Item::Report(_));
-        wanted.extend(self.listed.keys().filter(reports).cloned());
-        if self.missing(&wanted) {
+        // Parts are judged as they come, by the job and the start.
+        if self.missing(&wanted) || self.verdict.is_none() {
             return wanted;
         }
         let start = match &self.verdict {
@@ -203,13 +221,19 @@ impl View {
             let entry = start.and_then(|s| s.roster.get(vantage));
             entry.is_none_or(|entry| entry.claim.is_none())
         };
-        // What names the signers of reports comes before the tiers that they may have.
+        // What names the signers of parts comes before these, and reports before the tiers that they
+        // may have.
         wanted.extend(
             self.listed
                 .keys()
                 .filter(|item| matches!(item, Item::Slot(v, 0) if unnamed(v)))
                 .cloned(),
         );
+        if self.missing(&wanted) {
+            return wanted;
+        }
+        let reports = |item: &&Item| matches!(item, Item::Report(_));
+        wanted.extend(self.listed.keys().filter(reports).cloned());
         if self.missing(&wanted) {
             return wanted;
         }
