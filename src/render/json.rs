@@ -16,7 +16,7 @@ mod tests {
 
     use super::*;
     use crate::report::combine::combine;
-    use crate::report::sample::{any_part, healthy, kill, lossy, replace, rolled_up};
+    use crate::report::sample::{any_part, fleet, healthy, kill, lossy, replace, rolled_up};
 
     /// What readers of the report may rely on.
     const SCHEMA: &str = include_str!("combined.schema.json");
@@ -127,6 +127,7 @@ mod tests {
             never,
             several,
             rolled_up(healthy()),
+            fleet(100),
         ]
         .into_iter()
         .chain(strange)

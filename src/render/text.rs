@@ -1,13 +1,14 @@
 //! The combined report for a terminal: up to 118 columns, unknown shown as `-`.
 
 mod clocks;
+mod few;
 mod media;
 mod slots;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::table::{paragraph, table};
-use crate::job::Quality;
+use crate::job::{Quality, Vantage};
 use crate::load::{Knee, Verdict};
 use crate::participant::Transport;
 use crate::report::combined::{Combined, Figures, Level, Range, RunVerdict, Tier, VantageRow};
@@ -117,14 +118,19 @@ fn tiers(c: &Combined) -> String {
             cells.map(|s| (*s).to_owned()).collect()
         })
         .to_vec();
+    let large = few::is_large(c);
     for tier in &c.tiers {
         rows.push(tier_row(tier));
         // A single prober's row would say the same again.
         if tier.expected_probers.unwrap_or(tier.expected_vantages) > 1 {
-            rows.extend(tier.rows.iter().map(vantage_row));
+            let shown = tier.rows.iter().filter(|row| !large || is_worst(tier, row));
+            rows.extend(shown.map(vantage_row));
         }
     }
     let mut out = table(&rows);
+    if large {
+        out.push_str("Of each tier, the vantages with the worst rtt, loss, latency and quality; the JSON report has all.\n");
+    }
     if c.tiers.iter().any(|t| t.rows.len() > 1) {
         out.push_str("conn: really connected in every second. A tier's rtt, loss and quality are its worst vantage's.\n");
     }
@@ -135,6 +141,15 @@ fn tiers(c: &Combined) -> String {
         out.push_str("vantages: those of a tier all of whose probers measured it; in a vantage's row its probers that did.\n");
     }
     out
+}
+
+/// Whether a tier's worst figure is this vantage's.
+fn is_worst(tier: &Tier, row: &VantageRow) -> bool {
+    let worst = &tier.worst;
+    let values = [&worst.rtt_p95_ms, &worst.loss_percent, &worst.latency_p95_ms];
+    let values = values.into_iter().flatten().map(|at| &at.vantage);
+    let quality = worst.quality.as_ref().map(|at| &at.vantage);
+    values.chain(quality).any(|vantage| *vantage == row.vantage)
 }
 
 fn tier_name(tier: u32) -> String {
@@ -248,6 +263,12 @@ fn notes(c: &Combined) -> String {
         {
             out.push_str(&line("Bad input", &format!("{name}: {bad}")));
         }
+        if few::is_large(c) && !tier.suspect.is_empty() {
+            let labels: Vec<&str> = tier.suspect.iter().map(Vantage::as_str).collect();
+            let text = format!("{name}: the probers at {} themselves", few::names(c, &labels));
+            out.push_str(&line("Suspect", &text));
+            continue;
+        }
         for row in tier.prober_rows().filter(|r| !r.suspect.is_empty()) {
             let why = row.suspect.join(", ");
             let text = format!("{name}: the prober at {} itself {why}", row.vantage);
@@ -257,7 +278,10 @@ fn notes(c: &Combined) -> String {
     let rows = c.tiers.iter().flat_map(|tier| &tier.rows);
     let by_tcp: BTreeSet<&str> = rows.filter(uses_tcp).map(|r| r.vantage.as_str()).collect();
     if !by_tcp.is_empty() {
-        let vantages: Vec<&str> = by_tcp.into_iter().collect();
+        let mut vantages: Vec<&str> = by_tcp.into_iter().collect();
+        if few::is_large(c) {
+            vantages = vec!["some vantages"];
+        }
         let text = format!(
             "{} over TCP, for UDP is closed there: what the network loses is late instead",
             vantages.join(", ")
@@ -265,10 +289,9 @@ fn notes(c: &Combined) -> String {
         out.push_str(&line("Path", &text));
     }
     out.push_str(&slots::slots(c));
-    for rejection in &c.rejected {
-        let text = format!("{}: {}", rejection.object, rejection.reason);
-        out.push_str(&line("Rejected", &text));
-    }
+    let rejected = c.rejected.iter();
+    let rejected = rejected.map(|r| ("Rejected", format!("{}: {}", r.object, r.reason)));
+    out.push_str(&few::paragraphs(c, rejected));
     out
 }
 
@@ -288,7 +311,10 @@ fn failures(tier: &Tier) -> Option<String> {
                 let n = r.figures.failures.get(cause).filter(|n| **n > 0)?;
                 Some(format!("{} {n}", r.vantage))
             });
-            format!("{cause} {n} ({})", at.collect::<Vec<_>>().join(", "))
+            let at: Vec<String> = at.collect();
+            // Of a large fleet, not every row is there.
+            let others = if tier.brief.is_empty() { "" } else { ", others" };
+            format!("{cause} {n} ({}{others})", at.join(", "))
         })
         .collect();
     (!causes.is_empty()).then(|| causes.join("; "))
@@ -343,6 +369,25 @@ fn thresholds(c: &Combined) -> String {
     out
 }
 
+/// The rows of each prober, by its slot's label; of a large fleet, of those that the last tier
+/// tells of.
+fn of_probers(c: &Combined) -> BTreeMap<&Vantage, Vec<&VantageRow>> {
+    let mut probers: BTreeMap<&Vantage, Vec<&VantageRow>> = BTreeMap::new();
+    for row in c.tiers.iter().flat_map(Tier::prober_rows) {
+        probers.entry(&row.vantage).or_default().push(row);
+    }
+    if few::is_large(c) {
+        let last = c.tiers.iter().rev().find(|tier| !tier.rows.is_empty());
+        let told: BTreeSet<&Vantage> = last
+            .iter()
+            .flat_map(|tier| tier.prober_rows())
+            .map(|row| &row.vantage)
+            .collect();
+        probers.retain(|vantage, _| told.contains(vantage));
+    }
+    probers
+}
+
 /// The probers' own health, each at its worst.
 fn probers(c: &Combined) -> String {
     let mut rows: Vec<Vec<String>> = vec![
@@ -369,20 +414,13 @@ fn probers(c: &Combined) -> String {
         .map(str::to_owned)
         .to_vec(),
     ];
-    for slot in &c.vantages {
-        let Some(vantage) = &slot.vantage else {
-            continue;
-        };
-        let own: Vec<_> = c
-            .tiers
-            .iter()
-            .flat_map(Tier::prober_rows)
-            .filter(|r| r.vantage == *vantage)
-            .map(|r| &r.generator)
-            .collect();
-        if own.is_empty() {
-            continue;
-        }
+    let builds: BTreeMap<&Vantage, Option<&String>> = c
+        .vantages
+        .iter()
+        .filter_map(|slot| Some((slot.vantage.as_ref()?, slot.build.as_ref())))
+        .collect();
+    for (vantage, own) in of_probers(c) {
+        let own: Vec<_> = own.iter().map(|r| &r.generator).collect();
         let max = |values: Vec<Option<f64>>| values.into_iter().flatten().reduce(f64::max);
         let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
         let drops = own
@@ -401,7 +439,7 @@ fn probers(c: &Combined) -> String {
                 1,
             ),
             drops.to_string(),
-            known(slot.build.clone()),
+            known(builds.get(vantage).copied().flatten().cloned()),
         ]);
     }
     if rows.len() > 2 {

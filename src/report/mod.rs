@@ -35,3 +35,4 @@ mod verdict;
 
 pub use combine::{CombineInputs, VantageState, combine};
 pub use combined::{Combined, RunVerdict};
+pub use detail::FULL_MAX;

@@ -44,6 +44,8 @@ const GROWTH_MAX: f64 = 1.5;
 const LINEAR_FROM: u32 = 100;
 /// The most writes under way at once.
 const WRITES_MAX: usize = 32;
+/// After how many vantages it says how far the writing is.
+const SAY_EVERY: u32 = 1_000;
 /// The longest that a finalizer may take.
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -169,7 +171,7 @@ async fn in_bucket(
     let store = S3Store::connect(settings, Arc::new(clock::now)).await;
     let store: Arc<dyn Store> = Arc::new(store.map_err(|e| e.to_string())?);
     say(&format!("writing a run of {vantages} vantages"));
-    let written = write(&run, vantages, &store).await?;
+    let written = write(&run, vantages, &store, say).await?;
     say(&format!("finalizing a run of {vantages} vantages"));
     let told = finalize(server, run.id()).await?;
     if told.measured != vantages {
@@ -195,8 +197,10 @@ async fn write(
     run: &Arc<MadeUp>,
     vantages: u32,
     store: &Arc<dyn Store>,
+    say: &impl Fn(&str),
 ) -> Result<Written, String> {
     let mut sum = put(run.head()?, store).await?;
+    let mut done = 0;
     let mut under_way: JoinSet<Result<Written, String>> = JoinSet::new();
     let mut next = 0..vantages;
     loop {
@@ -212,6 +216,10 @@ async fn write(
         let written = ended.map_err(|e| e.to_string())??;
         sum.objects += written.objects;
         sum.to_read += written.to_read;
+        done += 1;
+        if done % SAY_EVERY == 0 && done < vantages {
+            say(&format!("{done} of {vantages} vantages are written"));
+        }
     }
 }
 
@@ -273,6 +281,12 @@ pub async fn finalizer(store: S3Store, run: RunId, seed: u64) -> Result<Told, Er
     })
 }
 
+/// Runs that show how it grows: each with the next one, from [`LINEAR_FROM`] vantages on.
+pub fn compared(runs: &[Run]) -> impl Iterator<Item = (&Run, &Run)> {
+    let large = runs.iter().filter(|run| run.vantages >= LINEAR_FROM);
+    large.clone().zip(large.skip(1))
+}
+
 /// What is not as it must be. The bounds are for runs of [`BOUND_AT`] vantages and 20 tiers.
 fn findings(runs: &[Run], tiers: u32) -> Vec<String> {
     let mut findings = Vec::new();
@@ -293,8 +307,7 @@ fn findings(runs: &[Run], tiers: u32) -> Vec<String> {
             ));
         }
     }
-    let large = runs.iter().filter(|run| run.vantages >= LINEAR_FROM);
-    for (few, many) in large.clone().zip(large.skip(1)) {
+    for (few, many) in compared(runs) {
         let more = many.us_per_vantage() / few.us_per_vantage();
         if more > GROWTH_MAX {
             findings.push(format!(
@@ -333,6 +346,8 @@ mod tests {
         assert!(found(&[run(1_000, 1.0, 201)]).contains("took 201 MB"));
         let grows = found(&[run(100, 0.5, 1), run(10_000, 80.0, 1)]);
         assert!(grows.contains("1.6 times"), "{grows}");
+        // A single run shows nothing of growth.
+        assert_eq!(compared(&[run(10, 1.0, 1), run(100, 1.0, 1)]).count(), 0);
         // With fewer tiers there is no bound.
         assert!(findings(&[run(1_000, 9.0, 900)], 3).is_empty());
     }

@@ -1,6 +1,6 @@
 //! What the probers knew of the clocks, and how far apart their windows opened.
 
-use super::{count, decimal, known, line, table, tier_name};
+use super::{count, decimal, known, line, of_probers, table, tier_name};
 use crate::report::combined::{Combined, Tier, VantageClock};
 
 /// A row per prober, each figure at its worst, and the tier whose windows opened furthest apart.
@@ -10,17 +10,8 @@ pub fn clocks(c: &Combined) -> String {
         row(["Clocks", "window", "SFU", "bucket", ""]),
         row(["", "± ms", "± ms", "± ms", "went by"]),
     ];
-    for slot in &c.vantages {
-        let own: Vec<&VantageClock> = c
-            .tiers
-            .iter()
-            .flat_map(Tier::prober_rows)
-            .filter(|r| Some(&r.vantage) == slot.vantage.as_ref())
-            .map(|r| &r.clock)
-            .collect();
-        let Some(vantage) = slot.vantage.as_ref().filter(|_| !own.is_empty()) else {
-            continue;
-        };
+    for (vantage, own) in of_probers(c) {
+        let own: Vec<&VantageClock> = own.iter().map(|r| &r.clock).collect();
         let half = |width: fn(&VantageClock) -> Option<f64>| {
             let widest = own.iter().filter_map(|clock| width(clock));
             decimal(widest.reduce(f64::max).map(|w| w / 2.0), 1)

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::{line, ranges};
+use super::{few, line, ranges};
 use crate::job::Vantage;
 use crate::report::combined::{Combined, SlotState, VantageReport};
 
 /// A paragraph for each that was lost or fell short, that something befell, or whose clock was in
 /// doubt.
 pub fn slots(c: &Combined) -> String {
-    let mut out = String::new();
+    let mut texts = Vec::new();
     for slot in &c.vantages {
         let label = match slot.state {
             SlotState::Complete if slot.incidents.is_empty() => None,
@@ -18,19 +18,17 @@ pub fn slots(c: &Combined) -> String {
             SlotState::Dropped => Some("Dropped"),
         };
         if let Some(label) = label {
-            out.push_str(&line(label, &what(slot)));
+            texts.push((label, what(slot)));
         }
         for mark in &slot.marked {
-            out.push_str(&line(
-                "Marked",
-                &format!("{}: its clock: {mark}", name(slot)),
-            ));
+            texts.push(("Marked", format!("{}: its clock: {mark}", name(slot))));
         }
     }
+    let mut out = few::paragraphs(c, texts);
     out.push_str(&builds(c));
-    for (place, slots) in several(c) {
-        out.push_str(&line("Probers", &together(&place, &slots)));
-    }
+    let several = several(c).into_iter();
+    let several = several.map(|(place, slots)| ("Probers", together(&place, &slots)));
+    out.push_str(&few::paragraphs(c, several));
     out
 }
 
@@ -47,7 +45,7 @@ fn builds(c: &Combined) -> String {
     }
     let each = builds
         .iter()
-        .map(|(build, slots)| format!("{build} at {}", slots.join(", ")));
+        .map(|(build, slots)| format!("{build} at {}", few::names(c, slots)));
     line("Builds", &each.collect::<Vec<_>>().join("; "))
 }
 

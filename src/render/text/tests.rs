@@ -5,7 +5,9 @@ use std::path::Path;
 use super::super::table::WIDTH;
 use super::*;
 use crate::report::combine::{CombineInputs, combine};
-use crate::report::sample::{healthy, job, kill, lossy, part, replace, rolled_up, starve};
+use crate::report::sample::{
+    fleet, healthy, job, kill, lossy, part, replace, rolled_up, starve,
+};
 
 /// Compares with `golden/{name}.txt`; with `UPDATE_GOLDEN` set, writes it.
 fn golden(name: &str, inputs: &CombineInputs) {
@@ -29,6 +31,17 @@ fn golden(name: &str, inputs: &CombineInputs) {
 #[test]
 fn a_healthy_run() {
     golden("healthy", &healthy());
+}
+
+#[test]
+fn a_large_fleet() {
+    let mut inputs = fleet(300);
+    for n in 10..30 {
+        kill(&mut inputs, &format!("v{n:05}"), 2);
+    }
+    golden("large_fleet", &inputs);
+    let lines = |inputs| text(&combine(inputs)).lines().count();
+    assert!(lines(&fleet(500)) <= lines(&fleet(300)), "it stays readable");
 }
 
 #[test]
