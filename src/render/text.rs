@@ -146,7 +146,11 @@ fn tiers(c: &Combined) -> String {
 /// Whether a tier's worst figure is this vantage's.
 fn is_worst(tier: &Tier, row: &VantageRow) -> bool {
     let worst = &tier.worst;
-    let values = [&worst.rtt_p95_ms, &worst.loss_percent, &worst.latency_p95_ms];
+    let values = [
+        &worst.rtt_p95_ms,
+        &worst.loss_percent,
+        &worst.latency_p95_ms,
+    ];
     let values = values.into_iter().flatten().map(|at| &at.vantage);
     let quality = worst.quality.as_ref().map(|at| &at.vantage);
     values.chain(quality).any(|vantage| *vantage == row.vantage)
@@ -265,7 +269,10 @@ fn notes(c: &Combined) -> String {
         }
         if few::is_large(c) && !tier.suspect.is_empty() {
             let labels: Vec<&str> = tier.suspect.iter().map(Vantage::as_str).collect();
-            let text = format!("{name}: the probers at {} themselves", few::names(c, &labels));
+            let text = format!(
+                "{name}: the probers at {} themselves",
+                few::names(c, &labels)
+            );
             out.push_str(&line("Suspect", &text));
             continue;
         }
@@ -313,7 +320,11 @@ fn failures(tier: &Tier) -> Option<String> {
             });
             let at: Vec<String> = at.collect();
             // Of a large fleet, not every row is there.
-            let others = if tier.brief.is_empty() { "" } else { ", others" };
+            let others = if tier.brief.is_empty() {
+                ""
+            } else {
+                ", others"
+            };
             format!("{cause} {n} ({}{others})", at.join(", "))
         })
         .collect();

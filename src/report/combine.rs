@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use super::clocks::Terms;
 use super::combined::{
-    Combined, JobDigest, KneeReport, LeftOut, Level, OtherRequests, Recommended, Rejection, RunVerdict,
-    Tier, Usage,
+    Combined, JobDigest, KneeReport, LeftOut, Level, OtherRequests, Recommended, Rejection,
+    RunVerdict, Tier, Usage,
 };
 use super::measured::Used;
 use super::packed::PackedTier;
@@ -78,17 +78,19 @@ pub fn combine(inputs: &CombineInputs) -> Combined {
     let of_tier = |n: u32| parts.get(&n).unwrap_or(&none);
     let bases = tier::bases(of_tier(0), &labels, &job.thresholds);
     let plans = inputs.start.iter();
-    let plans: Vec<_> = plans
-        .flat_map(|s| s.tiers.iter().zip(repeat(s)))
-        .collect();
-    let told = parallel::map(&plans, parts.values().map(Parts::len).sum(), |(plan, start)| {
-        let terms = Terms {
-            start,
-            width_max: job.limits.clock_width.0,
-        };
-        let parts = of_tier(plan.tier);
-        tier::report(plan, parts, &bases, expected, &job.thresholds, terms)
-    });
+    let plans: Vec<_> = plans.flat_map(|s| s.tiers.iter().zip(repeat(s))).collect();
+    let told = parallel::map(
+        &plans,
+        parts.values().map(Parts::len).sum(),
+        |(plan, start)| {
+            let terms = Terms {
+                start,
+                width_max: job.limits.clock_width.0,
+            };
+            let parts = of_tier(plan.tier);
+            tier::report(plan, parts, &bases, expected, &job.thresholds, terms)
+        },
+    );
     let mut used = Used::default();
     let mut left_out = LeftOut::default();
     let mut marked: BTreeMap<Vantage, Vec<String>> = BTreeMap::new();

@@ -46,7 +46,11 @@ pub fn shorten(tier: &mut Tier, probers: u32) -> LeftOut {
     let mut kept = std::mem::take(&mut tier.flows);
     kept.retain(|flow| detailed.contains(flow.to.as_str()));
     if kept.len() > FLOWS_MAX {
-        kept.sort_by(|a, b| ill(b).partial_cmp(&ill(a)).unwrap_or(std::cmp::Ordering::Equal));
+        kept.sort_by(|a, b| {
+            ill(b)
+                .partial_cmp(&ill(a))
+                .unwrap_or(std::cmp::Ordering::Equal)
+        });
         kept.truncate(FLOWS_MAX);
         kept.sort_by(|a, b| (a.from.place_str(), &a.to).cmp(&(b.from.place_str(), &b.to)));
     }
@@ -80,13 +84,20 @@ fn detailed(tier: &Tier) -> BTreeSet<String> {
         }
     }
     let worst = &tier.worst;
-    let times = [&worst.rtt_p95_ms, &worst.loss_percent, &worst.latency_p95_ms];
+    let times = [
+        &worst.rtt_p95_ms,
+        &worst.loss_percent,
+        &worst.latency_p95_ms,
+    ];
     let times = times.into_iter().flatten().map(|at| &at.vantage);
     let worst: BTreeSet<&Vantage> = times
         .chain(worst.quality.as_ref().map(|at| &at.vantage))
         .collect();
     let says = |row: &VantageRow| {
-        let (failed, unknown) = judged.get(row.vantage.as_str()).copied().unwrap_or_default();
+        let (failed, unknown) = judged
+            .get(row.vantage.as_str())
+            .copied()
+            .unwrap_or_default();
         let doubts = [
             !row.suspect.is_empty(),
             !row.missing.is_empty(),
@@ -143,7 +154,11 @@ mod tests {
         let last = all.tiers.last().unwrap();
         let broke = sample::fleet_broken();
         assert!(last.rows.iter().any(|r| r.vantage == broke));
-        assert!(last.thresholds.iter().any(|t| t.vantages.contains_key(&broke)));
+        assert!(
+            last.thresholds
+                .iter()
+                .any(|t| t.vantages.contains_key(&broke))
+        );
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::combined::{
-    At, Connected, Figures, Generator, LatencyFigures, Range, Spread, VantageRow, VideoFigures, Worst,
+    At, Connected, Figures, Generator, LatencyFigures, Range, Spread, VantageRow, VideoFigures,
+    Worst,
 };
 use super::flow::Flow;
 use super::latency::Latency;

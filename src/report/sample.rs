@@ -12,8 +12,8 @@ use super::part::{
 };
 use crate::clock::{MAX_DRIFT_PPM, OffsetInterval, Reading, RunClock};
 use crate::job::{
-    ClaimId, Digest, Fleet, Job, JobSpec, Origin, Quality, Ramp, RunId, SCHEMA_MAJOR, Span, Timestamp,
-    Vantage, WriteId,
+    ClaimId, Digest, Fleet, Job, JobSpec, Origin, Quality, Ramp, RunId, SCHEMA_MAJOR, Span,
+    Timestamp, Vantage, WriteId,
 };
 use crate::load::{Window, schedule};
 use crate::measure::{Histogram, SignedHistogram};

@@ -278,9 +278,10 @@ impl Party<'_> {
             Some(base) => *base,
             None => Baseline::Missing,
         };
-        let concerned = self.site.probers.iter().filter(move |m| {
-            verdict::concerns(threshold.metric, tier, m.sums(), self.site.sums())
-        });
+        let concerned =
+            self.site.probers.iter().filter(move |m| {
+                verdict::concerns(threshold.metric, tier, m.sums(), self.site.sums())
+            });
         concerned.map(move |m| {
             let evidence = Evidence {
                 own: m.sums(),

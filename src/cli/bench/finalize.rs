@@ -100,13 +100,19 @@ fn text(finalized: &Finalized) -> String {
     let is_bound = |run: &Run| run.vantages == finalize::BOUND_AT && finalized.tiers >= 20;
     let bounds = match finalized.runs.iter().any(is_bound) {
         true => "within 5 s and 200 MB for 1,000 vantages of 20 tiers",
-        false => "time and memory have a bound at 1,000 vantages of 20 tiers, which were not asked for",
+        false => {
+            "time and memory have a bound at 1,000 vantages of 20 tiers, which were not asked for"
+        }
     };
     let growth = match finalize::compared(&finalized.runs).count() {
         0 => "whether it grows linearly shows from two runs of 100 vantages or more",
         _ => "linear",
     };
-    super::verdict(&finalized.findings, &format!("{bounds}; {growth}"), &mut out);
+    super::verdict(
+        &finalized.findings,
+        &format!("{bounds}; {growth}"),
+        &mut out,
+    );
     let c = &finalized.conditions;
     let build = if c.release {
         "release build"

@@ -27,7 +27,10 @@ pub fn paragraphs(c: &Combined, texts: impl IntoIterator<Item = (&'static str, S
     }
     for (label, n) in seen {
         if let Some(more) = n.checked_sub(most).filter(|more| *more > 0) {
-            out.push_str(&line(label, &format!("and {more} more, in the JSON report")));
+            out.push_str(&line(
+                label,
+                &format!("and {more} more, in the JSON report"),
+            ));
         }
     }
     out

@@ -5,9 +5,7 @@ use std::path::Path;
 use super::super::table::WIDTH;
 use super::*;
 use crate::report::combine::{CombineInputs, combine};
-use crate::report::sample::{
-    fleet, healthy, job, kill, lossy, part, replace, rolled_up, starve,
-};
+use crate::report::sample::{fleet, healthy, job, kill, lossy, part, replace, rolled_up, starve};
 
 /// Compares with `golden/{name}.txt`; with `UPDATE_GOLDEN` set, writes it.
 fn golden(name: &str, inputs: &CombineInputs) {
@@ -41,7 +39,10 @@ fn a_large_fleet() {
     }
     golden("large_fleet", &inputs);
     let lines = |inputs| text(&combine(inputs)).lines().count();
-    assert!(lines(&fleet(500)) <= lines(&fleet(300)), "it stays readable");
+    assert!(
+        lines(&fleet(500)) <= lines(&fleet(300)),
+        "it stays readable"
+    );
 }
 
 #[test]

@@ -128,7 +128,11 @@ fn judge(
         key.verify(&place.to_string(), claim, body)
             .map_err(|e| e.to_string())?;
     }
-    let packed = |part: TierPart| PackedTier::of(part).map(Arc::new).map_err(|e| e.to_string());
+    let packed = |part: TierPart| {
+        PackedTier::of(part)
+            .map(Arc::new)
+            .map_err(|e| e.to_string())
+    };
     let (author, digest, content) = if matches!(place.item, Item::Report(_)) {
         let mut report: ReportPart = document::read(place, body).map_err(|e| e.to_string())?;
         let tiers = std::mem::take(&mut report.tiers).into_iter().map(packed);
