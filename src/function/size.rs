@@ -22,10 +22,11 @@ const DESCRIPTORS_OWN: u32 = 64;
 const DESCRIPTORS_PER_TWO: u32 = 5;
 /// Memory of a prober without participants, in MiB.
 const MIB_OWN: u32 = 64;
-/// Participants per MiB: one takes 370 kB (`muster bench density`), and some more while it joins.
+/// Participants per MiB: one takes 370 kB at most (`muster bench density` finds less), and some more
+/// while it joins.
 const PER_MIB: u32 = 2;
 /// Participants that one processor takes, at 3 ms per participant and second with a tenth to
-/// spare: 400 packets a second at 4.6 µs each (`muster bench density`), and half as much again for
+/// spare: 400 packets a second at 4.6 µs each (`muster bench density` finds less), and half as much again for
 /// a slower processor.
 const PER_CPU: u32 = 300;
 

@@ -50,7 +50,7 @@ fn check(what: &str, output: &Output, exit: Exit, says: &[&str]) {
 }
 
 /// Arguments that are wrong whatever the servers say.
-const WRONG_ARGUMENTS: [Row; 36] = {
+const WRONG_ARGUMENTS: [Row; 37] = {
     use Exit::BadConfiguration as Bad;
     [
         row(
@@ -170,6 +170,21 @@ const WRONG_ARGUMENTS: [Row; 36] = {
             ],
             Bad,
             &["1530", "--max-participants is 1000"],
+        ),
+        row(
+            &[
+                "plan",
+                "--url",
+                "wss://sfu.example",
+                "--lambda",
+                "eu-west-1,us-east-1",
+                "--ramp",
+                "50",
+                "--max-cost",
+                "0.05",
+            ],
+            Bad,
+            &["USD", "SFU egress", "--max-cost is 0.05"],
         ),
         row(
             &[

@@ -10,6 +10,7 @@ mod lambda;
 mod laptop;
 mod run;
 mod schedule;
+mod standing;
 mod zip;
 
 use std::path::{Path, PathBuf};

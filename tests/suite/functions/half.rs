@@ -54,6 +54,19 @@ async fn a_coordinator_leaves_no_half_of_a_run() {
     assert_eq!(written.expect("listed").objects.len(), 0);
     assert_eq!(schedule.created().len(), 0);
 
+    // No schedule: nothing is written either, for the run's end comes first.
+    let mut unscheduled = coordinator
+        .with("AWS_ENDPOINT_URL_SCHEDULER", &workers.url())
+        .coordinator();
+    unscheduled.name = "unscheduled".to_owned();
+    let unscheduled_heads = Lambda::start([unscheduled]).await;
+    let refused = unscheduled_heads
+        .call(&arn(HOME, "unscheduled"), event("r0", &REGIONS[..1]))
+        .await;
+    failed(refused, ["create schedule", "no such API"]);
+    let written = store.list(&List::all("runs/".to_owned())).await;
+    assert_eq!(written.expect("listed").objects.len(), 0);
+
     // One that takes no event: the kill switch says why, and the other puts on no load.
     let refused = heads.call(&begins, event("r2", &REGIONS[..2])).await;
     failed(refused, ["The function is disabled", REGIONS[1]]);

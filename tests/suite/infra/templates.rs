@@ -51,6 +51,11 @@ fn faults(template: &Value) -> Vec<String> {
         all.map(|(name, r)| (name, &r["Properties"])).collect()
     };
     let mut faults = Vec::new();
+    for (name, parameter) in template["Parameters"].as_object().expect("parameters") {
+        if parameter["Description"].as_str().is_none_or(str::is_empty) {
+            faults.push(format!("{name} is not explained"));
+        }
+    }
     for (name, resource) in resources {
         if !TYPES.iter().any(|known| resource["Type"] == *known) {
             faults.push(format!("{name} is a {}", resource["Type"]));
@@ -86,6 +91,28 @@ fn faults(template: &Value) -> Vec<String> {
         });
         if !tls {
             faults.push(format!("{name} may be reached without TLS"));
+        }
+    }
+    for (_, bucket) in of("AWS::S3::Bucket") {
+        let Some(told) = bucket.get("NotificationConfiguration") else {
+            continue;
+        };
+        let rules = each(&bucket["LifecycleConfiguration"]["Rules"]);
+        let ends =
+            |rule: &&Value| rule["Prefix"] == "runs/" && rule.get("ExpirationInDays").is_some();
+        if !rules.iter().any(ends) {
+            faults.push("runs are kept for ever".to_owned());
+        }
+        let report = json!([{"Name": "prefix", "Value": "runs/"}, {"Name": "suffix", "Value": ".report.json"}]);
+        let [event] = &each(&told["LambdaConfigurations"])[..] else {
+            faults.push("there is more than one event".to_owned());
+            continue;
+        };
+        if event["Event"] != "s3:ObjectCreated:*"
+            || event["Function"] != json!({"Fn::GetAtt": ["Finalizer", "Arn"]})
+            || event["Filter"]["S3Key"]["Rules"] != report
+        {
+            faults.push("reports are not told to the finalizer".to_owned());
         }
     }
     for (name, permission) in of("AWS::Lambda::Permission") {
@@ -155,6 +182,18 @@ fn templates_open_nothing_to_the_world() {
         ),
         (
             "core.yaml",
+            "Bucket/Properties/LifecycleConfiguration/Rules/0/Prefix".into(),
+            json!("run/"),
+            "for ever",
+        ),
+        (
+            "core.yaml",
+            "Bucket/Properties/NotificationConfiguration/LambdaConfigurations/0/Filter/S3Key/Rules/1/Value".into(),
+            json!(".json"),
+            "not told",
+        ),
+        (
+            "core.yaml",
             "ScheduleGroup/Type".into(),
             json!("AWS::Lambda::Url"),
             "is a ",
@@ -189,7 +228,7 @@ fn templates_open_nothing_to_the_world() {
             Value::Null,
             "limit",
         ),
-    ] as [(&str, String, Value, &str); 10]
+    ] as [(&str, String, Value, &str); 12]
     {
         let mut template = load(name);
         let pointer = format!("/Resources/{at}");
@@ -207,4 +246,7 @@ fn templates_open_nothing_to_the_world() {
         let faults = faults(&template);
         assert!(faults.iter().any(|f| f.contains(fault)), "{at}: {faults:?}");
     }
+    let mut template = load("prober.yaml");
+    template["Parameters"]["MemoryMiB"]["Description"] = Value::Null;
+    assert_eq!(faults(&template), ["MemoryMiB is not explained"]);
 }
