@@ -40,7 +40,8 @@ fn append(payload: &mut Vec<u8>, unit: &[u8]) {
     payload.extend_from_slice(unit);
 }
 
-/// Appends packet `n` of the `of` that a slice is cut into; they differ by a byte at most.
+/// Appends packet `n` of the `of` that a slice is cut into: all of one size, but the last may be
+/// shorter.
 pub fn write_slice(payload: &mut Vec<u8>, slice: &[u8], n: usize, of: usize) {
     let Some((header, body)) = slice.split_first().filter(|_| of > 1) else {
         payload.extend_from_slice(slice);
@@ -49,7 +50,8 @@ pub fn write_slice(payload: &mut Vec<u8>, slice: &[u8], n: usize, of: usize) {
     let (start, end) = (n == 0, n + 1 == of);
     payload.push(header & 0xe0 | nal::FU_A);
     payload.push(u8::from(start) << 7 | u8::from(end) << 6 | nal::kind(*header));
-    let at = |packet: usize| body.len() * packet / of.max(1);
+    let size = body.len().div_ceil(of.max(1));
+    let at = |packet: usize| (size * packet).min(body.len());
     payload.extend_from_slice(body.get(at(n)..at(n + 1)).unwrap_or_default());
 }
 

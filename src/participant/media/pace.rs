@@ -8,7 +8,12 @@ use std::time::{Duration, Instant};
 /// (`PacingController::kMinSleepTime` and its process interval, 5 ms).
 pub const BURST_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Packets of a frame that leave at once as long as the frame is small.
+/// A frame of at most so many packets leaves at once, as libwebrtc's pacer lets it: a burst of 40 ms
+/// (`PacingController::kDefaultBurstInterval`) at two and a half times the bitrate
+/// (`kDefaultPaceMultiplier`) is 21 kB of the highest layer alone.
+pub const SMALL_FRAME: usize = 16;
+
+/// The least that leaves at once of a larger one.
 const SMALL_BURST: usize = 4;
 
 /// A frame that is later than this is skipped, not sent: a client's encoder drops frames too
@@ -49,9 +54,12 @@ impl Schedule {
         }
     }
 
-    /// How many packets of a frame leave with each burst, if it has `packets`: a small frame at
-    /// most four, a large one so many that it is out before four fifths of its interval are over.
+    /// How many packets of a frame leave with each burst, if it has `packets`: all of a small frame,
+    /// of a large one so many that it is out before four fifths of its interval are over.
     pub fn burst(&self, packets: usize) -> usize {
+        if packets <= SMALL_FRAME {
+            return packets.max(1);
+        }
         let interval_ms = 1_000 / self.per_second;
         let bursts = interval_ms * 4 / 5 / 5 + 1;
         packets
@@ -87,7 +95,7 @@ mod tests {
                 let bursts = packets.div_ceil(schedule.burst(packets));
                 let last = BURST_INTERVAL * u32::try_from(bursts - 1).unwrap();
                 assert!(last < Duration::from_secs(1) / per_second, "{packets}");
-                assert!(packets > SMALL_BURST || bursts == 1, "{packets}");
+                assert_eq!(packets <= SMALL_FRAME, bursts == 1, "{packets}");
             }
         }
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::pace::{BURST_INTERVAL, MAX_LATE};
+use super::pace::{BURST_INTERVAL, MAX_LATE, SMALL_FRAME};
 use super::{
     AUDIO_BITRATE, AudioOptions, AudioTrack, KEYFRAME_SPACING, Quality, Sent, VideoOptions,
     VideoTrack, audio_clip, video_clips,
@@ -245,24 +245,54 @@ fn packets_fit_and_never_split_a_stamp() {
 }
 
 #[test]
-fn a_frame_is_spread_over_its_interval() {
-    let mut world = World::new(VideoOptions::default());
+fn a_small_frame_leaves_at_once_and_a_large_one_over_its_interval() {
+    // So that some frames take many packets.
+    let mut world = World::new(VideoOptions {
+        max_payload: 400,
+        ..VideoOptions::default()
+    });
     world.run(Duration::from_secs(4), MS);
+    let (mut small, mut large) = (0, 0);
     for (index, layer) in world.track.layers().iter().enumerate() {
         let interval = Duration::from_secs(1) / layer.fps;
         let packets: Vec<_> = world.sent.iter().filter(|p| p.layer == index).collect();
-        for burst in packets.chunk_by(|a, b| a.at == b.at) {
-            assert!(burst.len() <= 4, "{}", burst.len());
-        }
         for frame in packets.chunk_by(|a, b| a.rtp_timestamp == b.rtp_timestamp) {
             let spread = frame.last().unwrap().at - frame[0].at;
-            assert!(spread < interval, "{spread:?}");
-            let bursts = u32::try_from(frame.len().div_ceil(4) - 1).unwrap();
-            // Polled every millisecond, so a burst may come that much off its time.
-            assert!(spread + MS > BURST_INTERVAL * bursts);
+            let bursts = frame.chunk_by(|a, b| a.at == b.at).count();
+            if frame.len() <= SMALL_FRAME {
+                small += 1;
+                assert_eq!(bursts, 1);
+            } else {
+                large += 1;
+                assert!(bursts > 1 && spread < interval, "{bursts}, {spread:?}");
+                // Polled every millisecond, so a burst may come that much off its time.
+                let bursts = u32::try_from(bursts - 1).unwrap();
+                assert!(spread + MS > BURST_INTERVAL * bursts);
+            }
         }
     }
+    assert!(small > 100 && large > 0, "{small} and {large}");
     assert!(world.total.lag.unwrap() < MS);
+}
+
+#[test]
+fn the_packets_of_a_frame_are_equally_long_but_for_the_last() {
+    for codec in [VideoCodec::Vp8, VideoCodec::H264] {
+        let mut world = World::of(codec, VideoOptions::default());
+        world.run(Duration::from_secs(4), MS);
+        for layer in 0..world.track.layers().len() {
+            let packets: Vec<_> = world.sent.iter().filter(|p| p.layer == layer).collect();
+            for frame in packets.chunk_by(|a, b| a.rtp_timestamp == b.rtp_timestamp) {
+                // The first one of H.264 has parameters and stamp, and no slice.
+                let frame = &frame[usize::from(codec == VideoCodec::H264)..];
+                let (last, equal) = frame.split_last().unwrap();
+                let lengths = equal.iter().map(|p| p.payload.len());
+                let length = equal.first().map_or(usize::MAX, |p| p.payload.len());
+                assert!(lengths.clone().all(|l| l == length), "{lengths:?}");
+                assert!(last.payload.len() <= length);
+            }
+        }
+    }
 }
 
 #[test]
@@ -331,7 +361,10 @@ fn late_frames_are_sent_and_too_late_ones_skipped_and_counted() {
 
 #[test]
 fn a_stall_within_a_frame_ends_like_any_other() {
-    let mut world = World::new(VideoOptions::default());
+    let mut world = World::new(VideoOptions {
+        max_payload: 200,
+        ..VideoOptions::default()
+    });
     world.poll();
     let last = world.sent.last().unwrap();
     assert_eq!(

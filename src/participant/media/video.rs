@@ -164,13 +164,23 @@ impl Flight {
         self.frame.due + BURST_INTERVAL * u32::try_from(bursts).unwrap_or(u32::MAX)
     }
 
-    /// The next packet's share of the frame: all have the same size but for a byte, so that a
-    /// trailer of `trailer` bytes fits into the last one whole. The longer ones come first: so
-    /// they leave in few runs.
+    /// The next packet's share of the frame: all have the same size, but the last may be shorter, so
+    /// that they leave in one run. If a trailer of `trailer` bytes would not fit into that one
+    /// whole, the sizes differ by a byte, the longer ones first.
     fn chunk(&self, trailer: usize) -> &'static [u8] {
         let total = self.data.len() + trailer;
-        let (size, longer) = (total / self.packets.max(1), total % self.packets.max(1));
-        let at = |packet: usize| (size * packet + longer.min(packet)).min(self.data.len());
+        let packets = self.packets.max(1);
+        let size = total.div_ceil(packets);
+        let fits = total - size.saturating_mul(packets - 1).min(total) >= trailer;
+        let (least, longer) = (total / packets, total % packets);
+        let at = |packet: usize| {
+            let at = if fits {
+                size * packet
+            } else {
+                least * packet + longer.min(packet)
+            };
+            at.min(self.data.len())
+        };
         self.data
             .get(at(self.next)..at(self.next + 1))
             .unwrap_or_default()
