@@ -148,8 +148,8 @@ impl Threads {
             let mut thread = Thread {
                 config: config.clone(),
                 inbox,
-                all: Epoll::new()?,
-                connecting: Epoll::new()?,
+                at_ticks: Epoll::new()?,
+                prompt: Epoll::new()?,
                 ready: Vec::new(),
                 seats: Vec::new(),
                 due: Vec::new(),
@@ -231,10 +231,12 @@ impl Seat {
 struct Thread {
     config: EngineConfig,
     inbox: Inbox<Mail>,
-    /// All sockets.
-    all: Epoll,
-    /// Of these, once more: those of peers on their way up.
-    connecting: Epoll,
+    /// Sockets of which nothing is lost or late if it waits for a tick: the kernel says when what
+    /// they have came.
+    at_ticks: Epoll,
+    /// The others: of peers on their way up, and of those that publish, who are to answer soon when
+    /// they are asked for a keyframe or a packet.
+    prompt: Epoll,
     /// What epoll told, kept for its room.
     ready: Vec<usize>,
     /// By slot, which epoll tells; a free slot is used again.
@@ -285,10 +287,9 @@ impl Thread {
         ready.clear();
         if let Some(lag) = woken.tick {
             self.health.count_tick(lag, self.config.tick);
-            self.all.ready(&mut ready);
-        } else if self.due.iter().any(|due| due.connecting) {
-            self.connecting.ready(&mut ready);
+            self.at_ticks.ready(&mut ready);
         }
+        self.prompt.ready(&mut ready);
         if !ready.is_empty() {
             let clock = KernelClock::read(self.now());
             for slot in ready.drain(..) {
@@ -302,14 +303,21 @@ impl Thread {
         self.ready = ready;
         let now = Instant::now();
         for slot in 0..self.due.len() {
-            if self
-                .due
-                .get(slot)
-                .is_some_and(|due| due.is_over(now, woken))
-            {
+            let Some(due) = self.due.get(slot).filter(|due| due.is_over(now, woken)) else {
+                continue;
+            };
+            if woken.tick.is_some() || due.connecting || !self.receives(slot) {
                 self.with(slot, |_, _, _, _| {});
+            } else {
+                // What it wants to ask for again may have come by now.
+                self.drain(slot, KernelClock::read(self.now()));
             }
         }
+    }
+
+    fn receives(&self, slot: usize) -> bool {
+        let seat = self.seats.get(slot).and_then(Option::as_ref);
+        seat.is_some_and(|seat| seat.role == Role::Subscriber)
     }
 
     fn now(&self) -> Moment {
@@ -354,8 +362,7 @@ impl Thread {
             return;
         }
         let carried = Stream::new(stream).and_then(|stream| {
-            self.all.add(&stream, slot, Told::WhileThere)?;
-            self.connecting.add(&stream, slot, Told::WhileThere)?;
+            self.prompt.add(&stream, slot, Told::WhileThere)?;
             Ok((stream.local()?, stream))
         });
         match carried {
@@ -409,11 +416,8 @@ impl Thread {
             self.seats.len() - 1
         });
         if let Some(descriptor) = carrier.descriptor() {
-            self.all.add(&descriptor, slot, Told::Once).map_err(local)?;
-            let connecting = &self.connecting;
-            connecting
-                .add(&descriptor, slot, Told::Once)
-                .map_err(local)?;
+            let prompt = &self.prompt;
+            prompt.add(&descriptor, slot, Told::Once).map_err(local)?;
         }
         if let (Some(seat), Some(due)) = (self.seats.get_mut(slot), self.due.get_mut(slot)) {
             *due = peer.due();
@@ -520,9 +524,12 @@ impl Thread {
             self.health.count_sockets(-1);
         } else if was_connecting
             && !due.connecting
+            && seat.role == Role::Subscriber
             && let Some(descriptor) = seat.carrier.descriptor()
+            && self.at_ticks.add(&descriptor, slot, Told::Once).is_ok()
         {
-            self.connecting.remove(&descriptor);
+            // What it has already is told again.
+            self.prompt.remove(&descriptor);
         }
     }
 }

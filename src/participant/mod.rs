@@ -55,9 +55,11 @@ pub struct EngineConfig {
     /// Media threads. Participants are spread over them in turn. Default 1: a thread carries
     /// some 100,000 packets a second.
     pub threads: usize,
-    /// How often a thread drains its sockets. Default 10 ms; arrival times are the kernel's, so
-    /// a longer tick costs no exactness, only promptness of NACKs. Media go out when they are
-    /// due, and a peer that connects is looked at more often, whatever the tick.
+    /// How often a thread drains the sockets of those that receive. Default 20 ms, as often as
+    /// libwebrtc looks for packets to ask for again (`NackPeriodicProcessor::kUpdateInterval`); arrival
+    /// times are the kernel's, so a longer tick costs no exactness, only promptness of NACKs. Media
+    /// and NACKs go out when they are due, and a peer that connects or publishes is looked at more
+    /// often, whatever the tick.
     pub tick: Duration,
     /// Each UDP socket's receive buffer, in bytes (`SO_RCVBUF`). Default 512 KiB. The kernel
     /// caps it at `net.core.rmem_max`.
@@ -73,7 +75,7 @@ impl Default for EngineConfig {
     fn default() -> Self {
         Self {
             threads: 1,
-            tick: Duration::from_millis(10),
+            tick: Duration::from_millis(20),
             recv_buffer_bytes: 512 * 1024,
             bare: false,
             faults: Faults::default(),

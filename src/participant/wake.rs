@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 /// server takes.
 const CONNECTING: Duration = Duration::from_millis(1);
 
-/// Between two wakeups for media, as libwebrtc's pacer has it: a packet goes out at most this
-/// late, and packets of many publishers go out together.
+/// Between two wakeups for what is prompt, as libwebrtc's pacer has it: a packet goes out at most
+/// this late, and packets of many publishers go out together.
 const SENDING: Duration = Duration::from_millis(5);
 
 /// When a peer wants to be looked at.
@@ -15,8 +15,8 @@ const SENDING: Duration = Duration::from_millis(5);
 pub struct Due {
     /// For anything.
     pub any: Option<Instant>,
-    /// For media to send, which don't wait for a tick.
-    pub media: Option<Instant>,
+    /// For what doesn't wait for a tick: media to send, packets to ask for again.
+    pub prompt: Option<Instant>,
     /// It is on its way up, or its media come over TCP: nothing of it waits for a tick.
     pub connecting: bool,
 }
@@ -25,7 +25,7 @@ impl Due {
     /// Nobody is there.
     pub const NEVER: Self = Self {
         any: None,
-        media: None,
+        prompt: None,
         connecting: false,
     };
 
@@ -42,13 +42,13 @@ impl Due {
         let at = if woken.tick.is_some() || self.connecting {
             self.any
         } else {
-            self.media
+            self.prompt
         };
         at.is_some_and(|at| at <= now)
     }
 }
 
-/// What a wakeup is for, media aside.
+/// What a wakeup is for, beside what is prompt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Woken {
     /// A tick: all sockets and deadlines are looked at. Says how late it came.
@@ -80,7 +80,7 @@ impl Wakeups {
             if peer.connecting {
                 next = next.min(self.last + CONNECTING);
             }
-            if let Some(due) = peer.media {
+            if let Some(due) = peer.prompt {
                 next = next.min(due.max(self.last + SENDING));
             }
         }
@@ -114,10 +114,10 @@ mod tests {
         (Wakeups::new(10 * MS, start), start)
     }
 
-    fn media(at: Instant) -> [Due; 1] {
+    fn prompt(at: Instant) -> [Due; 1] {
         [Due {
             any: Some(at),
-            media: Some(at),
+            prompt: Some(at),
             connecting: false,
         }]
     }
@@ -133,25 +133,25 @@ mod tests {
     }
 
     #[test]
-    fn media_wake_when_due_but_not_too_often() {
+    fn what_is_prompt_wakes_when_due_but_not_too_often() {
         let (mut wakeups, start) = wakeups();
-        assert_eq!(wakeups.next(&media(start + 7 * MS)), start + 7 * MS);
-        assert_eq!(wakeups.next(&media(start)), start + SENDING);
-        assert_eq!(wakeups.next(&media(start + 70 * MS)), start + 10 * MS);
+        assert_eq!(wakeups.next(&prompt(start + 7 * MS)), start + 7 * MS);
+        assert_eq!(wakeups.next(&prompt(start)), start + SENDING);
+        assert_eq!(wakeups.next(&prompt(start + 70 * MS)), start + 10 * MS);
         assert_eq!(wakeups.woke(start + 3 * MS).tick, None);
         assert_eq!(
-            wakeups.next(&media(start + 4 * MS)),
+            wakeups.next(&prompt(start + 4 * MS)),
             start + 3 * MS + SENDING
         );
         assert_eq!(wakeups.next(&[]), start + 10 * MS, "the tick stays");
     }
 
     #[test]
-    fn what_is_no_media_waits_for_a_tick_once_a_peer_is_up() {
+    fn all_else_waits_for_a_tick_once_a_peer_is_up() {
         let (mut wakeups, start) = wakeups();
         let mut due = Due {
             any: Some(start),
-            media: None,
+            prompt: None,
             connecting: true,
         };
         assert_eq!(wakeups.next(&[due]), start + CONNECTING);

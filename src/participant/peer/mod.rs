@@ -354,11 +354,12 @@ impl Peer {
     /// When [`Peer::timeout`] has something to do.
     pub fn due(&self) -> Due {
         let media = self.sender.deadline();
-        let receiver = (!self.receiver.is_idle()).then(|| self.receiver.deadline());
-        let any = [receiver, media].into_iter().flatten();
+        let (report, nack) = self.receiver.deadlines();
+        let prompt = media.into_iter().chain(nack).min();
+        let any = report.into_iter().chain(prompt);
         Due {
             any: Some(any.fold(self.rtc_deadline, Instant::min)),
-            media,
+            prompt,
             // Over TCP nothing but a prompt look tells when something came.
             connecting: !self.connected || self.config.transport == Transport::Tcp,
         }

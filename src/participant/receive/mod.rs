@@ -444,10 +444,10 @@ impl Receiver {
         self.streams.is_empty()
     }
 
-    /// When [`Receiver::poll`] has something to do.
-    pub fn deadline(&self) -> Instant {
-        self.next_nack
-            .map_or(self.next_report, |nack| nack.min(self.next_report))
+    /// When [`Receiver::poll`] has something to report, and when to ask for.
+    pub fn deadlines(&self) -> (Option<Instant>, Option<Instant>) {
+        let report = (!self.is_idle()).then_some(self.next_report);
+        (report, self.next_nack)
     }
 
     /// Writes the RTCP that is due.

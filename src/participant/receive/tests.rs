@@ -242,3 +242,24 @@ fn jumps_over_all_sequence_numbers_hold_little() {
     let t = &world.receiver.totals;
     assert!(t.lost > 2_000 * 32_000 && t.pending <= 512, "{t:?}");
 }
+
+#[test]
+fn a_gap_has_a_deadline_of_its_own() {
+    let mut world = World::new();
+    assert_eq!(world.receiver.deadlines(), (None, None));
+    for (jump, gap) in [(1, false), (1, false), (2, true)] {
+        world.send(&Lie {
+            first: 0x80,
+            second: 96,
+            jump,
+            timestamp: 0,
+            ssrc: 1,
+            body: vec![0; 20],
+            wait_ms: 5,
+            stamped: false,
+        });
+        let (report, nack) = world.receiver.deadlines();
+        assert!(report.is_some());
+        assert_eq!(nack, gap.then(|| world.now.at + stream::NACK_DELAY));
+    }
+}
