@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::clip::AudioClip;
 use super::opus::{self, SAMPLES};
 use super::pace::{MAX_LATE, Schedule};
-use super::packet::{AudioLevel, Frame, MediaPacket, Sent};
+use super::packet::{AudioLevel, Frame, MediaPacket, Payload, Sent};
 
 /// Packets per second, of 20 ms each.
 const PACKETS_PER_SECOND: u32 = 50;
@@ -101,7 +101,10 @@ impl AudioTrack {
             let ticks = self.number * u64::from(SAMPLES);
             out(MediaPacket {
                 layer: 0,
-                payload: &self.payload,
+                payload: Payload {
+                    head: &self.payload,
+                    ..Payload::default()
+                },
                 marker: self.silent || self.step > 1,
                 #[expect(clippy::cast_possible_truncation, reason = "RTP timestamps wrap")]
                 rtp_timestamp: self.rtp_timestamp.wrapping_add(ticks as u32),

@@ -40,19 +40,18 @@ fn append(payload: &mut Vec<u8>, unit: &[u8]) {
     payload.extend_from_slice(unit);
 }
 
-/// Appends packet `n` of the `of` that a slice is cut into: all of one size, but the last may be
-/// shorter.
-pub fn write_slice(payload: &mut Vec<u8>, slice: &[u8], n: usize, of: usize) {
+/// Appends the head of packet `n` of the `of` that a slice is cut into, and returns its share of the
+/// slice: all have one size, but the last may be shorter.
+pub fn write_slice<'a>(head: &mut Vec<u8>, slice: &'a [u8], n: usize, of: usize) -> &'a [u8] {
     let Some((header, body)) = slice.split_first().filter(|_| of > 1) else {
-        payload.extend_from_slice(slice);
-        return;
+        return slice;
     };
     let (start, end) = (n == 0, n + 1 == of);
-    payload.push(header & 0xe0 | nal::FU_A);
-    payload.push(u8::from(start) << 7 | u8::from(end) << 6 | nal::kind(*header));
+    head.push(header & 0xe0 | nal::FU_A);
+    head.push(u8::from(start) << 7 | u8::from(end) << 6 | nal::kind(*header));
     let size = body.len().div_ceil(of.max(1));
     let at = |packet: usize| (size * packet).min(body.len());
-    payload.extend_from_slice(body.get(at(n)..at(n + 1)).unwrap_or_default());
+    body.get(at(n)..at(n + 1)).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -83,7 +82,8 @@ mod tests {
             let mut again = Vec::new();
             for n in 0..packets {
                 let mut payload = Vec::new();
-                write_slice(&mut payload, &slice, n, packets);
+                let share = write_slice(&mut payload, &slice, n, packets);
+                payload.extend_from_slice(share);
                 prop_assert!(payload.len() <= room);
                 if packets == 1 {
                     again = payload;

@@ -46,6 +46,6 @@ mod vp8;
 
 pub use audio::{AudioOptions, AudioTrack};
 pub use clip::{AudioClip, ClipError, VideoClips, audio_clip, video_clips};
-pub use packet::{AudioLevel, Frame, MediaPacket, Sent};
+pub use packet::{AudioLevel, Frame, MediaPacket, Payload, Sent};
 pub use preset::{AUDIO_BITRATE, LAYERS, Layer, Quality};
 pub use video::{KEYFRAME_SPACING, VideoOptions, VideoTrack};

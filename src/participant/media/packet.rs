@@ -2,6 +2,32 @@
 
 use std::time::{Duration, Instant};
 
+/// A payload, in parts that follow each other. What is of a clip lives as long as the process, so
+/// that nobody has to copy it to keep it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Payload<'a> {
+    /// The payload descriptor; of what is small, all.
+    pub head: &'a [u8],
+    /// A share of a clip.
+    pub body: &'static [u8],
+    /// A trailer.
+    pub tail: &'a [u8],
+}
+
+impl Payload<'_> {
+    /// In bytes.
+    pub const fn length(&self) -> usize {
+        self.head.len() + self.body.len() + self.tail.len()
+    }
+
+    /// Appends all of it.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        for part in [self.head, self.body, self.tail] {
+            out.extend_from_slice(part);
+        }
+    }
+}
+
 /// An RTP payload that is due, and what its header says.
 ///
 /// Sequence number, SSRC and payload type are the sender's.
@@ -10,7 +36,7 @@ pub struct MediaPacket<'a> {
     /// Index into the track's layers; 0 for audio.
     pub layer: usize,
     /// At most the `max_payload` of the track's options.
-    pub payload: &'a [u8],
+    pub payload: Payload<'a>,
     /// Video: the frame's last packet. Audio: the first packet after a silence (RFC 3551 4.1).
     pub marker: bool,
     /// In ticks of 90 kHz (video) or 48 kHz (audio).

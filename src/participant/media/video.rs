@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::clip::{VideoClip, VideoClips};
 use super::h264;
 use super::pace::{BURST_INTERVAL, MAX_LATE, Schedule};
-use super::packet::{Frame, MediaPacket, Sent};
+use super::packet::{Frame, MediaPacket, Payload, Sent};
 use super::preset::{Layer, Quality};
 use super::vp8::{DESCRIPTOR_LEN, Descriptor};
 use crate::job::VideoCodec;
@@ -55,7 +55,8 @@ impl Default for VideoOptions {
 pub struct VideoTrack {
     layers: Vec<Layer>,
     streams: Vec<Stream>,
-    payload: Vec<u8>,
+    /// Room for the head of a payload, kept.
+    head: Vec<u8>,
 }
 
 impl VideoTrack {
@@ -73,7 +74,7 @@ impl VideoTrack {
         VideoTrack {
             layers: streams.iter().map(|stream| stream.clip.layer).collect(),
             streams,
-            payload: Vec::with_capacity(options.max_payload),
+            head: Vec::new(),
         }
     }
 
@@ -116,7 +117,7 @@ impl VideoTrack {
     ) -> Sent {
         let mut sent = Sent::default();
         for stream in &mut self.streams {
-            stream.poll(now, &mut self.payload, &mut trailer, &mut out, &mut sent);
+            stream.poll(now, &mut self.head, &mut trailer, &mut out, &mut sent);
         }
         sent
     }
@@ -229,7 +230,7 @@ impl Stream {
     fn poll<const N: usize>(
         &mut self,
         now: Instant,
-        payload: &mut Vec<u8>,
+        head: &mut Vec<u8>,
         trailer: &mut impl FnMut(Frame) -> [u8; N],
         out: &mut impl FnMut(MediaPacket<'_>),
         sent: &mut Sent,
@@ -245,8 +246,13 @@ impl Stream {
                 return;
             };
             let last = flight.next + 1 == flight.packets;
-            payload.clear();
-            self.write(payload, &flight, trailer);
+            head.clear();
+            let (body, tail) = self.write(head, &flight, trailer);
+            let payload = Payload {
+                head,
+                body,
+                tail: tail.as_ref().map_or(&[][..], |tail| &tail[..]),
+            };
             out(MediaPacket {
                 layer: self.index,
                 payload,
@@ -255,7 +261,7 @@ impl Stream {
                 keyframe: flight.keyframe,
                 audio_level: None,
             });
-            sent.packet(payload.len(), now - flight.due(), last);
+            sent.packet(payload.length(), now - flight.due(), last);
             flight.next += 1;
             if last {
                 self.picture_id = (self.picture_id + 1) & 0x7fff;
@@ -266,13 +272,13 @@ impl Stream {
         }
     }
 
-    /// The next packet of a frame.
+    /// The next packet of a frame: writes its head, and returns what follows.
     fn write<const N: usize>(
         &self,
-        payload: &mut Vec<u8>,
+        head: &mut Vec<u8>,
         flight: &Flight,
         trailer: &mut impl FnMut(Frame) -> [u8; N],
-    ) {
+    ) -> (&'static [u8], Option<[u8; N]>) {
         match self.codec {
             VideoCodec::Vp8 => {
                 let descriptor = Descriptor {
@@ -281,15 +287,19 @@ impl Stream {
                     picture_id: self.picture_id,
                     tl0_picture_index: self.tl0_picture_index,
                 };
-                payload.extend_from_slice(&descriptor.write());
-                payload.extend_from_slice(flight.chunk(N));
-                if flight.next + 1 == flight.packets {
-                    payload.extend_from_slice(&trailer(flight.frame));
-                }
+                head.extend_from_slice(&descriptor.write());
+                let last = flight.next + 1 == flight.packets;
+                (flight.chunk(N), last.then(|| trailer(flight.frame)))
             }
             VideoCodec::H264 => match flight.next.checked_sub(1) {
-                None => h264::write_head(payload, flight.parameters, &trailer(flight.frame)),
-                Some(n) => h264::write_slice(payload, flight.data, n, flight.packets - 1),
+                None => {
+                    h264::write_head(head, flight.parameters, &trailer(flight.frame));
+                    (&[], None)
+                }
+                Some(n) => {
+                    let slice = h264::write_slice(head, flight.data, n, flight.packets - 1);
+                    (slice, None)
+                }
             },
         }
     }

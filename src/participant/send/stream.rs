@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::participant::media::Payload;
 use crate::participant::moment::Moment;
 use crate::participant::rtp::rtcp::SenderInfo;
 use crate::participant::rtp::{Outgoing, push_extension, sequence};
@@ -56,7 +57,7 @@ pub struct Media<'a> {
     /// See [`crate::participant::rtp::Header`].
     pub timestamp: u32,
     /// What it carries.
-    pub payload: &'a [u8],
+    pub payload: Payload<'a>,
     /// RFC 6464: voice flag and level.
     pub audio_level: Option<u8>,
 }
@@ -66,11 +67,24 @@ struct Kept {
     index: u64,
     marker: bool,
     timestamp: u32,
-    payload: Vec<u8>,
+    /// See [`Payload`].
+    head: Vec<u8>,
+    body: &'static [u8],
+    tail: Vec<u8>,
     /// As first sent, in a stream without its own retransmissions: the same nonce may only ever
     /// meet the same header.
     extensions: Vec<u8>,
     resent: Option<Instant>,
+}
+
+impl Kept {
+    fn payload(&self) -> Payload<'_> {
+        Payload {
+            head: &self.head,
+            body: self.body,
+            tail: &self.tail,
+        }
+    }
 }
 
 /// One SSRC, with its retransmissions.
@@ -131,7 +145,7 @@ impl Stream {
         let index = self.index;
         self.index += 1;
         self.packets = self.packets.wrapping_add(1);
-        let octets = u32::try_from(media.payload.len()).unwrap_or(u32::MAX);
+        let octets = u32::try_from(media.payload.length()).unwrap_or(u32::MAX);
         self.octets = self.octets.wrapping_add(octets);
         self.last = Some((media.timestamp, now.at));
         self.write_extensions(
@@ -181,7 +195,7 @@ impl Stream {
                 ssrc: self.plan.ssrc,
                 extensions: &kept.extensions,
             };
-            return write(srtp, &header, &[], &kept.payload, index, out);
+            return write(srtp, &header, &[], kept.payload(), index, out);
         };
         let repaired = self.plan.extensions.repaired_rid;
         self.write_extensions(repaired, None, now, transport_sequence);
@@ -197,7 +211,7 @@ impl Stream {
             extensions: &self.extensions,
         };
         let original = sequence.to_be_bytes();
-        write(srtp, &header, &original, &kept.payload, repair_index, out)
+        write(srtp, &header, &original, kept.payload(), repair_index, out)
     }
 
     fn keep(&mut self, index: u64, media: Media<'_>) {
@@ -214,8 +228,11 @@ impl Stream {
             if self.plan.repair.is_none() {
                 kept.extensions.extend_from_slice(&self.extensions);
             }
-            kept.payload.clear();
-            kept.payload.extend_from_slice(media.payload);
+            kept.head.clear();
+            kept.head.extend_from_slice(media.payload.head);
+            kept.body = media.payload.body;
+            kept.tail.clear();
+            kept.tail.extend_from_slice(media.payload.tail);
         }
     }
 
@@ -273,14 +290,14 @@ fn write(
     srtp: &Srtp,
     header: &Outgoing<'_>,
     prefix: &[u8],
-    payload: &[u8],
+    payload: Payload<'_>,
     index: u64,
     out: &mut Vec<u8>,
 ) -> Option<usize> {
     let start = out.len();
     let header_len = header.write(out);
     out.extend_from_slice(prefix);
-    out.extend_from_slice(payload);
+    payload.write(out);
     if srtp.seal_rtp(out, start, header_len, header.ssrc, index) {
         Some(out.len() - start)
     } else {
@@ -327,7 +344,10 @@ mod tests {
         let media = Media {
             marker: true,
             timestamp: 9,
-            payload,
+            payload: Payload {
+                head: payload,
+                ..Payload::default()
+            },
             audio_level: None,
         };
         let mut out = Vec::new();
