@@ -9,8 +9,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::child::{Child, SAMPLE_INTERVAL};
-use super::density::{Contender, Figures, Memory, Publishing, Setup};
+use super::density::{Contender, Memory, Setup};
 use super::lk::{self, Line};
+use super::rounds::{Cost, Received, Sent};
 use super::sfu::packets_sent;
 use super::stage::{Stage, within};
 use super::window::{Window, difference};
@@ -33,8 +34,35 @@ pub const SENDERS: u32 = 30;
 /// The engine's one thread that receives.
 const MEDIA_THREAD: &str = "media-0";
 
+/// muster's participants.
+pub const MUSTER: &str = "muster";
+/// LiveKit's load tester.
+pub const LK: &str = "lk";
+/// The bare loop.
+pub const FLOOR: &str = "floor";
+/// All, in the order of a first round.
+pub const CONTENDERS: [&str; 3] = [MUSTER, LK, FLOOR];
+
 /// How long a step may take beyond what it waits for.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One of several rounds.
+#[derive(Clone, Copy, Debug)]
+pub struct Round {
+    /// From 0 on.
+    pub number: u32,
+}
+
+impl Round {
+    /// Every other round goes backwards: what gets slower or faster meanwhile then does so to all.
+    fn order(self) -> [&'static str; 3] {
+        let mut order = CONTENDERS;
+        if !self.number.is_multiple_of(2) {
+            order.reverse();
+        }
+        order
+    }
+}
 
 /// One server, and who meets there.
 pub struct Contest<'a> {
@@ -47,34 +75,32 @@ pub struct Contest<'a> {
 }
 
 impl Contest<'_> {
-    /// All contenders, one after the other, with the same publishers.
-    pub async fn row(&self, publishers: u32, say: impl Fn(&str)) -> Vec<Contender<Figures>> {
-        let room = format!("density-{publishers}");
+    /// One round of the contenders named, one after the other, with the same publishers.
+    pub async fn row(
+        &self,
+        round: Round,
+        publishers: u32,
+        say: impl Fn(&str),
+    ) -> Vec<(&'static str, Result<Received, String>)> {
+        let room = format!("density-{publishers}-{}", round.number);
         let subscribers = self.setup.subscribers;
         let sources = match self.publish(&room, publishers).await {
             Ok(sources) => sources,
-            Err(why) => {
-                let all = ["muster", "lk", "floor"];
-                return all
-                    .map(|name| Contender::new(name, Err(why.clone())))
-                    .into();
-            }
+            Err(why) => return CONTENDERS.map(|name| (name, Err(why.clone()))).into(),
         };
-        say("muster");
-        let muster = self.in_time(subscribers, self.muster(&room)).await;
-        say("lk");
-        let lk = match self.lk {
-            Some(lk) => self.in_time(subscribers, self.lk(lk, &room)).await,
-            None => Err(no_lk()),
-        };
-        say("floor");
-        let floor = self.in_time(subscribers, self.floor(&room)).await;
+        let mut taken = Vec::new();
+        for name in round.order() {
+            say(name);
+            let received = match (name, self.lk) {
+                (FLOOR, _) => self.in_time(subscribers, self.floor(&room)).await,
+                (LK, Some(lk)) => self.in_time(subscribers, self.lk(lk, &room)).await,
+                (LK, None) => Err(no_lk()),
+                _ => self.in_time(subscribers, self.muster(&room)).await,
+            };
+            taken.push((name, received));
+        }
         sources.stop().await;
-        vec![
-            Contender::new("muster", muster),
-            Contender::new("lk", lk),
-            Contender::new("floor", floor),
-        ]
+        taken
     }
 
     /// What subscribers hold in a room with one publisher: a track of audio, one of video.
@@ -119,22 +145,19 @@ impl Contest<'_> {
         vec![Contender::new("muster", muster), Contender::new("lk", lk)]
     }
 
-    /// What publishers cost in a room of their own.
-    pub async fn sending(&self) -> Result<Publishing, String> {
+    /// One round of what publishers cost in a room of their own.
+    pub async fn sending(&self, round: Round) -> Result<Sent, String> {
         self.in_time(SENDERS, async {
-            let mut child = self.publish("sending", SENDERS).await?;
+            let room = format!("sending-{}", round.number);
+            let mut child = self.publish(&room, SENDERS).await?;
             tokio::time::sleep(WARM_UP).await;
             let first = child.reading().await?;
             tokio::time::sleep(self.setup.duration.saturating_sub(SAMPLE_INTERVAL / 2)).await;
             let last = child.reading().await?;
             child.stop().await;
-            let window = Window { first, last };
-            let late_us = difference(last.sample.late_us, first.sample.late_us);
-            Ok(Publishing {
-                publishers: SENDERS,
-                packets_per_second: window.packets_per_second()?,
-                cpu_us_per_packet: window.cpu_us_per_packet()?,
-                pacing_lag_mean_us: late_us / window.packets()?,
+            Ok(Sent {
+                cost: Window { first, last }.cost()?,
+                late_us: difference(last.sample.late_us, first.sample.late_us),
                 pacing_lag_max_us: last.pacing_lag_us,
             })
         })
@@ -170,7 +193,7 @@ impl Contest<'_> {
         Ok(child)
     }
 
-    async fn muster(&self, room: &str) -> Result<Figures, String> {
+    async fn muster(&self, room: &str) -> Result<Received, String> {
         let count = self.setup.subscribers;
         let mut child = self.participants("muster", room, count, "subscribers")?;
         let joined_ms = all_joined(&mut child).await?;
@@ -185,9 +208,8 @@ impl Contest<'_> {
             return Err(format!("only {} were connected", last.sample.connected));
         }
         let window = Window { first, last };
-        Ok(Figures {
-            packets_per_second: window.packets_per_second()?,
-            cpu_us_per_packet: window.cpu_us_per_packet()?,
+        Ok(Received {
+            cost: window.cost()?,
             joins_per_second: Some(f64::from(count) * 1_000.0 / joined_ms.max(1) as f64),
             lost: Some(last.sample.lost),
             lost_percent: (last.sample.expected > 0)
@@ -227,7 +249,7 @@ impl Contest<'_> {
         Ok((child, joined))
     }
 
-    async fn lk(&self, lk: &Path, room: &str) -> Result<Figures, String> {
+    async fn lk(&self, lk: &Path, room: &str) -> Result<Received, String> {
         let (setup, metrics) = (self.setup, self.stage.metrics());
         let stay = WARM_UP + setup.duration;
         let (mut child, joined) = self.lk_joined(lk, room, setup.subscribers, stay).await?;
@@ -257,10 +279,12 @@ impl Contest<'_> {
             }
         };
         child.stop().await;
-        let used = difference(last.cpu_ms, first.cpu_ms);
-        Ok(Figures {
-            packets_per_second: packets / seconds,
-            cpu_us_per_packet: used * 1_000.0 / packets,
+        Ok(Received {
+            cost: Cost {
+                seconds,
+                packets,
+                cpu_us: difference(last.cpu_ms, first.cpu_ms) * 1_000.0,
+            },
             joins_per_second: Some(f64::from(setup.subscribers) / joined.after.as_secs_f64()),
             lost: lost.map(|(packets, _)| packets),
             lost_percent: lost.map(|(_, percent)| percent),
@@ -271,7 +295,7 @@ impl Contest<'_> {
 
     /// What muster's participants cost if they only receive and decrypt: the same joins and the
     /// same packets, but of the process only the thread that receives them counts.
-    async fn floor(&self, room: &str) -> Result<Figures, String> {
+    async fn floor(&self, room: &str) -> Result<Received, String> {
         let count = self.setup.subscribers;
         let mut child = self.participants("floor", room, count, "floor")?;
         all_joined(&mut child).await?;
@@ -286,12 +310,10 @@ impl Contest<'_> {
         if last.sample.forged > 0 {
             return Err(format!("{} packets did not decrypt", last.sample.forged));
         }
-        let window = Window { first, last };
-        Ok(Figures {
-            packets_per_second: window.packets_per_second()?,
-            cpu_us_per_packet: window.cpu_us_per_packet()?,
+        Ok(Received {
+            cost: Window { first, last }.cost()?,
             own_drops: last.usage.drops,
-            ..Figures::default()
+            ..Received::default()
         })
     }
 }

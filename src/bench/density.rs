@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::contest::{Contest, MEMORY_SUBSCRIBERS, WARM_UP};
+use super::contest::{CONTENDERS, Contest, MEMORY_SUBSCRIBERS, Round, SENDERS, WARM_UP};
 use super::lk;
+use super::rounds::{self, Received};
 use super::stage::{self, Stage};
 use crate::error::Error;
 
@@ -29,7 +30,9 @@ pub struct Setup {
     pub publishers: Vec<u32>,
     /// Subscribers of each contender.
     pub subscribers: u32,
-    /// How long each contender is measured.
+    /// How often all is measured, at least once.
+    pub rounds: u32,
+    /// How long each contender is measured in a round.
     pub duration: Duration,
     /// Joins per second that each contender is asked for.
     pub join_rate: u32,
@@ -64,7 +67,9 @@ pub struct Conditions {
     pub memory_subscribers: u32,
     /// Seconds between the last join and the measurement.
     pub warm_up_seconds: u64,
-    /// Seconds of measurement.
+    /// Rounds, of which every other one goes backwards.
+    pub rounds: u32,
+    /// Seconds of measurement in each round.
     pub seconds: f64,
     /// Joins per second that were asked for.
     pub join_rate: u32,
@@ -91,12 +96,14 @@ pub struct Contender<T> {
 }
 
 /// What a contender's subscribers cost. What it doesn't have is `None`.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Figures {
     /// RTP packets received per second: by the contender's own count, for lk by the server's.
     pub packets_per_second: f64,
-    /// CPU time per received packet in steady state, in microseconds.
+    /// CPU time per received packet in steady state over all rounds, in microseconds.
     pub cpu_us_per_packet: f64,
+    /// The same of each round.
+    pub rounds: Vec<f64>,
     /// Joins per second, from the first dial until all were connected.
     pub joins_per_second: Option<f64>,
     /// Packets that the contender reports as lost.
@@ -117,14 +124,16 @@ pub struct Memory {
 }
 
 /// What publishing costs.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Publishing {
     /// How many publishers.
     pub publishers: u32,
     /// RTP packets sent per second.
     pub packets_per_second: f64,
-    /// CPU time per sent packet, in microseconds.
+    /// CPU time per sent packet over all rounds, in microseconds.
     pub cpu_us_per_packet: f64,
+    /// The same of each round.
+    pub rounds: Vec<f64>,
     /// How late a packet went out behind its due time, on average, in microseconds.
     pub pacing_lag_mean_us: f64,
     /// The latest that one went out, in microseconds.
@@ -147,23 +156,48 @@ impl<T> Contender<T> {
 }
 
 impl Row {
+    fn figures(&self, name: &str) -> Option<&Figures> {
+        let contender = self.contenders.iter().find(|c| c.name == name)?;
+        contender.figures.as_ref()
+    }
+
     /// A contender's CPU time per packet, in microseconds.
     pub fn cost(&self, name: &str) -> Option<f64> {
-        let contender = self.contenders.iter().find(|c| c.name == name)?;
-        contender.figures.map(|figures| figures.cpu_us_per_packet)
+        Some(self.figures(name)?.cpu_us_per_packet)
     }
 
     /// muster's CPU time per packet, divided by another's.
     pub fn ratio(&self, other: &str) -> Option<f64> {
         Some(self.cost("muster")? / self.cost(other).filter(|cost| *cost > 0.0)?)
     }
+
+    /// The same of each round.
+    pub fn ratios(&self, other: &str) -> Vec<f64> {
+        let rounds = |name| self.figures(name).map_or(&[][..], |f| &f.rounds);
+        ratios(rounds("muster"), rounds(other))
+    }
+}
+
+/// One series divided by another.
+fn ratios(of: &[f64], by: &[f64]) -> Vec<f64> {
+    of.iter().zip(by).map(|(of, by)| of / by).collect()
 }
 
 impl Density {
     /// The cost of a sent packet, divided by that of a received one in the first row.
     pub fn sending_ratio(&self) -> Option<f64> {
         let received = self.rows.first()?.cost("muster").filter(|c| *c > 0.0)?;
-        Some(self.publishing.figures?.cpu_us_per_packet / received)
+        let sent = self.publishing.figures.as_ref()?.cpu_us_per_packet;
+        Some(sent / received)
+    }
+
+    /// The same of each round.
+    pub fn sending_ratios(&self) -> Vec<f64> {
+        let received = self.rows.first().and_then(|row| row.figures("muster"));
+        let rounds = received.zip(self.publishing.figures.as_ref());
+        rounds.map_or_else(Vec::new, |(received, sent)| {
+            ratios(&sent.rounds, &received.rounds)
+        })
     }
 
     /// Whether all but lk could be measured: without it there is less to compare, and nothing
@@ -214,7 +248,7 @@ impl Density {
     }
 }
 
-/// Measures all, one after the other. `say` gets a line per step.
+/// Measures all, one after the other, in rounds. `say` gets a line per step.
 ///
 /// # Errors
 /// When there is no server to measure with. A contender that fails says so in its place.
@@ -227,18 +261,25 @@ pub async fn measure(setup: &Setup, say: impl Fn(&str)) -> Result<Density, Error
         stage: &stage,
         lk: program.as_deref(),
     };
-    let mut rows = Vec::new();
-    for publishers in &setup.publishers {
-        say(&format!("{publishers} publishers"));
-        rows.push(Row {
-            publishers: *publishers,
-            contenders: contest.row(*publishers, &say).await,
-        });
+    let mut received = vec![Vec::new(); setup.publishers.len()];
+    let mut sent = Vec::new();
+    for number in 0..setup.rounds {
+        let round = Round { number };
+        for (publishers, taken) in setup.publishers.iter().zip(&mut received) {
+            let (next, of) = (number + 1, setup.rounds);
+            say(&format!("{publishers} publishers, round {next} of {of}"));
+            taken.extend(contest.row(round, *publishers, &say).await);
+        }
+        say("sending");
+        sent.push(contest.sending(round).await);
     }
     say("memory");
     let memory = contest.memory(&say).await;
-    say("sending");
-    let publishing = Contender::new("muster", contest.sending().await);
+    let rows = setup.publishers.iter().zip(received);
+    let rows = rows
+        .map(|(publishers, taken)| row(*publishers, &taken))
+        .collect();
+    let publishing = rounds::sent(SENDERS, sent);
     stage.close().await;
     let mut density = Density {
         conditions,
@@ -251,6 +292,18 @@ pub async fn measure(setup: &Setup, say: impl Fn(&str)) -> Result<Density, Error
     Ok(density)
 }
 
+/// Of what all contenders gave in all rounds.
+fn row(publishers: u32, taken: &[(&'static str, Result<Received, String>)]) -> Row {
+    let contenders = CONTENDERS.map(|name| {
+        let own = taken.iter().filter(|(of, _)| *of == name);
+        rounds::received(name, own.map(|(_, round)| round.clone()))
+    });
+    Row {
+        publishers,
+        contenders: contenders.into(),
+    }
+}
+
 async fn conditions(setup: &Setup, stage: &Stage, lk: Option<&Path>) -> Conditions {
     Conditions {
         machine: stage.conditions(&setup.livekit_server).await,
@@ -261,6 +314,7 @@ async fn conditions(setup: &Setup, stage: &Stage, lk: Option<&Path>) -> Conditio
         subscribers: setup.subscribers,
         memory_subscribers: MEMORY_SUBSCRIBERS,
         warm_up_seconds: WARM_UP.as_secs(),
+        rounds: setup.rounds,
         seconds: setup.duration.as_secs_f64(),
         join_rate: setup.join_rate,
     }
@@ -275,6 +329,7 @@ mod tests {
         let contender = |name, cpu_us_per_packet| {
             let figures = Figures {
                 cpu_us_per_packet,
+                rounds: vec![cpu_us_per_packet],
                 ..Figures::default()
             };
             Contender::new(name, Ok(figures))
@@ -291,6 +346,7 @@ mod tests {
             publishers: 30,
             packets_per_second: 10_000.0,
             cpu_us_per_packet: sent,
+            rounds: vec![sent],
             pacing_lag_mean_us: 0.0,
             pacing_lag_max_us: 0,
         };

@@ -1,12 +1,13 @@
 //! What muster's own participants cost, beside LiveKit's load tester and a bare loop.
 //!
 //! Each contender is a process of its own, so that its CPU time is its alone; all meet the same
-//! server and the same publishers, one after the other.
+//! server and the same publishers, one after the other, in several rounds.
 //!
 //! | module | what it is |
 //! | --- | --- |
 //! | [`density`] | the comparison: what a packet and a participant cost |
 //! | [`contest`] | how each contender is run, and what is read off it |
+//! | [`rounds`] | what several rounds of a contender make together |
 //! | [`window`] | what lies between two readings of a process |
 //! | [`joins`] | many joins in a short time |
 //! | [`capacity`] | many participants for long |
@@ -29,6 +30,7 @@ pub mod flat;
 pub mod joins;
 pub mod lk;
 pub mod participants;
+pub mod rounds;
 pub mod sfu;
 pub mod stage;
 pub mod table;

@@ -21,8 +21,8 @@ pub fn text(density: &Density) -> String {
     for row in &density.rows {
         let at = format!("with {} publishers", row.publishers);
         for contender in &row.contenders {
-            match contender.figures {
-                Some(figures) => rows.push(cells(row, contender.name, &figures)),
+            match &contender.figures {
+                Some(figures) => rows.push(cells(row, contender.name, figures)),
                 None => notes.push(not_run(contender, &at)),
             }
         }
@@ -39,9 +39,9 @@ pub fn text(density: &Density) -> String {
             None => notes.push(not_run(contender, "for its memory")),
         }
     }
-    match density.publishing.figures {
+    match &density.publishing.figures {
         Some(sent) => out.push_str(&format!(
-            "muster: {} publishers send {} packets/s at {} us of CPU each{}; a packet leaves {} ms \
+            "muster: {} publishers send {} packets/s at {} us of CPU each{}{}; a packet leaves {} ms \
              after it is due on average, {} ms at the latest\n",
             sent.publishers,
             number(sent.packets_per_second, 0),
@@ -49,6 +49,7 @@ pub fn text(density: &Density) -> String {
             density.sending_ratio().map_or_else(String::new, |ratio| {
                 format!(", {} times a received one's", number(ratio, 2))
             }),
+            spread(&density.sending_ratios()),
             number(sent.pacing_lag_mean_us / 1e3, 2),
             number(sent.pacing_lag_max_us as f64 / 1e3, 1),
         )),
@@ -70,18 +71,33 @@ fn cells(row: &Row, name: &str, figures: &Figures) -> Vec<String> {
     let or_dash = |value: Option<f64>, digits| {
         value.map_or_else(|| "-".to_owned(), |value| number(value, digits))
     };
-    let ratio = |other| or_dash((name == "muster").then(|| row.ratio(other)).flatten(), 2);
+    let ratio = |other| {
+        let own = (name == "muster").then(|| row.ratio(other)).flatten();
+        own.map_or_else(
+            || or_dash(None, 0),
+            |own| number(own, 3) + &spread(&row.ratios(other)),
+        )
+    };
     vec![
         name.to_owned(),
         row.publishers.to_string(),
         number(figures.packets_per_second, 0),
-        number(figures.cpu_us_per_packet, 1),
+        number(figures.cpu_us_per_packet, 2),
         ratio("lk"),
         ratio("floor"),
         or_dash(figures.joins_per_second, 1),
         or_dash(figures.lost_percent, 3),
         whose(figures),
     ]
+}
+
+/// What each round had, in parentheses; nothing where there was but one.
+fn spread(rounds: &[f64]) -> String {
+    if rounds.len() < 2 {
+        return String::new();
+    }
+    let each: Vec<String> = rounds.iter().map(|round| number(*round, 3)).collect();
+    format!(" ({})", each.join(", "))
 }
 
 /// Whose the loss was that a contender reports: what died in its own receive buffers is its own.
@@ -108,14 +124,16 @@ pub fn conditions(density: &Density) -> String {
         subscribers,
         memory_subscribers,
         warm_up_seconds,
+        rounds,
         seconds,
         join_rate,
     } = &density.conditions;
     let lk = lk.as_ref().map_or_else(String::new, |v| format!(" {v}."));
     format!(
         "{}{lk} Publishers send Opus and VP8 in three layers; {subscribers} subscribers take the \
-         layout `speaker`, asked to join at {join_rate} a second; {seconds} s of steady state, \
-         from {warm_up_seconds} s after the last join. Memory is of {memory_subscribers} \
+         layout `speaker`, asked to join at {join_rate} a second; in each of {rounds} rounds \
+         {seconds} s of steady state, from {warm_up_seconds} s after the last join, every other \
+         round backwards; figures are of all rounds together, in parentheses each round's. Memory is of {memory_subscribers} \
          subscribers of one publisher, less that of none. CPU and memory are of the contender's \
          process, by /proc. lk's packets are those that the server counts as sent, others count \
          their own. A loss is a contender's own as far as the kernel's count of datagrams goes \
@@ -137,6 +155,7 @@ mod tests {
             figures: cost.map(|cpu_us_per_packet| Figures {
                 packets_per_second: 10_000.0,
                 cpu_us_per_packet,
+                rounds: vec![cpu_us_per_packet - 0.5, cpu_us_per_packet + 0.5],
                 lost: Some(0),
                 lost_percent: Some(0.0),
                 ..Figures::default()
@@ -167,6 +186,7 @@ mod tests {
                     publishers: 30,
                     packets_per_second: 9_750.0,
                     cpu_us_per_packet: 9.0,
+                    rounds: vec![9.0, 9.0],
                     pacing_lag_mean_us: 700.0,
                     pacing_lag_max_us: 2_100,
                 }),
@@ -183,7 +203,10 @@ mod tests {
             "{text}"
         );
         assert!(!text.lines().any(|line| line.starts_with("lk  ")), "{text}");
-        assert!(text.contains("9.0 us of CPU each, 1.80 times"), "{text}");
+        assert!(
+            text.contains("9.0 us of CPU each, 1.80 times a received one's (2.000, 1.636);"),
+            "{text}"
+        );
         assert!(text.contains("200 kB resident per subscriber"), "{text}");
     }
 
@@ -191,7 +214,7 @@ mod tests {
     fn muster_alone_is_held_against_the_others() {
         let text = text(&density());
         let line = |name| text.lines().find(|line| line.starts_with(name)).unwrap();
-        assert!(line("muster").contains("1.25"), "{text}");
+        assert!(line("muster").contains("1.250 (1.286, 1.222)"), "{text}");
         assert_eq!(line("floor").matches(" -").count(), 3, "{text}");
     }
 

@@ -1,6 +1,7 @@
 //! What lies between two readings of a process.
 
 use super::child::Reading;
+use super::rounds::Cost;
 
 /// Two readings of one process.
 #[derive(Clone, Copy, Debug)]
@@ -17,34 +18,20 @@ impl Window {
         difference(self.last.sample.at_us, self.first.sample.at_us) / 1e6
     }
 
-    /// RTP packets that came, or went.
+    /// What it cost.
     ///
     /// # Errors
-    /// When there were none: nothing can be divided by them.
-    pub fn packets(&self) -> Result<f64, String> {
+    /// When no packets came or went: nothing can be divided by them.
+    pub fn cost(&self) -> Result<Cost, String> {
         let packets = difference(self.last.sample.packets, self.first.sample.packets);
-        if packets > 0.0 {
-            Ok(packets)
-        } else {
-            Err("no packets came or went".to_owned())
+        if packets <= 0.0 {
+            return Err("no packets came or went".to_owned());
         }
-    }
-
-    /// As [`Window::packets`], in a second.
-    ///
-    /// # Errors
-    /// When there were none.
-    pub fn packets_per_second(&self) -> Result<f64, String> {
-        Ok(self.packets()? / self.seconds())
-    }
-
-    /// CPU time per packet, in microseconds.
-    ///
-    /// # Errors
-    /// When there were none.
-    pub fn cpu_us_per_packet(&self) -> Result<f64, String> {
-        let cpu_ms = difference(self.last.usage.cpu_ms, self.first.usage.cpu_ms);
-        Ok(cpu_ms * 1_000.0 / self.packets()?)
+        Ok(Cost {
+            seconds: self.seconds(),
+            packets,
+            cpu_us: difference(self.last.usage.cpu_ms, self.first.usage.cpu_ms) * 1_000.0,
+        })
     }
 }
 
@@ -80,8 +67,9 @@ mod tests {
             first: reading(1_000_000, 500, 100),
             last: reading(3_000_000, 20_500, 200),
         };
-        assert_eq!(window.packets_per_second(), Ok(10_000.0));
-        assert_eq!(window.cpu_us_per_packet(), Ok(5.0));
+        let cost = window.cost().unwrap();
+        assert_eq!(cost.packets_per_second(), 10_000.0);
+        assert_eq!(cost.cpu_us_per_packet(), 5.0);
     }
 
     #[test]
@@ -90,6 +78,6 @@ mod tests {
             first: reading(0, 5, 0),
             last: reading(1, 5, 1),
         };
-        assert!(window.cpu_us_per_packet().is_err());
+        assert!(window.cost().is_err());
     }
 }

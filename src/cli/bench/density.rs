@@ -22,8 +22,12 @@ pub struct Args {
     #[arg(long, value_name = "N", value_delimiter = ',', default_value = "2,5", value_parser = clap::value_parser!(u32).range(1..=100))]
     publishers: Vec<u32>,
 
-    /// How long each contender is measured
-    #[arg(long, value_name = "SPAN", default_value = "15s", value_parser = span)]
+    /// How often all is measured, every other time backwards
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
+
+    /// How long each contender is measured in a round
+    #[arg(long, value_name = "SPAN", default_value = "10s", value_parser = span)]
     duration: Duration,
 
     /// Joins per second that each contender is asked for
@@ -53,6 +57,7 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
         livekit_server: server(args.livekit_server.as_deref()).await?,
         publishers: args.publishers,
         subscribers: args.subscribers,
+        rounds: args.rounds,
         duration: args.duration,
         join_rate: args.join_rate,
     };
