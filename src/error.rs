@@ -89,7 +89,9 @@ exits! {
         | RendezvousError::NeverStarted { .. }
         | RendezvousError::StartedWithout { .. }
         | RendezvousError::NobodyCame { .. } => Exit::TimedOut,
-        RendezvousError::Cancelled { .. } | RendezvousError::Interrupted { .. } => Exit::Aborted,
+        RendezvousError::Cancelled { .. }
+            | RendezvousError::Aborted { .. }
+            | RendezvousError::Interrupted { .. } => Exit::Aborted,
         RendezvousError::SlotTaken { .. } => Exit::SlotTaken,
         RendezvousError::SelfTest { .. } | RendezvousError::ReportLost { .. } => Exit::Unreachable,
         RendezvousError::NobodyReady { .. }

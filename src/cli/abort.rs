@@ -7,7 +7,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 
 use super::args::BucketArgs;
@@ -15,18 +14,19 @@ use super::glance::Onlooker;
 use super::{edge, output, report};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::job::{RunId, SCHEMA_MAJOR, Timestamp, Vantage, WriteId};
+use crate::job::{RunId, Timestamp, Vantage};
+use crate::rendezvous::drive::abort;
 use crate::rendezvous::keys::{Folder, Item, RunKey};
-use crate::rendezvous::objects::{Abort, Live};
+use crate::rendezvous::objects::Live;
 use crate::rendezvous::status::{State, Status};
 use crate::rendezvous::{LEASE, RendezvousError, document};
-use crate::store::{Backoff, Settled, Store, create_settled};
+use crate::store::Store;
 
 /// How often the heartbeats are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// How long the probers may take: each looks for an abort more often than every ten seconds, and
-/// says so in its next heartbeat.
+/// How long the probers may take: each looks for an abort within ten seconds, and says so in its
+/// next heartbeat or by its report.
 const WITHIN: Duration = Duration::from_secs(30);
 
 /// `muster abort`
@@ -62,11 +62,11 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
         output::print(&format!("run {run} {why}; there is nothing to stop"))?;
         return Ok(Exit::Passed);
     }
-    match pull(&onlooker.store, run, &args.reason).await? {
-        Settled::Mine => tracing::info!("the kill switch is pulled; probers stop within 10 s"),
-        Settled::Theirs(_) => tracing::info!("somebody had pulled the kill switch before"),
-    }
     let since = onlooker.now();
+    match abort(&onlooker.store, run, &args.reason, edge::random()).await? {
+        true => tracing::info!("the kill switch is pulled; probers stop within 10 s"),
+        false => tracing::info!("somebody had pulled the kill switch before"),
+    }
     let end = Instant::now() + WITHIN;
     loop {
         let loaded = loaded(&onlooker, run, since).await?;
@@ -103,19 +103,6 @@ fn nothing_to_stop(status: &Status) -> Option<&'static str> {
     }
 }
 
-/// Creates a run's kill switch; somebody else's counts as well.
-pub(crate) async fn pull(store: &dyn Store, run: &RunId, reason: &str) -> Result<Settled, Error> {
-    let key = RunKey::new(run, Item::Abort);
-    let abort = Abort {
-        schema: SCHEMA_MAJOR,
-        write_id: WriteId::from_u64(edge::random()),
-        run: run.clone(),
-        reason: reason.to_owned(),
-    };
-    let body: Bytes = document::write(&abort)?;
-    Ok(create_settled(store, &key.key(), body, key.limit(), Backoff::default()).await?)
-}
-
 /// The vantages that may still put on load: whose heartbeat neither says otherwise since `since`
 /// on the bucket's clock, nor has been silent for a lease, and whose report is not there.
 async fn loaded(onlooker: &Onlooker, run: &RunId, since: Timestamp) -> Result<Vec<Vantage>, Error> {
@@ -129,15 +116,19 @@ async fn loaded(onlooker: &Onlooker, run: &RunId, since: Timestamp) -> Result<Ve
         let Item::Live(vantage) = &key.item else {
             continue;
         };
-        let silent = onlooker.now().saturating_since(entry.last_modified) > LEASE;
-        if reported.contains(vantage) || silent {
+        let silent = |at| onlooker.now().saturating_since(at) > LEASE;
+        if reported.contains(vantage) || silent(entry.last_modified) {
             continue;
         }
         let object = store.get(&key.key(), key.limit()).await?;
+        let live = document::read::<Live>(&key, &object.body).ok();
+        let own_at = live.as_ref().and_then(|live| live.own_at);
+        if own_at.is_some_and(silent) {
+            continue;
+        }
         // A `Last-Modified` has whole seconds.
-        let fresh = object.last_modified + Duration::from_secs(1) > since;
-        let idle = document::read::<Live>(&key, &object.body).is_ok_and(|l| l.connected == 0);
-        if !(fresh && idle) {
+        let fresh = own_at.is_none() && object.last_modified + Duration::from_secs(1) > since;
+        if !(fresh && live.is_some_and(|live| live.connected == 0)) {
             loaded.push(vantage.clone());
         }
     }

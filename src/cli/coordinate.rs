@@ -15,7 +15,7 @@ use crate::rendezvous::document;
 use crate::rendezvous::drive::{Bucket, CoordinatorOptions, run_coordinator, run_finalizer};
 use crate::report::Combined;
 use crate::rooms::{Keys, Rooms};
-use crate::store::probe;
+use crate::store::{Finding, probe};
 
 /// What a run is coordinated with.
 pub struct Coordination {
@@ -60,7 +60,13 @@ pub async fn coordinate(
         beside_others,
     } = with;
     let store = bucket.store();
-    probe(store, edge::random()).await?.require(store)?;
+    let found = probe(store, edge::random()).await?;
+    found.require(store)?;
+    if let Finding::No(why) = &found.replace {
+        tracing::warn!(
+            "this store has no conditional overwrites ({why}): probers that wait notice an abort within 40 s, not 10"
+        );
+    }
     if !beside_others {
         others::refuse(store, &rooms, &job).await?;
     }

@@ -11,14 +11,13 @@ use tokio::sync::{mpsc, watch};
 use super::event::CoordinatorEvent;
 use super::{Invocation, billed, call_probers, find_probers, must_fit};
 use crate::aws::{Caller, FunctionName, OneTime};
-use crate::cli::abort::pull;
 use crate::cli::coordinate::{Coordination, coordinate as write_and_start};
 use crate::cli::{BucketArgs, bucket_clock, edge, guards, plan, progress};
 use crate::clock;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::job::{Fleet, Job, JobSpec, Origin, Span, Vantage};
-use crate::rendezvous::drive::{Bucket, read_job};
+use crate::rendezvous::drive::{Bucket, abort, read_job};
 use crate::rendezvous::keys::{Item, RunKey};
 use crate::rooms::{Keys, Rooms};
 use crate::store::{Op, S3Store, Store as _, UrlSigner};
@@ -129,7 +128,7 @@ async fn begin(event: CoordinatorEvent, to: Deployment, keys: Keys) -> Result<Va
     }
     if let Err(error) = call_probers(&caller, &to.prober, &job.run, &urls).await {
         // The start is written: those that were called would load without the others.
-        pull(meets.store(), &job.run, &error.to_string()).await?;
+        abort(meets.store(), &job.run, &error.to_string(), edge::random()).await?;
         return Err(error);
     }
     Ok(json!({

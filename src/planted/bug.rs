@@ -17,6 +17,8 @@ pub(crate) enum Bug {
     JoinsAtOnce,
     /// An abort is read and not heeded.
     AbortUnheeded,
+    /// That its heartbeat was rewritten tells a prober nothing.
+    RewritingUnheeded,
     /// A prober that was stopped goes on by the check that it made before.
     OldCheckCounts,
     /// An answer that says nothing counts as "no abort".
@@ -95,13 +97,14 @@ pub(crate) enum Bug {
 
 impl Bug {
     /// All of them.
-    pub(crate) const ALL: [Bug; 43] = [
+    pub(crate) const ALL: [Bug; 44] = [
         Bug::AnyClaimLoads,
         Bug::SlotNotConfirmed,
         Bug::StartNotConfirmed,
         Bug::LateStartCounts,
         Bug::JoinsAtOnce,
         Bug::AbortUnheeded,
+        Bug::RewritingUnheeded,
         Bug::OldCheckCounts,
         Bug::UnknownIsAbsent,
         Bug::LeaseByHeartbeatAlone,

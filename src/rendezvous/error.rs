@@ -139,6 +139,15 @@ pub enum RendezvousError {
         reason: String,
     },
 
+    /// The run was aborted before this prober knew of a start.
+    #[error("run `{run}` was aborted: {reason}")]
+    Aborted {
+        /// The run.
+        run: RunId,
+        /// In the words of who aborted it.
+        reason: String,
+    },
+
     /// The roster was made up without it.
     #[error(
         "run `{run}` started without vantage `{vantage}`, which became ready too late or was not heard of; start probers earlier, or raise --timeout of `muster run`"

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::keys::RunKey;
 use crate::job::Timestamp;
-use crate::store::{List, Listing, Object, Settled, StoreError};
+use crate::store::{List, Listing, Object, Put, Settled, StoreError};
 
 /// A question to the bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,8 +15,8 @@ pub enum Request {
     Read(RunKey),
     /// Create an object and find out whose it is ([`crate::store::create_settled`]).
     Create(RunKey, Bytes),
-    /// Write a heartbeat over the last one.
-    Overwrite(RunKey, Bytes),
+    /// Write a heartbeat over the one with this entity tag, or over whatever is there.
+    Overwrite(RunKey, Bytes, Option<String>),
     /// List.
     List(List),
 }
@@ -29,7 +29,7 @@ pub enum Reply {
     /// To [`Request::Create`].
     Created(RunKey, Result<Settled, StoreError>),
     /// To [`Request::Overwrite`].
-    Overwritten(RunKey, Result<(), StoreError>),
+    Overwritten(RunKey, Result<Put, StoreError>),
     /// To [`Request::List`].
     Listed(List, Result<Listing, StoreError>),
 }
@@ -39,6 +39,8 @@ pub enum Reply {
 pub struct Errand {
     due: Option<Timestamp>,
     asked: Option<Timestamp>,
+    /// It is due whatever the answer that is still to come will say.
+    hurried: bool,
 }
 
 impl Errand {
@@ -46,13 +48,14 @@ impl Errand {
     pub const IDLE: Errand = Errand {
         due: None,
         asked: None,
+        hurried: false,
     };
 
     /// Due at a time.
     pub const fn at(t: Timestamp) -> Self {
         Errand {
             due: Some(t),
-            asked: None,
+            ..Errand::IDLE
         }
     }
 
@@ -60,8 +63,10 @@ impl Errand {
     pub fn start(&mut self, now: Timestamp) -> bool {
         let start = self.asked.is_none() && self.due.is_some_and(|due| due <= now);
         if start {
-            self.due = None;
-            self.asked = Some(now);
+            *self = Errand {
+                asked: Some(now),
+                ..Errand::IDLE
+            };
         }
         start
     }
@@ -73,12 +78,21 @@ impl Errand {
 
     /// To be asked (again) at a time.
     pub fn again(&mut self, t: Timestamp) {
-        self.due = Some(t);
+        if !self.hurried {
+            self.due = Some(t);
+        }
+    }
+
+    /// To be asked now: if an answer is still to come, once more when it has.
+    pub fn hurry(&mut self, now: Timestamp) {
+        self.due = Some(now);
+        self.hurried = self.under_way();
     }
 
     /// Not to be asked again.
     pub fn done(&mut self) {
         self.due = None;
+        self.hurried = false;
     }
 
     /// Whether an answer is still to come.
@@ -93,7 +107,7 @@ impl Errand {
 }
 
 /// How long to wait before asking the same again, `waited` after it was first asked: two thirds of that,
-/// from a second up to `longest`. `spread` in 0..=255 takes up to an eighth off, so that a fleet
+/// from a second and a half up to `longest`. `spread` in 0..=255 takes up to an eighth off, so that a fleet
 /// doesn't ask in step.
 pub fn pause(waited: Duration, longest: Duration, spread: u8) -> Duration {
     let nominal = (waited * 2 / 3).clamp(PAUSE_MIN, longest);
@@ -116,7 +130,7 @@ pub fn start_lead(waited: Duration) -> Duration {
 }
 
 /// The shortest pause between two questions.
-const PAUSE_MIN: Duration = Duration::from_secs(1);
+const PAUSE_MIN: Duration = Duration::from_millis(1_500);
 /// The longest pause between two looks for the start.
 const START_POLL_MAX: Duration = Duration::from_secs(40);
 /// For the request itself, and one that is lost.
@@ -136,6 +150,22 @@ mod tests {
         assert!(!errand.start(at(7)), "an answer is still to come");
         assert_eq!(errand.answered(), Some(at(5)));
         assert!(errand.start(at(7)));
+    }
+
+    #[test]
+    fn what_is_hurried_is_asked_again_though_an_answer_is_to_come() {
+        let at = Timestamp::from_micros;
+        let mut errand = Errand::at(at(5));
+        assert!(errand.start(at(5)));
+        errand.hurry(at(6));
+        errand.answered();
+        errand.again(at(90));
+        assert!(errand.start(at(6)));
+        errand.answered();
+        errand.again(at(90));
+        assert!(!errand.start(at(89)));
+        errand.hurry(at(89));
+        assert!(errand.start(at(89)));
     }
 
     #[test]

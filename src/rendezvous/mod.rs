@@ -4,6 +4,7 @@
 //! The protocol is pure: what was seen in the bucket and `now` go in, actions come out
 //! ([`coordinator`], [`prober`], [`finalizer`]). [`drive`] carries the actions out.
 
+pub mod abort;
 mod admission;
 mod chance;
 pub mod coordinator;
@@ -19,6 +20,7 @@ mod progress;
 pub mod reference;
 pub mod rights;
 mod roster;
+pub mod rouse;
 #[cfg(test)]
 mod sample;
 #[cfg(test)]

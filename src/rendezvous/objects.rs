@@ -171,6 +171,10 @@ pub struct Live {
     pub packets_received: u64,
     /// Participants that have failed so far.
     pub failures: u64,
+    /// When the prober's own heartbeat was stored, by the bucket's clock, if this is not it: who
+    /// stopped the run wrote it over that, and changed nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_at: Option<Timestamp>,
 }
 
 /// `abort.json`: the kill switch.

@@ -10,12 +10,19 @@ use super::keys::RUNS;
 use crate::job::Vantage;
 use crate::store::BucketUrl;
 
-/// The policy of who runs `muster run`: it writes job, tickets, start and abort, tries the bucket
+/// The policy of who runs `muster run`: it writes job, tickets, start and abort (with which it rewrites heartbeats), tries the bucket
 /// before (below `probe/`), and finalizes.
 pub fn coordinator(bucket: &BucketUrl) -> Value {
     let mut writes = of_run(
         bucket,
-        &["job.json", "tickets/*.json", "start.json", "abort.json"],
+        &[
+            "job.json",
+            "tickets/*.json",
+            "start.json",
+            "abort.json",
+            // Who aborts a run rewrites its heartbeats.
+            "live/*.json",
+        ],
     );
     writes.extend(results(bucket));
     writes.push(object(bucket, "probe/*"));

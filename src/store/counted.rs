@@ -50,7 +50,7 @@ impl RequestCounts {
             Op::Get => &mut self.reads,
             Op::List => &mut self.lists,
             Op::Create => &mut self.creates,
-            Op::Put => &mut self.heartbeats,
+            Op::Put | Op::Replace => &mut self.heartbeats,
             Op::Delete => &mut self.deletes,
         };
         *kind = kind.saturating_add(1);
@@ -109,6 +109,10 @@ impl Store for CountedStore {
         self.count(Op::Put).put(key, body).await
     }
 
+    async fn replace(&self, key: &Key, etag: &str, body: Bytes) -> Result<Put, StoreError> {
+        self.count(Op::Replace).replace(key, etag, body).await
+    }
+
     async fn get(&self, key: &Key, limit: ByteLimit) -> Result<Object, StoreError> {
         self.count(Op::Get).get(key, limit).await
     }
@@ -138,13 +142,14 @@ mod tests {
         }
         let _ = store.get(&key, ByteLimit::kib(1)).await;
         let _ = store.put(&key, Bytes::new()).await;
+        let _ = store.replace(&key, "none", Bytes::new()).await;
         let _ = store.list(&List::all("")).await;
         let _ = store.clone().delete(&key).await;
         let want = RequestCounts {
             reads: 1,
             lists: 1,
             creates: 2,
-            heartbeats: 1,
+            heartbeats: 2,
             deletes: 1,
         };
         assert_eq!(store.counts(), want);

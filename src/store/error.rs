@@ -86,6 +86,8 @@ pub enum Op {
     Create,
     /// [`Store::put`](super::Store::put).
     Put,
+    /// [`Store::replace`](super::Store::replace).
+    Replace,
     /// [`Store::get`](super::Store::get).
     Get,
     /// [`Store::list`](super::Store::list).
@@ -99,6 +101,8 @@ impl Op {
     pub fn permission(self) -> &'static str {
         match self {
             Op::Create | Op::Put => "s3:PutObject",
+            // S3 has a tag compared by who may read alone.
+            Op::Replace => "s3:PutObject and s3:GetObject",
             // Who may not list isn't told that a key is missing.
             Op::Get => "s3:GetObject and s3:ListBucket",
             Op::List => "s3:ListBucket",
@@ -120,6 +124,13 @@ pub enum StoreError {
     /// The key of a create is there already (412).
     #[error("{at} exists already, and is never overwritten")]
     Exists {
+        /// The key.
+        at: At,
+    },
+
+    /// What was to be overwritten is not there any more (412).
+    #[error("{at} was changed by another, and is left as it is")]
+    Changed {
         /// The key.
         at: At,
     },
@@ -244,11 +255,17 @@ impl StoreError {
         matches!(self, StoreError::Exists { .. })
     }
 
+    /// Whether a write was refused because another object stands there, or none.
+    pub fn is_changed(&self) -> bool {
+        matches!(self, StoreError::Changed { .. })
+    }
+
     /// Where it happened.
     pub fn at(&self) -> &At {
         match self {
             StoreError::Absent { at }
             | StoreError::Exists { at }
+            | StoreError::Changed { at }
             | StoreError::Conflict { at }
             | StoreError::NoBucket { at }
             | StoreError::Denied { at, .. }

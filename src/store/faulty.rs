@@ -23,6 +23,8 @@ pub enum Fault {
     Conflict,
     /// Never carried out, and answered [`StoreError::Exists`] (412), whether it does or not.
     Exists,
+    /// Never carried out, and answered [`StoreError::Changed`] (412), whether it was or not.
+    Changed,
     /// Never carried out, and answered [`StoreError::Busy`] (500, 503).
     Busy,
     /// A listing as it was when it was last asked for; empty at first.
@@ -38,10 +40,12 @@ pub struct FaultRates {
     pub lost_response: u16,
     /// [`Fault::Denied`], any call.
     pub denied: u16,
-    /// [`Fault::Conflict`], creates.
+    /// [`Fault::Conflict`], creates and conditional overwrites.
     pub conflict: u16,
     /// [`Fault::Exists`], creates.
     pub exists: u16,
+    /// [`Fault::Changed`], conditional overwrites.
+    pub changed: u16,
     /// [`Fault::Busy`], any call.
     pub busy: u16,
     /// [`Fault::Stale`], listings.
@@ -70,13 +74,15 @@ impl FaultRates {
                 .mul_f64(draw(salt) as f64 / u64::MAX as f64)
         };
         let (create, list) = (op == Op::Create, op == Op::List);
+        let replace = op == Op::Replace;
         let table = [
             (self.lost_request, true, Fault::LostRequest),
             (self.lost_response, true, Fault::LostResponse),
             (self.denied, true, Fault::Denied),
             (self.busy, true, Fault::Busy),
-            (self.conflict, create, Fault::Conflict),
+            (self.conflict, create || replace, Fault::Conflict),
             (self.exists, create, Fault::Exists),
+            (self.changed, replace, Fault::Changed),
             (self.stale, list, Fault::Stale),
         ];
         let mut drawn = draw(0) % 1000;
@@ -185,6 +191,7 @@ impl<S: Store> FaultyStore<S> {
             }),
             Some(Fault::Conflict) => Err(StoreError::Conflict { at }),
             Some(Fault::Exists) => Err(StoreError::Exists { at }),
+            Some(Fault::Changed) => Err(StoreError::Changed { at }),
             Some(Fault::Busy) => Err(StoreError::Busy {
                 at,
                 why: why("busy"),
@@ -223,6 +230,13 @@ impl<S: Store> Store for FaultyStore<S> {
         let fate = self.fate(Op::Put, key.as_str());
         let at = At::key(self.location(), key);
         self.befall(fate, at, Op::Put, self.inner.put(key, body))
+            .await
+    }
+
+    async fn replace(&self, key: &Key, etag: &str, body: Bytes) -> Result<Put, StoreError> {
+        let fate = self.fate(Op::Replace, key.as_str());
+        let at = At::key(self.location(), key);
+        self.befall(fate, at, Op::Replace, self.inner.replace(key, etag, body))
             .await
     }
 

@@ -84,6 +84,21 @@ impl Store for MemoryStore {
         Ok(Put { etag })
     }
 
+    async fn replace(&self, key: &Key, etag: &str, body: Bytes) -> Result<Put, StoreError> {
+        let stored = self.stored(body);
+        let mut objects = self.objects();
+        match objects.get_mut(key.as_str()) {
+            Some(there) if there.etag == etag => {
+                let etag = Some(stored.etag.clone());
+                *there = stored;
+                Ok(Put { etag })
+            }
+            _ => Err(StoreError::Changed {
+                at: At::key(&self.location, key),
+            }),
+        }
+    }
+
     async fn get(&self, key: &Key, limit: ByteLimit) -> Result<Object, StoreError> {
         let at = || At::key(&self.location, key);
         let objects = self.objects();

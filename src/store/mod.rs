@@ -52,6 +52,13 @@ pub trait Store: Send + Sync {
     /// Writes `key` whether it exists or not. Only heartbeats may use this.
     async fn put(&self, key: &Key, body: Bytes) -> Result<Put, StoreError>;
 
+    /// Writes `key` over the object that has this entity tag, and over no other (`If-Match`).
+    ///
+    /// # Errors
+    /// [`StoreError::Changed`] when another object is there, or none: perhaps one's own, by an
+    /// earlier attempt of this very call. A store that ignores the condition writes all the same.
+    async fn replace(&self, key: &Key, etag: &str, body: Bytes) -> Result<Put, StoreError>;
+
     /// Reads `key`, if it holds at most `limit`. The size is checked before the body is read.
     ///
     /// # Errors
@@ -85,7 +92,7 @@ impl ByteLimit {
 /// An acknowledged write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Put {
-    /// The entity tag, if the store sent one. It is a hash of the body for most stores: equal
+    /// The entity tag, if the store sent a strong one. It is a hash of the body for most stores: equal
     /// bodies of two writers have equal tags.
     pub etag: Option<String>,
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use futures_util::future::join_all;
 
-use super::{At, ByteLimit, Key, List, Store, StoreError};
+use super::{At, ByteLimit, Key, List, Put, Store, StoreError};
 
 /// How many creates race for one key.
 const RACERS: usize = 8;
@@ -22,6 +22,9 @@ pub struct Capabilities {
     pub read_after_write: Finding,
     /// A put overwrites.
     pub overwrite: Finding,
+    /// A put that names the object to overwrite overwrites no other. Without it, a prober that waits
+    /// notices an abort when it looks for one, and not at once.
+    pub replace: Finding,
     /// A key that is missing reads as missing, not as forbidden.
     pub absent: Finding,
     /// A listing has what was written. Without it, a prober must be told its run's id, and a
@@ -57,19 +60,21 @@ impl Finding {
 
 impl Capabilities {
     /// Each finding with its name, in the order of a report.
-    pub fn findings(&self) -> [(&'static str, &Finding); 7] {
+    pub fn findings(&self) -> [(&'static str, &Finding); 8] {
         [
             ("conditional creates", &self.create_only),
             ("one winner of racing creates", &self.one_winner),
             ("read after write", &self.read_after_write),
             ("overwrite", &self.overwrite),
+            ("conditional overwrite", &self.replace),
             ("missing keys read as missing", &self.absent),
             ("list", &self.list),
             ("delete", &self.delete),
         ]
     }
 
-    /// Refuses a store that a run can't be trusted to. All but deleting is needed.
+    /// Refuses a store that a run can't be trusted to. All is needed but deleting and
+    /// conditional overwrites.
     ///
     /// # Errors
     /// [`StoreError::Unsupported`], with everything that is missing.
@@ -77,7 +82,7 @@ impl Capabilities {
         let missing: Vec<String> = self
             .findings()
             .into_iter()
-            .filter(|(name, _)| *name != "delete")
+            .filter(|(name, _)| !["delete", "conditional overwrite"].contains(name))
             .filter_map(|(name, finding)| match finding {
                 Finding::Yes => None,
                 Finding::No(why) => Some(format!("{name}: {why}")),
@@ -93,7 +98,7 @@ impl Capabilities {
     }
 }
 
-/// Tries what muster needs of `store`, in about 20 requests below `probe/{nonce}/`, and deletes
+/// Tries what muster needs of `store`, in about 25 requests below `probe/{nonce}/`, and deletes
 /// what it wrote. `nonce` must be random.
 ///
 /// # Errors
@@ -177,6 +182,8 @@ async fn try_all(
         Err(e) => Finding::No(e.to_string()),
     };
 
+    let replace = replaces(store, once, nonce).await;
+
     let one_winner = race_creates(store, race, nonce).await;
 
     let absent = match store.get(missing, SMALL).await {
@@ -201,10 +208,29 @@ async fn try_all(
         one_winner,
         read_after_write,
         overwrite,
+        replace,
         absent,
         list,
         delete: Finding::Yes,
     })
+}
+
+/// Whether a put over an object that is there no more is refused, and one over what is there not.
+async fn replaces(store: &dyn Store, key: &Key, nonce: u64) -> Finding {
+    let written = match store.put(key, body(nonce, 3)).await {
+        Ok(Put { etag: Some(etag) }) => etag,
+        Ok(Put { etag: None }) => return Finding::No("a put is answered without an ETag".into()),
+        Err(e) => return Finding::No(e.to_string()),
+    };
+    match store.replace(key, &written, body(nonce, 4)).await {
+        Ok(_) => {}
+        Err(e) => return Finding::No(e.to_string()),
+    }
+    match store.replace(key, &written, body(nonce, 5)).await {
+        Err(e) if e.is_changed() => Finding::Yes,
+        Err(e) => Finding::No(e.to_string()),
+        Ok(_) => Finding::No("If-Match is ignored".into()),
+    }
 }
 
 async fn race_creates(store: &dyn Store, key: &Key, nonce: u64) -> Finding {
@@ -243,7 +269,7 @@ mod tests {
     use super::*;
     use crate::job::Timestamp;
     use crate::store::{
-        Fault, FaultRates, FaultyStore, Listing, Location, MemoryStore, Object, Op, Put,
+        Fault, FaultRates, FaultyStore, Listing, Location, MemoryStore, Object, Op,
     };
 
     fn memory() -> MemoryStore {
@@ -262,7 +288,7 @@ mod tests {
         assert_eq!(store.list(&List::all("")).await, Ok(Listing::default()));
     }
 
-    /// Ignores `If-None-Match`, as some stores do.
+    /// Ignores `If-None-Match` and `If-Match`, as some stores do.
     struct Careless(MemoryStore);
 
     #[async_trait]
@@ -274,6 +300,9 @@ mod tests {
             self.0.put(key, body).await
         }
         async fn put(&self, key: &Key, body: Bytes) -> Result<Put, StoreError> {
+            self.0.put(key, body).await
+        }
+        async fn replace(&self, key: &Key, _: &str, body: Bytes) -> Result<Put, StoreError> {
             self.0.put(key, body).await
         }
         async fn get(&self, key: &Key, limit: ByteLimit) -> Result<Object, StoreError> {
@@ -292,6 +321,7 @@ mod tests {
         let store = Careless(memory());
         let found = probe(&store, 1).await.expect("probed");
         assert!(!found.create_only.is_yes() && !found.one_winner.is_yes());
+        assert_eq!(found.replace, Finding::No("If-Match is ignored".into()));
         let refusal = found.require(&store).expect_err("refused").to_string();
         assert!(refusal.contains("If-None-Match is ignored"), "{refusal}");
         assert!(refusal.contains("8 of 8 racing creates won"), "{refusal}");

@@ -1,17 +1,18 @@
 //! A run from another terminal: seen, stopped, cleaned up after.
 
+use std::process::Command;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use muster::clock;
 use muster::exit::Exit;
 use muster::job::{Job, JobSpec, Origin, RunId, Timestamp, WriteId};
 use muster::local::EmbeddedBucket;
 use muster::rendezvous::document;
-use muster::rendezvous::keys::{Item, RunKey, list_run};
+use muster::rendezvous::keys::{Folder, Item, RunKey, list_run};
 use muster::rooms::{Keys, Rooms};
 use muster::secret::Secret;
-use muster::store::{S3Settings, S3Store, Store};
+use muster::store::{ByteLimit, S3Settings, S3Store, Store};
 use serde_json::Value;
 
 use crate::fixtures::alone::alone;
@@ -114,8 +115,10 @@ async fn a_run_is_seen_and_stopped_from_another_terminal() {
     // It is let in; nobody comes to it.
     command(&elsewhere, &beside).expect(Exit::TimedOut);
 
+    let pulled = Instant::now();
     let aborted = command(&fleet, &["abort", "drill", "--reason", "fire drill"]);
     let aborted = aborted.expect(Exit::Passed);
+    assert!(pulled.elapsed() < GONE, "{:?}", pulled.elapsed());
     assert!(
         aborted.stdout.contains("no prober puts on load"),
         "{}",
@@ -145,6 +148,86 @@ async fn a_run_is_seen_and_stopped_from_another_terminal() {
     // This bucket has no lifecycle rules, and says so.
     let refused = command(&fleet, &["clean", "--expire-after", "30d"]).expect(Exit::Unreachable);
     assert!(refused.stderr.contains("lifecycle"), "{}", refused.stderr);
+}
+
+/// Ten seconds, and what a busy machine takes to run a command.
+const GONE: Duration = Duration::from_secs(13);
+/// After so long a prober looks for its start every 20 s or less often.
+const WAITED: Duration = Duration::from_secs(42);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_is_gone_soon_with_credentials_or_a_ticket_by_abort_or_ctrl_c() {
+    let _alone = alone().await;
+    let Some(server) = livekit::start().await else {
+        skip!("livekit-server or Go");
+    };
+    let bucket = EmbeddedBucket::start().await.expect("a bucket");
+    let settings = bucket.settings().expect("its settings");
+    let fleet = Fleet::new(&server, &settings);
+    let dir = tempfile::tempdir().expect("a directory");
+    let book = dir.path().join("book.json");
+    // Each has one prober of two, and waits for the other.
+    let start = |run: &str, more: &[&str]| {
+        let job = ["--run", run, "--vantages", "iad,lhr", "--ramp", "1"];
+        let wait = ["--timeout", "5m", "--beside-others"];
+        fleet.coordinator(&[&job[..], &wait, more].concat())
+    };
+    let by_key = start("by-key", &[]);
+    let tickets = ["--ticket-book", book.to_str().expect("a plain path")];
+    let by_ticket = start("by-ticket", &tickets);
+    let store = open(&settings).await;
+    let claimed = async |run: &str| {
+        let run = run.parse().expect("a run's id");
+        for _ in 0..300 {
+            let listed = store.list(&Folder::Ready.list(&run)).await;
+            if listed.is_ok_and(|l| !l.objects.is_empty()) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        panic!("nobody is ready for {run}");
+    };
+    let key_holder = fleet.start("key", &["probe", "--vantage", "iad", "--run", "by-key"]);
+    claimed("by-key").await;
+    // The book is written before the job.
+    while !store
+        .get(&job_of("by-ticket"), ByteLimit::mib(1))
+        .await
+        .is_ok()
+    {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let book = std::fs::read_to_string(&book).expect("the book");
+    let book: Value = serde_json::from_str(&book).expect("a JSON book");
+    let url = book["iad"].as_str().expect("iad's URL");
+    let bare = fleet.bare().with("MUSTER_TICKET", url);
+    let ticket_holder = bare.start("ticket", &["probe"]);
+    claimed("by-ticket").await;
+    tokio::time::sleep(WAITED).await;
+
+    for (run, coordinator, prober) in [
+        ("by-key", by_key, key_holder),
+        ("by-ticket", by_ticket, ticket_holder),
+    ] {
+        let pulled = Instant::now();
+        if run == "by-key" {
+            command(&fleet, &["abort", run]).expect(Exit::Passed);
+        } else {
+            let kill = format!("kill -INT {}", coordinator.child.id());
+            let killed = Command::new("sh").args(["-c", &kill]).status();
+            assert!(killed.expect("a shell").success());
+        }
+        prober.ended(GONE).expect(Exit::Aborted);
+        let took = pulled.elapsed();
+        assert!(took < GONE, "{run}: {took:?}");
+        coordinator
+            .ended(Duration::from_secs(30))
+            .expect(Exit::Aborted);
+    }
+}
+
+fn job_of(run: &str) -> muster::store::Key {
+    RunKey::new(&run.parse().expect("a run's id"), Item::Job).key()
 }
 
 fn drill() -> RunId {

@@ -191,6 +191,7 @@ impl MadeUp {
             connected: 0,
             packets_received: 1_000_000,
             failures: 0,
+            own_at: None,
         };
         let mut objects = vec![
             object(at(Item::Slot(vantage.clone(), 0)), document::write(&slot))?,

@@ -2,6 +2,7 @@
 //! all is in that will be waited for.
 
 mod decide;
+mod gather;
 mod hand_out;
 #[cfg(test)]
 mod tests;
@@ -19,14 +20,14 @@ use super::chance::write_id;
 use super::document;
 use super::exchange::{Errand, Reply, Request};
 use super::keys::{Item, RunKey, list_run};
-use super::objects::{Abort, Decision, Ready, Slot, Start, StartDocument};
+use super::objects::{Decision, Start, StartDocument};
 use super::progress::Progress;
 use super::reference::Clocks;
 use super::roster::{Call, Gathered};
+use super::rouse::Rouse;
 use crate::clock::Sample;
-use crate::job::{ClaimId, Digested, Job, SCHEMA_MAJOR, Timestamp, Vantage, Workload, WriteId};
-use crate::participant::Transport;
-use crate::store::{Listing, Settled, StoreError};
+use crate::job::{Digested, Job, SCHEMA_MAJOR, Timestamp, Vantage, Workload, WriteId};
+use crate::store::{Settled, StoreError};
 
 /// How often the slots are looked at, at first and at last.
 const GATHER_FIRST: Duration = Duration::from_millis(500);
@@ -126,6 +127,8 @@ enum Phase {
     Gathering,
     Deciding,
     Watching(Box<Watch>),
+    /// It was aborted before its start: those who wait are to know.
+    Rousing(Box<(Rouse, End)>),
     Ended(End),
 }
 
@@ -187,6 +190,7 @@ impl Coordinator {
             Phase::Gathering => self.look.wake_at(),
             Phase::Deciding => self.decide.wake_at(),
             Phase::Watching(watch) => watch.wake_at(),
+            Phase::Rousing(rousing) => rousing.0.wake_at(),
         }
     }
 
@@ -265,6 +269,14 @@ impl Coordinator {
                     self.end_with(End::Over { start, aborted });
                 }
             }
+            Phase::Rousing(rousing) => {
+                let (rouse, end) = &mut **rousing;
+                self.out.extend(rouse.act(now).into_iter().map(Action::Ask));
+                if rouse.is_done() {
+                    let end = end.clone();
+                    self.end_with(end);
+                }
+            }
             Phase::Ended(_) => {}
         }
     }
@@ -320,6 +332,9 @@ impl Coordinator {
                 Err(e) => self.end_with(End::Failed(e)),
             }
             return;
+        }
+        if let Phase::Rousing(rousing) = &mut self.phase {
+            return rousing.0.replied(now, &reply);
         }
         match reply {
             Reply::Created(key, answer) if key.item == Item::Job => self.job_written(now, answer),
@@ -422,7 +437,13 @@ impl Coordinator {
                     }
                     _ => RendezvousError::Cancelled { run, reason },
                 };
-                self.end_with(End::Failed(error));
+                let end = End::Failed(error);
+                if self.abort.is_some() {
+                    let rouse = Rouse::new(self.job.run.clone(), stored, now);
+                    self.phase = Phase::Rousing(Box::new((rouse, end)));
+                } else {
+                    self.end_with(end);
+                }
             }
             Verdict::Start(start) => {
                 let width_max = self.job.limits.clock_width.0;
@@ -444,126 +465,6 @@ impl Coordinator {
                     self.phase = Phase::Watching(Box::new(watch));
                 }
             }
-        }
-    }
-
-    fn listed(&mut self, listing: &Listing) {
-        for entry in &listing.objects {
-            let Ok(key) = entry.key.parse::<RunKey>() else {
-                continue;
-            };
-            match &key.item {
-                Item::Slot(vantage, k) => {
-                    let slot = (vantage.clone(), *k);
-                    if !self.slots.contains(&slot) {
-                        self.read(key);
-                    }
-                    self.gathered.claims.insert(slot, entry.last_modified);
-                }
-                Item::Ready(claim)
-                    if !self.gathered.ready.contains_key(claim)
-                        && !self.gathered.unreadable.contains_key(claim) =>
-                {
-                    self.read(key);
-                }
-                Item::Live(vantage) => {
-                    let at = entry.last_modified;
-                    self.gathered.live.insert(vantage.clone(), at);
-                }
-                Item::Abort if self.abort.is_none() => {
-                    self.abort = Some("abort.json was written".to_owned());
-                    self.read(key);
-                }
-                _ => {}
-            }
-        }
-    }
-
-    fn read(&mut self, key: RunKey) {
-        if self.reads.insert(key.clone()) {
-            self.ask(Request::Read(key));
-        }
-    }
-
-    fn learned(&mut self, key: RunKey, body: &[u8], stored: Timestamp) {
-        match &key.item {
-            Item::Slot(vantage, k) => {
-                self.slots.insert((vantage.clone(), *k));
-                if let Ok(slot) = document::read::<Slot>(&key, body) {
-                    if !self.admits_key(&slot) {
-                        return;
-                    }
-                    self.out.push_back(Action::Tell(Progress::Claimed {
-                        vantage: slot.vantage,
-                        claim: slot.claim,
-                    }));
-                }
-            }
-            Item::Ready(claim) => {
-                let ready = match document::read::<Ready>(&key, body) {
-                    Ok(ready) => ready,
-                    Err(e) => return self.unreadable(claim, &e),
-                };
-                let vantage = ready.vantage.clone();
-                if let Some(start) = ready.function {
-                    let vantage = vantage.clone();
-                    let told = Progress::FunctionStarted { vantage, start };
-                    self.out.push_back(Action::Tell(told));
-                }
-                let progress = match ready.unfit.clone() {
-                    Some(reason) => Progress::Unfit { vantage, reason },
-                    None => self.ready_count(vantage, ready.transport),
-                };
-                self.gathered.ready.insert(claim.clone(), (ready, stored));
-                self.out.push_back(Action::Tell(progress));
-            }
-            Item::Abort => {
-                if let Ok(abort) = document::read::<Abort>(&key, body) {
-                    self.abort = Some(abort.reason);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// What a prober of another build found out can't be read: it takes no part.
-    fn unreadable(&mut self, claim: &ClaimId, e: &RendezvousError) {
-        if e.is_skew() {
-            let (vantage, reason) = (claim.vantage(), e.to_string());
-            self.gathered
-                .unreadable
-                .insert(claim.clone(), reason.clone());
-            self.out
-                .push_back(Action::Tell(Progress::Unfit { vantage, reason }));
-        }
-    }
-
-    /// Takes the key of a claim, which must be the ticket's where there is one.
-    fn admits_key(&mut self, slot: &Slot) -> bool {
-        let ticket = self.job.ticket_keys.get(&slot.vantage);
-        let admitted = ticket.is_none_or(|key| *key == slot.public_key);
-        if admitted || planted!(TicketNotNeeded) {
-            let claim = slot.claim.clone();
-            self.gathered.keys.insert(claim, slot.public_key);
-        } else {
-            let what = format!("claim {} was made without its slot's ticket", slot.claim);
-            self.out.push_back(Action::Tell(Progress::Trouble { what }));
-        }
-        admitted
-    }
-
-    fn ready_count(&mut self, vantage: Vantage, transport: Option<Transport>) -> Progress {
-        let fleet = &self.job.fleet;
-        if fleet.admits(&vantage) {
-            self.waiting.insert(vantage.clone());
-        }
-        let expected = fleet.size();
-        let ready = u32::try_from(self.waiting.len()).unwrap_or(u32::MAX);
-        Progress::Ready {
-            vantage,
-            transport,
-            ready: ready.min(expected),
-            expected,
         }
     }
 

@@ -4,6 +4,7 @@ use super::*;
 use crate::job::ClaimId;
 use crate::job::JobSpec;
 use crate::rendezvous::sample::{T0, job, object};
+use crate::store::Listing;
 
 fn coordinator() -> Coordinator {
     let spec = JobSpec {

@@ -13,6 +13,7 @@ use crate::rendezvous::keys::{Folder, Item, RunKey};
 use crate::rendezvous::objects::{Abort, Live, Start};
 use crate::rendezvous::progress::Progress;
 use crate::rendezvous::reference::{end_by_bucket, reference_minus_bucket};
+use crate::rendezvous::rouse::Rouse;
 use crate::rendezvous::{LEASE, document};
 use crate::store::{Listing, StoreError};
 
@@ -45,6 +46,7 @@ pub(super) struct Watch {
     reports: Errand,
     abort: Errand,
     pull: Errand,
+    rouse: Option<Rouse>,
     reads: BTreeSet<Vantage>,
     over: bool,
 }
@@ -68,6 +70,7 @@ impl Watch {
             reports: Errand::at(now),
             abort: Errand::at(now),
             pull: Errand::IDLE,
+            rouse: None,
             reads: BTreeSet::new(),
             over: false,
             start,
@@ -85,9 +88,11 @@ impl Watch {
     }
 
     pub(super) fn wake_at(&self) -> Option<Timestamp> {
+        let rouse = self.rouse.as_ref().and_then(Rouse::wake_at);
         [self.slots, self.live, self.reports, self.abort, self.pull]
             .iter()
             .filter_map(Errand::wake_at)
+            .chain(rouse)
             .min()
     }
 
@@ -105,7 +110,13 @@ impl Watch {
         if self.slots.start(now) {
             out.push(Request::List(Folder::Slots.list(run)));
         }
-        if self.live.start(now) {
+        // One listing of the heartbeats at a time: which is whose shows by nothing else.
+        if let Some(rouse) = &mut self.rouse
+            && !self.live.under_way()
+        {
+            out.extend(rouse.act(now));
+        }
+        if !self.rouses() && self.live.start(now) {
             out.push(Request::List(Folder::Live.list(run)));
         }
         if self.reports.start(now) {
@@ -128,6 +139,11 @@ impl Watch {
         }
         self.over = self.over || self.is_over(now, bucket);
         out.into_iter().map(Action::Ask).collect()
+    }
+
+    /// Whether a listing of the heartbeats is for who is to be roused.
+    fn rouses(&self) -> bool {
+        self.rouse.as_ref().is_some_and(Rouse::is_listing)
     }
 
     /// When the last window has ended and the grace has passed, by the bucket's clock.
@@ -156,7 +172,12 @@ impl Watch {
         bucket: &Estimate,
     ) -> Vec<Action> {
         let mut out = Vec::new();
+        let rouses = self.rouses();
+        if let Some(rouse) = &mut self.rouse {
+            rouse.replied(now, &reply);
+        }
         match reply {
+            Reply::Listed(list, _) if rouses && list == Folder::Live.list(&self.job.run) => {}
             Reply::Listed(list, answer) => {
                 let run = self.job.run.clone();
                 let slots = list == Folder::Slots.list(&run);
@@ -200,9 +221,15 @@ impl Watch {
             },
             Reply::Created(_, answer) => {
                 self.pull.answered();
-                if let Err(e) = answer {
-                    self.pull.again(now + LOOK_EVERY);
-                    out.push(trouble(&e));
+                match answer {
+                    Ok(_) => {
+                        let since = bucket.assumed(now).to_other(now);
+                        self.rouse = Some(Rouse::new(self.job.run.clone(), since, now));
+                    }
+                    Err(e) => {
+                        self.pull.again(now + LOOK_EVERY);
+                        out.push(trouble(&e));
+                    }
                 }
             }
             Reply::Overwritten(..) => {}

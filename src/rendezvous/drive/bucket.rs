@@ -67,7 +67,7 @@ impl Bucket {
     }
 }
 
-async fn answer(store: &dyn Store, request: Request) -> Reply {
+pub(super) async fn answer(store: &dyn Store, request: Request) -> Reply {
     match request {
         Request::Read(key) => {
             let answer = store.get(&key.key(), key.limit()).await;
@@ -77,8 +77,11 @@ async fn answer(store: &dyn Store, request: Request) -> Reply {
             let answer = create(store, &key, body).await;
             Reply::Created(key, answer)
         }
-        Request::Overwrite(key, body) => {
-            let answer = store.put(&key.key(), body).await.map(drop);
+        Request::Overwrite(key, body, over) => {
+            let answer = match over {
+                Some(etag) => store.replace(&key.key(), &etag, body).await,
+                None => store.put(&key.key(), body).await,
+            };
             Reply::Overwritten(key, answer)
         }
         Request::List(list) => {

@@ -1,10 +1,12 @@
 //! Carries out what the machines decide: dull loops over the bucket, the load and the clock.
 
+mod abort;
 mod bucket;
 mod coordinator;
 mod finalizer;
 mod prober;
 
+pub use abort::abort;
 pub use bucket::Bucket;
 pub use coordinator::{CoordinatorOptions, RunEnd, run_coordinator};
 pub use finalizer::{read_job, run_finalizer};

@@ -243,7 +243,7 @@ impl Finalizer {
                     let key = self.view.key(Item::Combined(Revision(inputs.revision)));
                     let body = made.body.clone();
                     out.push(if planted!(RevisionOverwritten) {
-                        Request::Overwrite(key, body)
+                        Request::Overwrite(key, body, None)
                     } else {
                         Request::Create(key, body)
                     });

@@ -310,7 +310,10 @@ impl View {
             .found
             .get(&live)
             .and_then(|_| self.listed.get(&live).copied());
-        let phase = self.read::<Live>(&live).map(|l| l.phase);
+        let live = self.read::<Live>(&live);
+        // Who aborted the run may have rewritten it.
+        let last_heartbeat = live.as_ref().and_then(|l| l.own_at).or(last_heartbeat);
+        let phase = live.map(|l| l.phase);
         VantageSeen {
             claim,
             ready: ready && unfit.is_none(),

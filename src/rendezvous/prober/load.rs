@@ -6,19 +6,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::pulse::Pulse;
 use super::schedule::{joinable, stop_at, tier_names};
 use super::wait::Begin;
-use super::{
-    Action, Ended, Event, Function, HEARTBEAT_EVERY, Orders, ProberProgress, RETRY_AFTER, Settings,
-    heartbeat,
-};
+use super::{Action, Ended, Event, Function, Orders, ProberProgress, RETRY_AFTER, Settings, leave};
 use crate::clock::RunClock;
 use crate::job::{SCHEMA_MAJOR, Span, Timestamp};
 use crate::prober::LiveFigures;
 use crate::rendezvous::chance::{self, write_id};
 use crate::rendezvous::exchange::{Errand, Reply, Request};
 use crate::rendezvous::keys::{Item, RunKey};
-use crate::rendezvous::objects::Abort;
 use crate::rendezvous::reference::Clocks;
 use crate::rendezvous::{LEASE, RendezvousError, document};
 use crate::report::part::{Outcome, ReportPart, Stop, TierPart};
@@ -56,9 +53,7 @@ pub(super) struct Load {
     told: bool,
     ended: bool,
     figures: LiveFigures,
-    sequence: u64,
     parts: BTreeMap<u32, Part>,
-    beat: Errand,
     abort: Errand,
     /// When the last acknowledged heartbeat, and the last definite abort check, were sent.
     beat_ok: Timestamp,
@@ -101,6 +96,7 @@ fn retry_after(failed: u32) -> Duration {
 impl Load {
     pub(super) fn new(
         begin: Begin,
+        beat_ok: Timestamp,
         settings: &Settings,
         now: Timestamp,
         clocks: &Clocks,
@@ -138,11 +134,10 @@ impl Load {
         let (beat_ok, abort_ok) = if planted!(LeaseBeginsAnew) {
             (now, now)
         } else {
-            (begin.beat_ok, begin.abort_ok)
+            (beat_ok, begin.abort_ok)
         };
         Load {
             give_up: last + begin.job.times.grace.0 + REPORT_EXTRA,
-            sequence: begin.sequence,
             begin,
             build: settings.build.clone(),
             key: settings.key.clone(),
@@ -162,7 +157,6 @@ impl Load {
                 ..LiveFigures::default()
             },
             parts: BTreeMap::new(),
-            beat: Errand::at(now),
             abort: Errand::at(now + ABORT_EVERY),
             beat_ok,
             abort_ok,
@@ -179,7 +173,7 @@ impl Load {
 
     pub(super) fn wake_at(&self) -> Option<Timestamp> {
         let parts = self.parts.values().map(|p| p.errand);
-        let errands = parts.chain([self.beat, self.send]);
+        let errands = parts.chain([self.send]);
         let (abort, limit) = if self.ended {
             // An answer that is still to come may be the one that counts.
             (None, (!self.send.under_way()).then_some(self.give_up))
@@ -254,13 +248,19 @@ impl Load {
         &mut self,
         now: Timestamp,
         clocks: &Clocks,
+        pulse: Option<&Pulse>,
         out: &mut VecDeque<Action>,
     ) -> Option<Result<Ended, RendezvousError>> {
         self.look_back(now);
+        if let Some(pulse) = pulse {
+            self.beat_ok = self.beat_ok.max(pulse.ok());
+        }
         self.stop_at = stop_at(&self.begin.job, self.must_end_by, clocks, now);
         let end = self.acted(now, clocks, out);
         self.heard_at = now;
-        self.expected = self.wake_at().map_or(now, |at| at.max(now));
+        let beat = pulse.and_then(Pulse::wake_at);
+        let next = self.wake_at().into_iter().chain(beat).min();
+        self.expected = next.map_or(now, |at| at.max(now));
         end
     }
 
@@ -284,15 +284,6 @@ impl Load {
             Action::Ask(Request::Create(RunKey::new(&run, item), body.clone()))
         };
         let vantage = self.begin.claim.vantage();
-        if self.beat.start(now) {
-            self.sequence += 1;
-            if self.ended {
-                self.figures.phase = "reporting".to_owned();
-                self.figures.connected = 0;
-            }
-            let (job, claim) = (&self.begin.job, &self.begin.claim);
-            out.extend(heartbeat(job, claim, self.sequence, &self.figures).map(Action::Ask));
-        }
         if !self.ended && self.abort.start(now) {
             let key = RunKey::new(&run, Item::Abort);
             out.push_back(Action::Ask(Request::Read(key)));
@@ -367,6 +358,21 @@ impl Load {
         Outcome::Stopped { reason }
     }
 
+    /// What its heartbeat tells.
+    pub(super) fn figures(&self) -> LiveFigures {
+        let mut figures = self.figures.clone();
+        if self.ended {
+            figures.phase = "reporting".to_owned();
+            figures.connected = 0;
+        }
+        figures
+    }
+
+    /// Looks for an abort at once.
+    pub(super) fn alarm(&mut self, now: Timestamp) {
+        self.abort.hurry(now);
+    }
+
     /// What was asked of the bucket so far.
     pub(super) fn count(&mut self, requests: RequestCounts) {
         self.requests = requests;
@@ -399,13 +405,7 @@ impl Load {
         }
     }
 
-    pub(super) fn replied(
-        &mut self,
-        now: Timestamp,
-        reply: Reply,
-        clocks: &Clocks,
-        out: &mut VecDeque<Action>,
-    ) {
+    pub(super) fn replied(&mut self, now: Timestamp, reply: Reply, out: &mut VecDeque<Action>) {
         match reply {
             Reply::Read(key, answer) if key.item == Item::Abort => {
                 let asked = self.abort.answered();
@@ -422,19 +422,9 @@ impl Load {
                     }
                     Err(e) => self.trouble(&e, out),
                     Ok(object) => {
-                        let reason = document::read::<Abort>(&key, &object.body)
-                            .map_or_else(|e| e.to_string(), |abort| abort.reason);
+                        let reason = leave::reason(&key, &object.body);
                         self.stop(&format!("aborted: {reason}"));
                     }
-                }
-            }
-            Reply::Overwritten(_, answer) => {
-                let asked = self.beat.answered();
-                let next = now + HEARTBEAT_EVERY;
-                self.beat.again(clocks.bucket.best_moment(next));
-                match answer {
-                    Ok(()) => self.beat_ok = asked.unwrap_or(self.beat_ok),
-                    Err(e) => self.trouble(&e, out),
                 }
             }
             Reply::Created(key, answer) => match (&key.item, answer) {
@@ -476,7 +466,7 @@ impl Load {
                     self.trouble(&e, out);
                 }
             },
-            Reply::Read(..) | Reply::Listed(..) => {}
+            Reply::Read(..) | Reply::Listed(..) | Reply::Overwritten(..) => {}
         }
     }
 
@@ -485,7 +475,7 @@ impl Load {
         self.say(format!("{key} was written by another prober"), out);
     }
 
-    fn trouble(&mut self, e: &StoreError, out: &mut VecDeque<Action>) {
+    pub(super) fn trouble(&mut self, e: &StoreError, out: &mut VecDeque<Action>) {
         self.say(e.to_string(), out);
     }
 
@@ -537,12 +527,10 @@ mod tests {
                 fleet_size: 1,
                 place: crate::load::Place::alone(0, 1),
             },
-            sequence: 0,
-            beat_ok: T0,
             abort_ok: T0,
             aborted: Some("enough".into()),
         };
-        Load::new(begin, &settings, T0, &Clocks::default(), 1, out)
+        Load::new(begin, T0, &settings, T0, &Clocks::default(), 1, out)
     }
 
     #[test]
@@ -551,7 +539,7 @@ mod tests {
         for mine in [true, false] {
             let mut out = VecDeque::new();
             let mut load = aborted(&mut out);
-            assert_eq!(load.act(T0, &unknown, &mut out), None);
+            assert_eq!(load.act(T0, &unknown, None, &mut out), None);
             let create = out.iter().find_map(|action| match action {
                 Action::Ask(Request::Create(key, _)) => Some(key.clone()),
                 _ => None,
@@ -563,8 +551,8 @@ mod tests {
                 Settled::Theirs(theirs)
             };
             let reply = Reply::Created(create.unwrap(), Ok(settled));
-            load.replied(T0, reply, &unknown, &mut out);
-            match load.act(T0, &unknown, &mut out) {
+            load.replied(T0, reply, &mut out);
+            match load.act(T0, &unknown, None, &mut out) {
                 Some(Ok(_)) => assert!(mine),
                 Some(Err(RendezvousError::ReportLost { why, .. })) => {
                     assert!(!mine && why.contains("iad.report.json"), "{why}");

@@ -9,7 +9,9 @@ mod decline;
 mod find;
 mod fit;
 mod function;
+mod leave;
 mod load;
+mod pulse;
 mod schedule;
 mod testing;
 mod wait;
@@ -22,20 +24,20 @@ use self::claim::Claim;
 use self::decline::Decline;
 use self::find::Find;
 pub use self::function::Function;
+use self::leave::Leave;
 use self::load::Load;
+pub use self::pulse::HEARTBEAT_EVERY;
+use self::pulse::Pulse;
 use self::testing::Testing;
 use self::wait::{Heard, Wait};
+use super::RendezvousError;
 use super::chance::{self, write_id};
 use super::exchange::{Reply, Request};
 use super::keys::{Item, RunKey};
-use super::objects::Live;
 use super::progress::ProberProgress;
 use super::reference::Clocks;
-use super::{RendezvousError, document};
 use crate::clock::{Estimate, RunClock, Sample};
-use crate::job::{
-    ClaimId, Digest, Digested, Job, RunId, SCHEMA_MAJOR, Timestamp, Vantage, WriteId,
-};
+use crate::job::{ClaimId, Digest, Digested, Job, RunId, Timestamp, Vantage, WriteId};
 use crate::load::{Place, TierPlan};
 use crate::participant::Transport;
 use crate::prober::LiveFigures;
@@ -43,8 +45,6 @@ use crate::report::part::{Outcome, TierPart};
 use crate::signature::SigningKey;
 use crate::store::RequestCounts;
 
-/// How often a heartbeat is written under load.
-pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(3);
 /// How long after a failed request the next try comes.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -184,6 +184,10 @@ pub struct Prober {
     interrupted: bool,
     requests: RequestCounts,
     phase: Phase,
+    /// Its heartbeat, from its claim on.
+    pulse: Option<Pulse>,
+    /// It is to look whether the run was stopped.
+    alarmed: bool,
     /// Of its claim to the slot.
     slot_write: WriteId,
     writes: u64,
@@ -199,6 +203,7 @@ enum Phase {
     Announcing(Box<Announcing>),
     Waiting(Box<Wait>),
     Loading(Box<Load>),
+    Leaving(Box<Leave>),
     Ended(Box<Result<Ended, RendezvousError>>),
 }
 
@@ -214,6 +219,8 @@ impl Prober {
             interrupted: false,
             requests: RequestCounts::default(),
             phase: Phase::Finding(Box::new(find)),
+            pulse: None,
+            alarmed: false,
             writes: 0,
             out: VecDeque::new(),
         }
@@ -245,7 +252,8 @@ impl Prober {
 
     /// When to wake it, if nothing happens before.
     pub fn wake_at(&self) -> Option<Timestamp> {
-        match &self.phase {
+        let pulse = self.pulse.as_ref().and_then(Pulse::wake_at);
+        let phase = match &self.phase {
             Phase::Finding(find) => find.wake_at(),
             Phase::Declining(decline) => decline.wake_at(),
             Phase::Claiming(_, claim) => claim.wake_at(),
@@ -253,8 +261,10 @@ impl Prober {
             Phase::Announcing(a) => a.errand.wake_at(),
             Phase::Waiting(wait) => wait.wake_at(),
             Phase::Loading(load) => load.wake_at(),
-            Phase::Ended(_) => None,
-        }
+            Phase::Leaving(leave) => Some(leave.until),
+            Phase::Ended(_) => return None,
+        };
+        phase.into_iter().chain(pulse).min()
     }
 
     /// How it ended, if it has.
@@ -299,6 +309,7 @@ impl Prober {
             };
             return self.end_with(Err(e));
         }
+        self.beat(now);
         match &mut self.phase {
             Phase::Finding(find) => {
                 let step = find.wake(now);
@@ -343,14 +354,25 @@ impl Prober {
                     load.stop("interrupted");
                 }
                 load.count(self.requests);
-                if let Some(end) = load.act(now, &self.clocks, &mut self.out) {
+                let pulse = self.pulse.as_ref();
+                if let Some(end) = load.act(now, &self.clocks, pulse, &mut self.out) {
                     self.end_with(end);
+                }
+            }
+            Phase::Leaving(leave) => {
+                if now >= leave.until {
+                    let why = leave.why.clone();
+                    self.end_with(Err(why));
                 }
             }
         }
     }
 
     fn replied(&mut self, now: Timestamp, reply: Reply) {
+        let reply = match reply {
+            Reply::Overwritten(_, answer) => return self.beaten(now, answer),
+            reply => reply,
+        };
         match &mut self.phase {
             Phase::Finding(find) => {
                 let step = find.replied(now, reply, &self.clocks.bucket);
@@ -370,12 +392,16 @@ impl Prober {
                 let heard = wait.replied(now, reply, &self.clocks, &mut self.out);
                 self.wait_heard(now, heard);
             }
-            Phase::Loading(load) => load.replied(now, reply, &self.clocks, &mut self.out),
+            Phase::Loading(load) => load.replied(now, reply, &mut self.out),
             Phase::Testing(testing) => {
                 testing.replied(now, &self.clocks.bucket);
-                self.announce(now);
+                let stopped = leave::stopped(&testing.job, reply);
+                match stopped {
+                    Some(why) => self.leave(now, why),
+                    None => self.announce(now),
+                }
             }
-            Phase::Ended(_) => {}
+            Phase::Leaving(_) | Phase::Ended(_) => {}
         }
     }
 
@@ -431,6 +457,7 @@ impl Prober {
                     self.tell(ProberProgress::Claimed {
                         claim: claim.clone(),
                     });
+                    self.pulse = Some(Pulse::new(job.run.clone(), claim.clone(), now));
                     let unfit = fit::unfit(&job, &self.settings, &self.clocks.bucket, now);
                     let testing = Testing::new(Digested::clone(&job), claim, now);
                     self.phase = Phase::Testing(Box::new(testing));
@@ -453,11 +480,17 @@ impl Prober {
     fn wait_heard(&mut self, now: Timestamp, heard: Heard) {
         match heard {
             Heard::Nothing => {}
+            Heard::Failed(e @ RendezvousError::Aborted { .. }) => self.leave(now, e),
             Heard::Failed(e) => self.end_with(Err(e)),
             Heard::Load(begin) => {
+                let beat_ok = self.pulse.as_mut().map_or(now, |pulse| {
+                    pulse.quicken(now);
+                    pulse.ok()
+                });
                 let seed = self.settings.seed;
                 let load = Load::new(
                     *begin,
+                    beat_ok,
                     &self.settings,
                     now,
                     &self.clocks,
@@ -488,21 +521,4 @@ fn never_started(job: &Job, settings: &Settings) -> RendezvousError {
         run: job.run.clone(),
         waited: settings.timeout,
     }
-}
-
-/// A heartbeat's body.
-fn heartbeat(job: &Job, claim: &ClaimId, sequence: u64, figures: &LiveFigures) -> Option<Request> {
-    let live = Live {
-        schema: SCHEMA_MAJOR,
-        run: job.run.clone(),
-        vantage: claim.vantage(),
-        claim: claim.clone(),
-        sequence,
-        phase: figures.phase.clone(),
-        connected: figures.connected,
-        packets_received: figures.packets_received,
-        failures: figures.failures,
-    };
-    let key = RunKey::new(&job.run, Item::Live(claim.vantage()));
-    Some(Request::Overwrite(key, document::write(&live).ok()?))
 }

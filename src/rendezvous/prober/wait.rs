@@ -3,22 +3,19 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::{Action, ProberProgress, RETRY_AFTER, Settings, heartbeat, never_started};
+use super::{Action, ProberProgress, RETRY_AFTER, Settings, leave, never_started};
 use crate::clock::{Estimate, RunClock};
 use crate::job::{ClaimId, Digested, Fleet, Job, SCHEMA_MAJOR, Timestamp, WriteId};
-use crate::prober::LiveFigures;
 use crate::rendezvous::admission::{Admission, Seat, Verdict, admission, seat_by_arrival, verdict};
 use crate::rendezvous::chance::{self, write_id};
 use crate::rendezvous::coordinator::claims;
 use crate::rendezvous::exchange::{Errand, Reply, Request, start_poll};
 use crate::rendezvous::keys::{Folder, Item, RunKey};
-use crate::rendezvous::objects::{Abort, Decision, Slot, Start, StartDocument};
+use crate::rendezvous::objects::{Decision, Slot, Start, StartDocument};
 use crate::rendezvous::reference::Clocks;
 use crate::rendezvous::{RendezvousError, document};
 use crate::store::{Object, Settled, StoreError};
 
-/// How often a heartbeat is written while there is nothing to tell but that it lives.
-const HEARTBEAT_EVERY: Duration = Duration::from_secs(10);
 /// So long before its first joins a prober asks whether it still may.
 const CHECK_AHEAD: Duration = Duration::from_secs(4);
 /// How often a seated prober looks for an abort until then.
@@ -26,6 +23,8 @@ const ABORT_EVERY: Duration = Duration::from_secs(30);
 /// The longest pause between two looks for a start once the wait for the slots is over: then it is
 /// decided.
 const LATE_POLL: Duration = Duration::from_secs(6);
+/// So long before it gives up it looks for the start a last time.
+const LAST_LOOK: Duration = Duration::from_secs(3);
 /// What a prober may act on has stood for so long. In a store whose creates aren't atomic, a
 /// second writer who looked before the first one wrote has overwritten it by then.
 const STANDS_FOR: Duration = Duration::from_secs(2);
@@ -47,19 +46,17 @@ pub(super) struct Wait {
     begun: Timestamp,
     ready_at: Timestamp,
     asked: u64,
-    sequence: u64,
     look: Errand,
     cancel: Errand,
     slots: Errand,
-    beat: Errand,
-    /// When the last acknowledged heartbeat was sent.
-    beat_ok: Timestamp,
     confirm: Errand,
     check: Errand,
     start: Option<Start>,
     /// When the start was stored, by the bucket's clock.
     stored: Timestamp,
     seat: Option<Seat>,
+    /// Why the run was aborted, once it was.
+    aborted: Option<String>,
     /// What it must read again before it acts on it: the start, then the slot if that decides.
     unconfirmed: VecDeque<Item>,
     /// Its create of a cancel was refused for good.
@@ -89,9 +86,7 @@ pub(super) struct Begin {
     pub(super) claim: ClaimId,
     pub(super) start: Start,
     pub(super) seat: Seat,
-    pub(super) sequence: u64,
-    /// When the last acknowledged heartbeat, and the abort check that allows it, were sent.
-    pub(super) beat_ok: Timestamp,
+    /// When the abort check that allows it was sent.
     pub(super) abort_ok: Timestamp,
     pub(super) aborted: Option<String>,
 }
@@ -113,17 +108,15 @@ impl Wait {
             begun,
             ready_at: now,
             asked: 0,
-            sequence: 0,
             look: Errand::at(now),
             cancel: Errand::IDLE,
             slots: Errand::IDLE,
-            beat: Errand::at(now),
-            beat_ok: now,
             confirm: Errand::IDLE,
             check: Errand::IDLE,
             start: None,
             stored: now,
             seat: None,
+            aborted: None,
             unconfirmed: VecDeque::new(),
             may_not_cancel: false,
             failed: 0,
@@ -137,14 +130,7 @@ impl Wait {
             .start
             .is_none()
             .then_some(self.begun + self.settings.timeout);
-        let errands = [
-            self.look,
-            self.cancel,
-            self.slots,
-            self.beat,
-            self.confirm,
-            self.check,
-        ];
+        let errands = [self.look, self.cancel, self.slots, self.confirm, self.check];
         errands
             .iter()
             .filter_map(Errand::wake_at)
@@ -214,16 +200,15 @@ impl Wait {
             let list = Folder::Slots.list(&self.job.run);
             out.push_back(Action::Ask(Request::List(list)));
         }
-        if self.beat.start(now) {
-            self.sequence += 1;
-            let figures = LiveFigures {
-                phase: "waiting".to_owned(),
-                ..LiveFigures::default()
-            };
-            let beat = heartbeat(&self.job, &self.claim, self.sequence, &figures);
-            out.extend(beat.map(Action::Ask));
-        }
         Heard::Nothing
+    }
+
+    /// Looks at once whether the run was stopped.
+    pub(super) fn alarm(&mut self, now: Timestamp) {
+        self.check.hurry(now);
+        if self.start.is_none() && !self.cancel.under_way() {
+            self.look.hurry(now);
+        }
     }
 
     /// It has a seat: from when on it may ask whether it may use it, and what it asks.
@@ -280,6 +265,35 @@ impl Wait {
     }
 
     pub(super) fn replied(
+        &mut self,
+        now: Timestamp,
+        reply: Reply,
+        clocks: &Clocks,
+        out: &mut VecDeque<Action>,
+    ) -> Heard {
+        let heard = self.heard(now, reply, clocks, out);
+        match (heard, &self.aborted) {
+            // Who has a seat reports that it did nothing; who doesn't know of a start looks once.
+            (Heard::Nothing, Some(reason)) if self.seat.is_some() => {
+                self.begin(now, Some(reason.clone()))
+            }
+            (Heard::Nothing, Some(reason)) if !self.asks_for_seat() => {
+                Heard::Failed(RendezvousError::Aborted {
+                    run: self.job.run.clone(),
+                    reason: reason.clone(),
+                })
+            }
+            (heard, _) => heard,
+        }
+    }
+
+    /// Whether an answer is to come that may give it a seat.
+    fn asks_for_seat(&self) -> bool {
+        let listing = self.slots.under_way() || self.slots.wake_at().is_some();
+        listing || self.look.under_way() || self.cancel.under_way()
+    }
+
+    fn heard(
         &mut self,
         now: Timestamp,
         reply: Reply,
@@ -349,6 +363,8 @@ impl Wait {
                 let asked = self.check.answered();
                 let old = asked.is_none_or(|t| now.saturating_since(t) > CHECK_VALID);
                 match answer {
+                    // It looked because it was alarmed.
+                    Err(e) if e.is_absent() && self.seat.is_none() => {}
                     // What it would act on is not confirmed yet, and then this is asked again.
                     Err(e) if e.is_absent() && !self.unconfirmed.is_empty() => {
                         self.check.again(now + ABORT_EVERY);
@@ -359,9 +375,7 @@ impl Wait {
                     }
                     Err(e) if e.is_absent() => return self.begin(asked.unwrap_or(now), None),
                     Ok(object) => {
-                        let reason = document::read::<Abort>(&key, &object.body)
-                            .map_or_else(|e| e.to_string(), |abort| abort.reason);
-                        return self.begin(now, Some(reason));
+                        self.aborted = Some(leave::reason(&key, &object.body));
                     }
                     Err(e) => {
                         self.trouble(e, out);
@@ -370,16 +384,7 @@ impl Wait {
                     }
                 }
             }
-            Reply::Overwritten(_, answer) => {
-                let asked = self.beat.answered();
-                let next = now + HEARTBEAT_EVERY;
-                self.beat.again(clocks.bucket.best_moment(next));
-                match answer {
-                    Ok(()) => self.beat_ok = asked.unwrap_or(self.beat_ok),
-                    Err(e) => self.trouble(e, out),
-                }
-            }
-            Reply::Read(..) => {}
+            Reply::Read(..) | Reply::Overwritten(..) => {}
         }
         Heard::Nothing
     }
@@ -407,10 +412,13 @@ impl Wait {
         }
         self.failed = 0;
         let shut = bucket.assumed(now).to_local(self.job.times.accept_until);
-        if now >= shut {
-            return now + pause.min(LATE_POLL);
-        }
-        (now + pause).min(shut + LATE_POLL / 255 * u32::from(spread))
+        let next = if now >= shut {
+            now + pause.min(LATE_POLL)
+        } else {
+            (now + pause).min(shut + LATE_POLL / 255 * u32::from(spread))
+        };
+        let last = self.begun + self.settings.timeout - LAST_LOOK;
+        if now < last { next.min(last) } else { next }
     }
 
     /// It reads again what it is about to act on.
@@ -469,6 +477,7 @@ impl Wait {
                 let admission = admission(&start, &self.job, &self.claim);
                 self.start = Some(*start);
                 self.stored = object.last_modified;
+                self.look.done();
                 if admission == Admission::ByArrival {
                     self.slots = Errand::at(now);
                     return Heard::Nothing;
@@ -502,7 +511,7 @@ impl Wait {
         }
     }
 
-    fn trouble(&mut self, e: StoreError, out: &mut VecDeque<Action>) {
+    pub(super) fn trouble(&mut self, e: StoreError, out: &mut VecDeque<Action>) {
         if !e.is_absent() {
             let what = e.to_string();
             out.push_back(Action::Tell(ProberProgress::Trouble { what }));
@@ -517,8 +526,6 @@ impl Wait {
                 claim: self.claim.clone(),
                 start: start.clone(),
                 seat,
-                sequence: self.sequence,
-                beat_ok: self.beat_ok,
                 abort_ok: asked,
                 aborted,
             })),

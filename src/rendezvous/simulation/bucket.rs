@@ -8,13 +8,17 @@ use bytes::Bytes;
 
 use super::dice::Dice;
 use crate::job::Timestamp;
-use crate::store::{At, ByteLimit, Entry, Key, List, Listing, Location, Object, Op, StoreError};
+use crate::store::{
+    At, ByteLimit, Entry, Key, List, Listing, Location, Object, Op, Put, StoreError,
+};
 
 /// One call of the store.
 #[derive(Clone, Debug)]
 pub(super) enum Call {
     Create(Key, Bytes),
     Put(Key, Bytes),
+    /// Over the object with this entity tag.
+    Replace(Key, Bytes, String),
     Get(Key, ByteLimit),
     List(List),
 }
@@ -24,6 +28,7 @@ impl Call {
         match self {
             Call::Create(..) => Op::Create,
             Call::Put(..) => Op::Put,
+            Call::Replace(..) => Op::Replace,
             Call::Get(..) => Op::Get,
             Call::List(..) => Op::List,
         }
@@ -31,7 +36,10 @@ impl Call {
 
     pub(super) fn key(&self) -> &str {
         match self {
-            Call::Create(key, _) | Call::Put(key, _) | Call::Get(key, _) => key.as_str(),
+            Call::Create(key, _)
+            | Call::Put(key, _)
+            | Call::Replace(key, ..)
+            | Call::Get(key, _) => key.as_str(),
             Call::List(list) => &list.prefix,
         }
     }
@@ -40,7 +48,7 @@ impl Call {
 /// Its result.
 #[derive(Clone, Debug)]
 pub(super) enum Answer {
-    Put(Result<(), StoreError>),
+    Put(Result<Put, StoreError>),
     Got(Result<Object, StoreError>),
     Listed(Result<Listing, StoreError>),
 }
@@ -112,7 +120,7 @@ impl Weather {
             Some(Fault::Denied)
         } else if befalls(self.busy, true) {
             Some(Fault::Busy)
-        } else if befalls(self.conflict, op == Op::Create) {
+        } else if befalls(self.conflict, matches!(op, Op::Create | Op::Replace)) {
             Some(Fault::Conflict)
         } else if befalls(self.exists, op == Op::Create) {
             Some(Fault::Exists)
@@ -151,6 +159,8 @@ struct Stored {
     size: u64,
     created: Timestamp,
     written: Timestamp,
+    /// Of all writes, which one it is: its entity tag.
+    nth: u64,
 }
 
 #[derive(Clone)]
@@ -159,6 +169,7 @@ pub(super) struct SimBucket {
     objects: BTreeMap<String, Stored>,
     /// What was written once and is no more what it was.
     pub(super) rewritten: BTreeSet<String>,
+    writes: u64,
 }
 
 impl SimBucket {
@@ -172,6 +183,7 @@ impl SimBucket {
             at: Rc::new(At::store(&location)),
             objects: BTreeMap::new(),
             rewritten: BTreeSet::new(),
+            writes: 0,
         }
     }
 
@@ -220,8 +232,15 @@ impl SimBucket {
             }
             Call::Create(key, body) | Call::Put(key, body) => {
                 self.write(now, &key, body);
-                Answer::Put(Ok(()))
+                self.written()
             }
+            Call::Replace(key, body, over) => match self.objects.get(key.as_str()) {
+                Some(there) if there.etag() == over => {
+                    self.write(now, &key, body);
+                    self.written()
+                }
+                _ => Answer::Put(Err(StoreError::Changed { at: at() })),
+            },
             Call::Get(key, limit) => Answer::Got(match self.objects.get(key.as_str()) {
                 None => Err(StoreError::Absent { at: at() }),
                 Some(stored) if stored.size > limit.0 => Err(StoreError::TooLarge {
@@ -236,6 +255,12 @@ impl SimBucket {
                 Answer::Listed(Ok(self.list(&list, as_of)))
             }
         }
+    }
+
+    /// The answer to the last write.
+    pub(super) fn written(&self) -> Answer {
+        let etag = Some(self.writes.to_string());
+        Answer::Put(Ok(Put { etag }))
     }
 
     /// Writes, whether something is there or not.
@@ -260,7 +285,9 @@ impl SimBucket {
             }
             None => now,
         };
+        self.writes += 1;
         let stored = Stored {
+            nth: self.writes,
             size: size.unwrap_or(body.len() as u64),
             body,
             created,
@@ -327,10 +354,14 @@ impl SimBucket {
 }
 
 impl Stored {
+    fn etag(&self) -> String {
+        self.nth.to_string()
+    }
+
     fn object(&self) -> Object {
         Object {
             body: self.body.clone(),
-            etag: None,
+            etag: Some(self.etag()),
             last_modified: floor(self.written, 1_000_000),
         }
     }
@@ -339,7 +370,7 @@ impl Stored {
 impl Answer {
     fn error(op: Op, e: StoreError) -> Self {
         match op {
-            Op::Create | Op::Put | Op::Delete => Answer::Put(Err(e)),
+            Op::Create | Op::Put | Op::Replace | Op::Delete => Answer::Put(Err(e)),
             Op::Get => Answer::Got(Err(e)),
             Op::List => Answer::Listed(Err(e)),
         }

@@ -28,6 +28,7 @@ fn broken_by(bug: Bug) -> &'static [&'static str] {
         }
         Bug::LateStartCounts => &["all_who_read_the_start_decide_alike"],
         Bug::AbortUnheeded | Bug::OldCheckCounts => &["an_abort_ends_the_load"],
+        Bug::RewritingUnheeded => &["who_waits_leaves_within_ten_seconds_of_an_abort"],
         Bug::UnknownIsAbsent | Bug::LeaseByHeartbeatAlone | Bug::LeaseBeginsAnew => {
             &["a_silent_bucket_ends_the_load"]
         }
@@ -86,7 +87,7 @@ fn let_through_by(bug: Bug) -> Option<Forgery> {
 fn shows_in(bug: Bug) -> Option<Kind> {
     match bug {
         Bug::AnyClaimLoads | Bug::SlotByClaimAlone => Some(Kind::Torn),
-        Bug::AbortUnheeded | Bug::OldCheckCounts => Some(Kind::Aborted),
+        Bug::AbortUnheeded | Bug::OldCheckCounts | Bug::RewritingUnheeded => Some(Kind::Aborted),
         Bug::UnknownIsAbsent | Bug::LeaseByHeartbeatAlone | Bug::LeaseBeginsAnew => {
             Some(Kind::Dark)
         }

@@ -24,6 +24,9 @@ pub(super) struct History {
     /// Rooms that were deleted: by whom, and when.
     pub(super) deleted: Vec<(usize, Timestamp, String)>,
     pub(super) aborted_at: Option<Timestamp>,
+    /// When each process took its slot, and when it ended by itself.
+    pub(super) claimed: BTreeMap<usize, Timestamp>,
+    pub(super) ended: BTreeMap<usize, Timestamp>,
     /// By process.
     pub(super) requests: BTreeMap<usize, RequestCounts>,
     /// Of the probers and coordinators, by second since the beginning.
@@ -75,7 +78,7 @@ pub(super) struct Finalized {
 impl History {
     pub(super) fn asked(&mut self, p: usize, op: Op, key: &str) {
         self.requests.entry(p).or_default().count(op);
-        if op == Op::Put && !key.contains("/live/") {
+        if matches!(op, Op::Put | Op::Replace) && !key.contains("/live/") {
             self.overwritten.insert(key.to_owned());
         }
     }
@@ -89,7 +92,17 @@ impl History {
         self.each_second[second] += 1;
     }
 
-    pub(super) fn settled(&mut self, process: usize, key: &RunKey, body: Bytes, mine: bool) {
+    pub(super) fn settled(
+        &mut self,
+        now: Timestamp,
+        process: usize,
+        key: &RunKey,
+        body: Bytes,
+        mine: bool,
+    ) {
+        if mine && matches!(key.item, Item::Slot(..)) {
+            self.claimed.insert(process, now);
+        }
         if matches!(key.item, Item::Ready(_)) {
             return;
         }

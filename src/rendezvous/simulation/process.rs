@@ -7,6 +7,7 @@ use super::scenario::{BEGIN, Casting, Role, Scenario};
 use super::ticket::{Pass, ticket_key};
 use crate::clock::Sample;
 use crate::job::Timestamp;
+use crate::rendezvous::abort::Aborter;
 use crate::rendezvous::chance::mix;
 use crate::rendezvous::coordinator::{self, Coordinator};
 use crate::rendezvous::exchange::{Reply, Request};
@@ -39,6 +40,7 @@ pub(super) enum Machine {
     Coordinator(Box<Coordinator>),
     Prober(Box<Prober>),
     Finalizer(Box<Finalizer>),
+    Aborter(Box<Aborter>),
 }
 
 pub(super) struct Process {
@@ -66,7 +68,7 @@ impl Process {
         let key = match &casting.role {
             Role::Prober(vantage) if casting.ticket => Some(ticket_key(scenario.seed, vantage)),
             Role::Prober(_) => Some(signing_key(seed)),
-            Role::Coordinator | Role::Finalizer { .. } => None,
+            Role::Coordinator | Role::Finalizer { .. } | Role::Aborter => None,
         };
         let pass = match (&casting.role, &key) {
             (Role::Prober(vantage), Some(key)) if casting.ticket => {
@@ -101,6 +103,10 @@ impl Process {
                 },
                 now,
             ))),
+            Role::Aborter => {
+                let aborter = Aborter::new(&run, "drawn", seed, now).unwrap();
+                Machine::Aborter(Box::new(aborter))
+            }
             Role::Finalizer { waits } => Machine::Finalizer(Box::new(Finalizer::new(
                 finalizer::Settings {
                     run,
@@ -164,6 +170,12 @@ impl Process {
                     })
                     .collect()
             }
+            Machine::Aborter(machine) => {
+                if let Heard::Replied(reply) = &heard {
+                    machine.replied(now, reply);
+                }
+                machine.act(now).into_iter().map(Does::Ask).collect()
+            }
             Machine::Finalizer(machine) => {
                 let event = match heard {
                     Heard::Wake | Heard::Prober(_) => finalizer::Event::Wake,
@@ -181,6 +193,7 @@ impl Process {
             Machine::Coordinator(m) => m.wake_at(),
             Machine::Prober(m) => m.wake_at(),
             Machine::Finalizer(m) => m.wake_at(),
+            Machine::Aborter(m) => m.wake_at(),
         }
     }
 
@@ -190,6 +203,7 @@ impl Process {
             Machine::Coordinator(m) => m.end().is_some(),
             Machine::Prober(m) => m.end().is_some(),
             Machine::Finalizer(m) => m.end().is_some(),
+            Machine::Aborter(m) => m.end().is_some(),
         }
     }
 
@@ -198,6 +212,7 @@ impl Process {
         match &self.machine {
             Machine::Coordinator(m) => format!("{:?}", m.end()),
             Machine::Prober(m) => format!("{:?}", m.end()),
+            Machine::Aborter(m) => format!("{:?}", m.end()),
             Machine::Finalizer(m) => match m.end() {
                 Some(Ok(f)) => format!("revision {}", f.revision.0),
                 other => format!("{:?}", other.map(Result::as_ref)),
@@ -249,8 +264,11 @@ impl Exchange {
                 let call = Call::Get(key.key(), limit);
                 Then::Call(Exchange::Read(key), call)
             }
-            Request::Overwrite(key, body) => {
-                let call = Call::Put(key.key(), body);
+            Request::Overwrite(key, body, over) => {
+                let call = match over {
+                    Some(etag) => Call::Replace(key.key(), body, etag),
+                    None => Call::Put(key.key(), body),
+                };
                 Then::Call(Exchange::Overwrite(key), call)
             }
             Request::List(list) => Then::Call(Exchange::List(list.clone()), Call::List(list)),
@@ -289,7 +307,7 @@ impl Exchange {
             }
             (Exchange::Create(key, body, mut settling), answer) => {
                 let next = match answer {
-                    Answer::Put(result) => settling.created(result),
+                    Answer::Put(result) => settling.created(result.map(drop)),
                     Answer::Got(result) => settling.read(result),
                     Answer::Listed(_) => unreachable!("a create is not listed"),
                 };

@@ -19,6 +19,8 @@ pub(super) const BEGIN: Timestamp = Timestamp::from_micros(1_800_000_000_000_000
 const PROBERS: u64 = 10;
 /// How long the slots are waited for.
 const TIMEOUT_S: u64 = 25;
+/// How long they are where a run is aborted: longer than a prober may take to look by itself.
+const ABORTED_WAIT_S: u64 = 60;
 /// After so long a claim that was made at the beginning is dead: the lease, and what comes before
 /// and after it.
 const TAKEN_OVER_S: u64 = 80;
@@ -36,6 +38,22 @@ pub(super) struct Casting {
     pub(super) ticket: bool,
 }
 
+impl Casting {
+    /// A process whose clock is right, that begins so long after the world.
+    pub(super) fn punctual(role: Role, begins: Duration) -> Self {
+        Casting {
+            role,
+            clock: SimClock {
+                begins,
+                ..SimClock::default()
+            },
+            killed: None,
+            crash: None,
+            ticket: false,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Moment {
     Before,
@@ -50,6 +68,8 @@ pub(super) enum Role {
     Finalizer {
         waits: bool,
     },
+    /// Pulls the kill switch.
+    Aborter,
 }
 
 /// A body that is none of the run's own doing.
@@ -193,6 +213,7 @@ impl Scenario {
             ramp: Some(ramp(tiers)),
             timeout: Some(Span::secs(match kind {
                 Kind::Inherited => TAKEN_OVER_S + 25,
+                Kind::Aborted => ABORTED_WAIT_S,
                 _ => TIMEOUT_S,
             })),
             grace: Some(Span::secs(10)),
@@ -215,6 +236,12 @@ impl Scenario {
             Kind::Inherited => scenario.bequeath(&mut dice, length),
             Kind::Aborted => {
                 scenario.abort = Some(dice.millis(length));
+                if !fixed && dice.chance(40) {
+                    // One never comes, and the rest waits.
+                    scenario.cast.pop();
+                    let waiting = dice.millis((ABORTED_WAIT_S - 15) * 1_000);
+                    scenario.abort = Some(Duration::from_secs(15) + waiting);
+                }
                 if let Some(at) = scenario.job.times.start_at {
                     // Who is stopped while it asks must ask again.
                     let start = at.saturating_since(BEGIN);
@@ -229,7 +256,7 @@ impl Scenario {
             Kind::Dark => {
                 let all: fn(Op) -> bool = |_| true;
                 let reads: fn(Op) -> bool = |op| matches!(op, Op::Get | Op::List);
-                let writes: fn(Op) -> bool = |op| matches!(op, Op::Put | Op::Create);
+                let writes: fn(Op) -> bool = |op| matches!(op, Op::Put | Op::Replace | Op::Create);
                 scenario.dark = Some(Dark {
                     after: dice.millis(length),
                     fault: dice.pick(&[Fault::LostRequest, Fault::Denied, Fault::Busy]),

@@ -37,7 +37,9 @@ impl Pass {
         let run_key = |key: &Key| key.as_str().parse().ok();
         match call {
             Call::Create(key, _) => run_key(key).is_some_and(|k| self.doors.create.contains(&k)),
-            Call::Put(key, _) => run_key(key).is_some_and(|k| self.doors.put.contains(&k)),
+            Call::Put(key, _) | Call::Replace(key, ..) => {
+                run_key(key).is_some_and(|k| self.doors.put.contains(&k))
+            }
             Call::Get(key, _) => run_key(key).is_some_and(|k| self.doors.get.contains(&k)),
             Call::List(list) => !list.folders && self.whole.contains(&list.prefix),
         }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::bucket::{Answer, Call, SimBucket, Way, Weather};
-use super::clock::SimClock;
 use super::dice::Dice;
 use super::forge;
 use super::history::{Finalized, History, Load, Reading};
@@ -18,12 +17,11 @@ use super::queue::Queue;
 use super::scenario::{BEGIN, Casting, Forgery, Kind, Moment, Role, Scenario, end_of};
 use super::sfu;
 use crate::clock::Sample;
-use crate::job::{ClaimId, SCHEMA_MAJOR, Timestamp, WriteId};
+use crate::job::{ClaimId, Timestamp};
 use crate::rendezvous::coordinator::{Cleanup, End};
-use crate::rendezvous::document;
 use crate::rendezvous::exchange::Reply;
 use crate::rendezvous::keys::{Item, RunKey};
-use crate::rendezvous::objects::{Abort, ReferenceClock};
+use crate::rendezvous::objects::ReferenceClock;
 use crate::rendezvous::prober::{Event, Orders};
 use crate::rendezvous::status::Status;
 use crate::signature::SigningKey;
@@ -48,7 +46,6 @@ enum Happens {
     LoadEnded(usize, u64),
     Kill(usize),
     Extinction,
-    Abort,
     Forge(Forgery),
 }
 
@@ -93,7 +90,7 @@ impl World {
             world.enter(casting);
         }
         if let Some(after) = world.scenario.abort {
-            world.schedule(BEGIN + after, Happens::Abort);
+            world.enter(Casting::punctual(Role::Aborter, after));
         }
         if let Some(after) = world.scenario.extinct {
             world.schedule(BEGIN + after, Happens::Extinction);
@@ -143,16 +140,8 @@ impl World {
             longest_delay_ms: 20,
             ..Weather::default()
         };
-        self.enter(Casting {
-            role: Role::Finalizer { waits: false },
-            clock: SimClock {
-                begins: at.saturating_since(BEGIN),
-                ..SimClock::default()
-            },
-            killed: None,
-            crash: None,
-            ticket: false,
-        });
+        let after = at.saturating_since(BEGIN);
+        self.enter(Casting::punctual(Role::Finalizer { waits: false }, after));
     }
 
     /// Lets happen what is due until then.
@@ -203,7 +192,8 @@ impl World {
             Happens::Write(p, what, way, sent) => {
                 let (exchange, key, body) = *what;
                 self.bucket.write(self.now, &key, body);
-                self.answer(p, exchange, Answer::Put(Ok(())), way, sent);
+                let answer = self.bucket.written();
+                self.answer(p, exchange, answer, way, sent);
             }
             Happens::Answer(p, what, date) => {
                 let (exchange, answer) = *what;
@@ -246,20 +236,6 @@ impl World {
                     self.kill(p);
                 }
             }
-            Happens::Abort => {
-                let abort = Abort {
-                    schema: SCHEMA_MAJOR,
-                    write_id: WriteId::from_u64(9),
-                    run: self.scenario.job.run.clone(),
-                    reason: "drawn".into(),
-                };
-                let key = RunKey::new(&abort.run, Item::Abort).key();
-                if self.bucket.peek(&key).is_none() {
-                    let body = document::write(&abort).unwrap();
-                    self.bucket.write(self.now, &key, body);
-                }
-                self.history.aborted_at = Some(self.now);
-            }
             Happens::Forge(forgery) => {
                 if let Some(key) = forge::forge(self, forgery) {
                     self.history.forged.insert(key);
@@ -295,6 +271,7 @@ impl World {
             Role::Prober(vantage) => vantage.to_string(),
             Role::Coordinator => "coordinator".into(),
             Role::Finalizer { .. } => "finalizer".into(),
+            Role::Aborter => "aborter".into(),
         };
         trace.push(format!("{ms:>7} {p} {role}: {what:?}"));
     }
@@ -343,6 +320,7 @@ impl World {
             self.note(p, &end);
         }
         self.processes[p].ended = true;
+        self.history.ended.insert(p, self.now);
         match &self.processes[p].machine {
             Machine::Coordinator(machine) => {
                 // Who fails deletes what it made itself: the first one made the room.
@@ -362,6 +340,7 @@ impl World {
                 }
             }
             Machine::Prober(_) => self.off(p),
+            Machine::Aborter(_) => {}
         }
     }
 
@@ -475,7 +454,7 @@ impl World {
             Then::Done(reply, body) => {
                 if let (Reply::Created(key, Ok(settled)), Some(body)) = (&reply, body) {
                     let mine = matches!(settled, Settled::Mine);
-                    self.history.settled(p, key, body, mine);
+                    self.history.settled(self.now, p, key, body, mine);
                 }
                 self.tell(p, Heard::Replied(reply));
             }
@@ -486,7 +465,7 @@ impl World {
             Then::Call(exchange, call) => {
                 let op = call.op();
                 self.count(p, op, call.key());
-                if matches!(op, Op::Put | Op::Create) {
+                if matches!(op, Op::Put | Op::Replace | Op::Create) {
                     self.read_clocks(p, false);
                 }
                 if let Some(answer) = self.refused(p, &call) {
@@ -520,7 +499,11 @@ impl World {
             let what = Box::new((exchange, key.clone(), body.clone()));
             return self.schedule(at, Happens::Write(p, what, way, sent));
         }
+        let aborts = self.history.aborted_at.is_none() && call.key().ends_with("/abort.json");
         let mut answer = self.bucket.arrive(self.now, call, way);
+        if aborts && self.bucket_has(Item::Abort) {
+            self.history.aborted_at = Some(self.now);
+        }
         if let Some(pass) = &self.processes[p].pass {
             answer = pass.narrowed(answer);
         }
@@ -562,7 +545,8 @@ impl World {
 
     /// The finalizers that were started once all was over.
     pub(super) fn triggers(&self) -> std::ops::Range<usize> {
-        self.scenario.cast.len()..self.processes.len()
+        let first = self.scenario.cast.len() + usize::from(self.scenario.abort.is_some());
+        first..self.processes.len()
     }
 
     /// Whether faults befall no call.

@@ -84,6 +84,9 @@ impl Answer<'_> {
     fn error(self, at: At, op: Op) -> StoreError {
         let why = self.words();
         match (self.code.unwrap_or_default(), self.status) {
+            ("NoSuchKey" | "PreconditionFailed", _) | (_, 412) if op == Op::Replace => {
+                StoreError::Changed { at }
+            }
             ("NoSuchKey", _) => StoreError::Absent { at },
             ("NoSuchBucket", _) => StoreError::NoBucket { at },
             ("PreconditionFailed", _) | (_, 412) => StoreError::Exists { at },
@@ -201,6 +204,26 @@ mod tests {
             (500, None),
         ] {
             assert!(!meaning(status, code).is_absent(), "{status} {code:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_gone_or_another_was_changed() {
+        for (status, code) in [
+            (412, Some("PreconditionFailed")),
+            (412, None),
+            (404, Some("NoSuchKey")),
+        ] {
+            let answer = Answer {
+                status,
+                code,
+                message: None,
+                region: None,
+            };
+            assert!(
+                answer.error(at(), Op::Replace).is_changed(),
+                "{status} {code:?}"
+            );
         }
     }
 

@@ -77,10 +77,16 @@ impl S3Store {
         }
     }
 
-    async fn write(&self, key: &Key, body: Bytes, create: bool) -> Result<Put, StoreError> {
-        let op = if create { Op::Create } else { Op::Put };
+    async fn write(
+        &self,
+        op: Op,
+        key: &Key,
+        over: Option<&str>,
+        body: Bytes,
+    ) -> Result<Put, StoreError> {
         let mut request = self
-            .put_request(key, create)
+            .put_request(key, op == Op::Create)
+            .set_if_match(over.map(|etag| format!("\"{etag}\"")))
             .body(ByteStream::from(body))
             .customize();
         if let Some(url) = self.by_url(op, key)? {
@@ -90,7 +96,11 @@ impl S3Store {
             .send()
             .await
             .map(|answer| Put {
-                etag: answer.e_tag.map(unquoted),
+                // A weak one can't be a condition (RFC 9110 section 13.1.1).
+                etag: answer
+                    .e_tag
+                    .filter(|etag| !etag.starts_with("W/"))
+                    .map(unquoted),
             })
             .map_err(|e| self.refused(answer::error(e, At::key(&self.location, key), op)))
     }
@@ -119,11 +129,15 @@ impl Store for S3Store {
     }
 
     async fn create(&self, key: &Key, body: Bytes) -> Result<Put, StoreError> {
-        self.write(key, body, true).await
+        self.write(Op::Create, key, None, body).await
     }
 
     async fn put(&self, key: &Key, body: Bytes) -> Result<Put, StoreError> {
-        self.write(key, body, false).await
+        self.write(Op::Put, key, None, body).await
+    }
+
+    async fn replace(&self, key: &Key, etag: &str, body: Bytes) -> Result<Put, StoreError> {
+        self.write(Op::Replace, key, Some(etag), body).await
     }
 
     async fn get(&self, key: &Key, limit: ByteLimit) -> Result<Object, StoreError> {

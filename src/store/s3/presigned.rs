@@ -45,7 +45,8 @@ impl PresignedUrls {
         match op {
             Op::Get => self.get.get(key),
             Op::Create => self.create.get(key),
-            Op::Put => self.put.get(key),
+            // The condition is a header that no signature covers.
+            Op::Put | Op::Replace => self.put.get(key),
             Op::List | Op::Delete => None,
         }
     }
@@ -275,8 +276,10 @@ impl UrlSigner {
                 .presigned(config)
                 .await
                 .map_err(|e| answer::error(e, at(), op))?,
-            Op::List | Op::Delete => {
-                return Err(unsupported("a ticket neither lists nor deletes".into()));
+            Op::Replace | Op::List | Op::Delete => {
+                return Err(unsupported(
+                    "a ticket signs no condition, and neither lists nor deletes".into(),
+                ));
             }
         };
         Ok(Secret::new(signed.uri()))

@@ -17,6 +17,7 @@ use super::{LIMIT, connect, key, wall_clock};
 pub async fn contract(store: &dyn Store) {
     creates_never_overwrite(store).await;
     puts_overwrite(store).await;
+    replaces_overwrite_what_they_name(store).await;
     sizes_are_checked(store).await;
     times_are_the_stores(store).await;
     listings_are_ordered(store).await;
@@ -27,7 +28,7 @@ pub async fn contract(store: &dyn Store) {
     found
         .require(store)
         .expect("the store has all that is needed");
-    assert!(found.delete.is_yes(), "{found:?}");
+    assert!(found.delete.is_yes() && found.replace.is_yes(), "{found:?}");
     let left = store.list(&List::all("")).await.expect("listed");
     assert_eq!(left.objects, [], "left behind");
 }
@@ -65,6 +66,41 @@ async fn puts_overwrite(store: &dyn Store) {
     store.put(&at, "2".into()).await.expect("put again");
     assert_eq!(store.get(&at, LIMIT).await.expect("read").body, "2");
     store.delete(&at).await.expect("deleted");
+}
+
+/// How a prober sees that its heartbeat was rewritten.
+async fn replaces_overwrite_what_they_name(store: &dyn Store) {
+    let at = key("live/iad.json");
+    let etag = async |put: &'static str| {
+        let put = store.put(&at, put.into()).await.expect("put");
+        put.etag.expect("a strong entity tag")
+    };
+    let read = async || store.get(&at, LIMIT).await.expect("read");
+    let first = etag("1").await;
+    assert_eq!(read().await.etag.as_ref(), Some(&first));
+    let second = store.replace(&at, &first, "2".into()).await;
+    let second = second.expect("replaced").etag.expect("a strong entity tag");
+    // One's own of which the answer was lost is another object as well.
+    let late = store.replace(&at, &first, "3".into()).await;
+    assert!(matches!(late, Err(StoreError::Changed { .. })), "{late:?}");
+    assert_eq!(read().await.body, "2");
+    etag("rewritten").await;
+    let late = store.replace(&at, &second, "3".into()).await;
+    assert!(matches!(late, Err(StoreError::Changed { .. })), "{late:?}");
+    assert_eq!(read().await.body, "rewritten");
+    // Of those that race for one object, one replaces it.
+    let shared = etag("shared").await;
+    let racers = (0..8).map(|n| store.replace(&at, &shared, format!("racer {n}").into()));
+    let won = join_all(racers).await.iter().filter(|r| r.is_ok()).count();
+    assert_eq!(won, 1);
+    store.delete(&at).await.expect("deleted");
+    let gone = store.replace(&at, &shared, "4".into()).await;
+    assert!(matches!(gone, Err(StoreError::Changed { .. })), "{gone:?}");
+    let missing = store.get(&at, LIMIT).await;
+    assert!(
+        matches!(missing, Err(StoreError::Absent { .. })),
+        "{missing:?}"
+    );
 }
 
 async fn sizes_are_checked(store: &dyn Store) {

@@ -72,6 +72,17 @@ async fn opens_its_own(settings: S3Settings) {
         store.put(&live, body(n)).await.expect("may overwrite");
     }
     assert_eq!(store.get(&live, SMALL).await.expect("may read").body, "2");
+    // By the same URL over its own last one alone: the condition needs no signature of its own.
+    let put = store.put(&live, body("3")).await.expect("may overwrite");
+    let etag = put.etag.expect("an entity tag");
+    let put = store.replace(&live, &etag, body("4")).await;
+    let etag = put.expect("may replace").etag.expect("an entity tag");
+    owner
+        .put(&live, body("rewritten"))
+        .await
+        .expect("all rights");
+    let late = store.replace(&live, &etag, body("5")).await;
+    assert!(late.as_ref().is_err_and(StoreError::is_changed), "{late:?}");
     let slots = muster::rendezvous::keys::Folder::Slots.list_of(&run, &iad.vantage);
     let listed = store.list(&slots).await.expect("looks at each");
     let keys: Vec<&str> = listed.objects.iter().map(|e| e.key.as_str()).collect();
@@ -92,6 +103,7 @@ async fn opens_its_own(settings: S3Settings) {
         .expect("all rights");
     refused(store.get(&theirs, SMALL).await);
     refused(store.put(&theirs, body("forged")).await);
+    refused(store.replace(&theirs, &etag, body("forged")).await);
     refused(store.create(&job, body("forged")).await);
     refused(store.delete(&slot).await);
     refused(store.list(&List::all("runs/")).await);

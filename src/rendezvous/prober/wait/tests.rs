@@ -3,6 +3,7 @@
 use super::*;
 use crate::job::JobSpec;
 use crate::load::schedule;
+use crate::rendezvous::objects::Abort;
 use crate::rendezvous::objects::ReferenceClock;
 use crate::rendezvous::roster::entries;
 use crate::rendezvous::sample::{T0, absent, job, object};

@@ -130,6 +130,7 @@ pub(super) fn all_who_read_the_start_decide_alike(world: &World) -> Result<(), S
                 )) if world.bucket_has(Item::Start) => Some(false),
                 _ => None,
             },
+            Machine::Aborter(_) => None,
             Machine::Finalizer(machine) => match machine.end() {
                 Some(Ok(finished)) => Some(finished.combined.start_at.is_some()),
                 _ => None,

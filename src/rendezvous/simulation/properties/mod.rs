@@ -33,6 +33,7 @@ properties![
     load::nobody_joins_before_the_settle_period_of_a_valid_start,
     load::all_who_read_the_start_decide_alike,
     time::an_abort_ends_the_load,
+    time::who_waits_leaves_within_ten_seconds_of_an_abort,
     time::a_silent_bucket_ends_the_load,
     time::no_load_after_the_hard_deadline,
     time::the_true_offset_lies_in_the_interval,

@@ -11,8 +11,9 @@ use crate::rendezvous::simulation::history::Load;
 use crate::rendezvous::simulation::scenario::BEGIN;
 use crate::rendezvous::simulation::world::World;
 
-/// An abort is looked for every 8.5 s, a heartbeat is written every 3 s, an answer takes its time.
-const POLL_AND_HEARTBEAT: Duration = Duration::from_secs(12);
+/// An abort is looked for every 8.5 s, and at once when a heartbeat is refused, of which there is
+/// one every 5 s: with the answers on the way that is less than this.
+const NOTICED_WITHIN: Duration = Duration::from_secs(10);
 /// An answer that came within five seconds may have left just before the abort.
 const STILL_UNDER_WAY: Duration = Duration::from_secs(6);
 /// For an answer that is waited for in vain, and participants that leave.
@@ -25,7 +26,7 @@ pub(super) fn an_abort_ends_the_load(world: &World) -> Result<(), String> {
         return Ok(());
     };
     let within = if world.is_calm() {
-        POLL_AND_HEARTBEAT
+        NOTICED_WITHIN
     } else {
         LEASE + SLACK
     };
@@ -43,6 +44,30 @@ pub(super) fn an_abort_ends_the_load(world: &World) -> Result<(), String> {
         }
         ensure(load.ordered <= aborted + STILL_UNDER_WAY, || {
             format!("{} begins to load after the abort", load.orders.claim)
+        })?;
+    }
+    Ok(())
+}
+
+/// With the bucket reachable, each prober that took a slot has left within ten seconds of an abort,
+/// whatever it waited for.
+pub(super) fn who_waits_leaves_within_ten_seconds_of_an_abort(world: &World) -> Result<(), String> {
+    let Some(aborted) = world.history.aborted_at.filter(|_| world.is_calm()) else {
+        return Ok(());
+    };
+    for (p, claimed) in &world.history.claimed {
+        let process = &world.processes[*p];
+        if !process.alive {
+            continue;
+        }
+        // Who is stopped hears of it when it goes on.
+        let goes_on = process.casting.clock.stopped.map(|(_, to)| BEGIN + to);
+        let hears = goes_on.map_or(aborted, |t| t.max(aborted)).max(*claimed);
+        let left = world.history.ended.get(p).copied();
+        let left = left.unwrap_or(world.now).max(hears);
+        ensure(left <= hears + NOTICED_WITHIN, || {
+            let late = left.saturating_since(hears);
+            format!("{p} is still there {late:?} after the abort")
         })?;
     }
     Ok(())
