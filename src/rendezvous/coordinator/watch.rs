@@ -193,7 +193,11 @@ impl Watch {
                 errand.again(now + LOOK_EVERY);
                 match answer {
                     Ok(listing) if slots => self.slots_listed(&listing, asked, bucket),
-                    Ok(listing) if live => self.live_listed(now, &listing, bucket, &mut out),
+                    Ok(listing) if live => {
+                        // Whoever was stopped meanwhile hears how it was then.
+                        let as_of = bucket.assumed(now).to_other(asked.unwrap_or(now));
+                        self.live_listed(as_of, &listing, &mut out);
+                    }
                     Ok(listing) => self.reports_listed(&listing, &mut out),
                     Err(e) => out.push(trouble(&e)),
                 }
@@ -249,13 +253,7 @@ impl Watch {
         }
     }
 
-    fn live_listed(
-        &mut self,
-        now: Timestamp,
-        listing: &Listing,
-        bucket: &Estimate,
-        out: &mut Vec<Action>,
-    ) {
+    fn live_listed(&mut self, as_of: Timestamp, listing: &Listing, out: &mut Vec<Action>) {
         let mut fresh = Vec::new();
         for entry in &listing.objects {
             let Ok(RunKey {
@@ -274,12 +272,11 @@ impl Watch {
                 fresh.push(v);
             }
         }
-        let bucket_now = bucket.assumed(now).to_other(now);
-        let begun = reference_minus_bucket(&self.start, bucket_now).to_local(self.start.start_at);
+        let begun = reference_minus_bucket(&self.start, as_of).to_local(self.start.start_at);
         for (vantage, seen) in &mut self.seen {
             // A start that lies ahead is no silence.
             let last = seen.live_at.map_or(begun, |at| at.max(begun));
-            let silent = bucket_now.saturating_since(last);
+            let silent = as_of.saturating_since(last);
             let stale = silent > LEASE;
             if stale && !seen.stale && !seen.reported {
                 out.push(Action::Tell(Progress::Stale {
