@@ -21,6 +21,8 @@ use crate::store::{Listing, StoreError};
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// The most heartbeats that are read for display per look.
 const SHOWN_MAX: usize = 64;
+/// How old what a listing shows may be, in a store that isn't strongly consistent.
+const LISTING_AGE_MAX: Duration = Duration::from_secs(8);
 /// The write id of an abort: after those of job and start.
 const ABORT_WRITE: u64 = 1 << 32;
 
@@ -246,8 +248,9 @@ impl Watch {
         for vantage in seated_by_arrival(&claims, &self.job) {
             self.seen.entry(vantage).or_default();
         }
-        // What was asked for after the door was shut shows all who came in.
-        if asked.is_some_and(|t| bucket.surely_past(t, self.job.times.accept_until)) {
+        // What was asked for well after the door was shut shows all who came in.
+        let shut = self.job.times.accept_until + LISTING_AGE_MAX;
+        if asked.is_some_and(|t| bucket.surely_past(t, shut)) {
             self.open = false;
             self.slots.done();
         }
