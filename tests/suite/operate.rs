@@ -190,10 +190,10 @@ async fn who_waits_is_gone_soon_with_credentials_or_a_ticket_by_abort_or_ctrl_c(
     let key_holder = fleet.start("key", &["probe", "--vantage", "iad", "--run", "by-key"]);
     claimed("by-key").await;
     // The book is written before the job.
-    while !store
+    while store
         .get(&job_of("by-ticket"), ByteLimit::mib(1))
         .await
-        .is_ok()
+        .is_err()
     {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
