@@ -7,9 +7,8 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::combined::{BriefRow, Counts, FlowReport, LeftOut, Tier, VantageRow};
+use super::combined::{BriefRow, Counts, FlowReport, LeftOut, Tier, VantageRow, Worst};
 use crate::job::Vantage;
-use crate::load::Verdict;
 
 /// The most probers of which each is reported in full.
 pub const FULL_MAX: u32 = 64;
@@ -18,17 +17,105 @@ pub const DETAILED_MAX: usize = 16;
 /// Of a larger fleet, how many flows are in each tier.
 pub const FLOWS_MAX: usize = 256;
 
-/// Makes a tier of a large fleet brief; says what that left out.
-pub fn shorten(tier: &mut Tier, probers: u32) -> LeftOut {
-    if probers <= FULL_MAX {
-        return LeftOut::default();
+/// The rows of a tier, as many of them in full as the fleet's size allows.
+pub struct Rows {
+    large: bool,
+    /// With how much each says, by label.
+    full: BTreeMap<Vantage, (Says, VantageRow)>,
+    brief: BTreeMap<Vantage, BriefRow>,
+}
+
+/// How much a row says, the most first: bounds that its probers are over, what can't be judged of
+/// them, and doubts.
+type Says = (Reverse<u32>, Reverse<u32>, Reverse<[bool; 3]>);
+
+impl Rows {
+    /// None yet, of a fleet of so many probers.
+    pub fn new(probers: u32) -> Self {
+        Rows {
+            large: probers > FULL_MAX,
+            full: BTreeMap::new(),
+            brief: BTreeMap::new(),
+        }
     }
-    let detailed = detailed(tier);
-    let (rows, brief): (Vec<_>, Vec<_>) = std::mem::take(&mut tier.rows)
-        .into_iter()
-        .partition(|row| detailed.contains(row.vantage.as_str()));
-    tier.rows = rows;
-    tier.brief = brief.iter().map(BriefRow::of).collect();
+
+    /// Adds a vantage's, with how its probers were judged and the worst so far. Of a large fleet
+    /// no more rows are kept than can be among those that say the most in the end.
+    pub fn add(&mut self, row: VantageRow, verdicts: Counts, worst: &Worst) {
+        let doubts = [
+            !row.suspect.is_empty(),
+            !row.missing.is_empty(),
+            !row.clock.marked.is_empty(),
+        ];
+        let says = (
+            Reverse(verdicts.failed),
+            Reverse(verdicts.unknown),
+            Reverse(doubts),
+        );
+        self.full.insert(row.vantage.clone(), (says, row));
+        // Sixteen and one for each figure are enough; now and then is often enough.
+        if self.large && self.full.len() > 4 * DETAILED_MAX {
+            let mut keep = self.most(None);
+            keep.extend(holders(worst).cloned());
+            self.shorten(&keep);
+        }
+    }
+
+    /// The labels of those that say the most; the worst of a figure come before others that say as
+    /// much.
+    fn most(&self, worst: Option<&Worst>) -> BTreeSet<Vantage> {
+        let is_worst = |label: &Vantage| worst.is_some_and(|w| holders(w).any(|v| v == label));
+        let rows = self.full.iter();
+        let mut rows: Vec<_> = rows
+            .map(|(label, (says, _))| (*says, Reverse(is_worst(label)), label))
+            .collect();
+        rows.sort();
+        let labels = rows.into_iter().take(DETAILED_MAX);
+        labels.map(|(_, _, label)| label.clone()).collect()
+    }
+
+    /// Makes all others brief.
+    fn shorten(&mut self, keep: &BTreeSet<Vantage>) {
+        for (label, (says, row)) in std::mem::take(&mut self.full) {
+            if keep.contains(&label) {
+                self.full.insert(label, (says, row));
+            } else {
+                self.brief.insert(label, BriefRow::of(&row));
+            }
+        }
+    }
+
+    /// Puts them into their tier, and makes that of a large fleet brief; says what that left out.
+    pub fn fill(mut self, tier: &mut Tier) -> LeftOut {
+        if self.large {
+            let most = self.most(Some(&tier.worst));
+            self.shorten(&most);
+        }
+        tier.rows = self.full.into_values().map(|(_, row)| row).collect();
+        tier.brief = self.brief.into_values().collect();
+        if self.large {
+            shorten(tier)
+        } else {
+            LeftOut::default()
+        }
+    }
+}
+
+/// Whose figures are the worst.
+fn holders(worst: &Worst) -> impl Iterator<Item = &Vantage> {
+    let values = [
+        &worst.rtt_p95_ms,
+        &worst.loss_percent,
+        &worst.latency_p95_ms,
+    ];
+    let values = values.into_iter().flatten().map(|at| &at.vantage);
+    values.chain(worst.quality.as_ref().map(|at| &at.vantage))
+}
+
+/// Leaves the judgements and flows of the vantages that are told of in full.
+fn shorten(tier: &mut Tier) -> LeftOut {
+    let rows = tier.rows.iter();
+    let detailed: BTreeSet<&str> = rows.map(|row| row.vantage.as_str()).collect();
     let mut judgements = 0;
     for threshold in &mut tier.thresholds {
         let mut counts = Counts::default();
@@ -69,49 +156,6 @@ fn ill(flow: &FlowReport) -> (f64, u64, f64) {
     let missing = flow.receiving_percent.map_or(0.0, |p| 100.0 - p);
     let p95 = flow.latency.ms.map_or(f64::MIN, |ms| ms.p95);
     (missing, flow.lost, p95)
-}
-
-/// The vantages that say the most: those over a threshold first, then those in doubt, the worst of
-/// each figure, and the first by label.
-fn detailed(tier: &Tier) -> BTreeSet<String> {
-    let mut judged: BTreeMap<&str, (u32, u32)> = BTreeMap::new();
-    for (slot, judgement) in tier.thresholds.iter().flat_map(|t| &t.vantages) {
-        let (failed, unknown) = judged.entry(slot.place_str()).or_default();
-        match judgement.verdict {
-            Verdict::Failed => *failed += 1,
-            Verdict::Unknown => *unknown += 1,
-            Verdict::Held => {}
-        }
-    }
-    let worst = &tier.worst;
-    let times = [
-        &worst.rtt_p95_ms,
-        &worst.loss_percent,
-        &worst.latency_p95_ms,
-    ];
-    let times = times.into_iter().flatten().map(|at| &at.vantage);
-    let worst: BTreeSet<&Vantage> = times
-        .chain(worst.quality.as_ref().map(|at| &at.vantage))
-        .collect();
-    let says = |row: &VantageRow| {
-        let (failed, unknown) = judged
-            .get(row.vantage.as_str())
-            .copied()
-            .unwrap_or_default();
-        let doubts = [
-            !row.suspect.is_empty(),
-            !row.missing.is_empty(),
-            !row.clock.marked.is_empty(),
-            worst.contains(&row.vantage),
-        ];
-        (Reverse(failed), Reverse(unknown), Reverse(doubts))
-    };
-    let mut rows: Vec<_> = tier.rows.iter().map(|row| (says(row), row)).collect();
-    rows.sort_by(|(a, _), (b, _)| a.cmp(b));
-    rows.iter()
-        .take(DETAILED_MAX)
-        .map(|(_, row)| row.vantage.to_string())
-        .collect()
 }
 
 #[cfg(test)]

@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::combined::{
-    At, Connected, Figures, Generator, LatencyFigures, Range, Spread, VantageRow, VideoFigures,
-    Worst,
+    At, Connected, Figures, Generator, LatencyFigures, Range, Spread, VideoFigures, Worst,
 };
 use super::flow::Flow;
 use super::latency::Latency;
 use super::merge::TierMerge;
 use super::part::GeneratorHealth;
-use crate::job::Quality;
+use crate::job::{Quality, Vantage};
 use crate::measure::{Distribution, Histogram};
 
 /// The share of quality samples that makes a quality count, in percent: a single bad second of
@@ -216,62 +215,72 @@ pub fn generator(g: &GeneratorHealth) -> Generator {
     }
 }
 
-/// The worst of the vantages' figures.
-pub fn worst(rows: &[VantageRow]) -> Worst {
-    let largest = |value: fn(&Figures) -> Option<f64>| {
-        let mut worst: Option<At<f64>> = None;
-        for row in rows {
-            if let Some(value) = value(&row.figures)
-                && worst.as_ref().is_none_or(|w| value > w.value)
-            {
-                let vantage = row.vantage.clone();
-                worst = Some(At { value, vantage });
-            }
-        }
-        worst
-    };
-    let quality = rows
-        .iter()
-        .filter_map(|row| Some((row.figures.quality?, &row.vantage)))
-        .min();
-    Worst {
-        rtt_p95_ms: largest(|f| Some(f.rtt_ms?.p95)),
-        loss_percent: largest(|f| f.loss_percent),
-        latency_p95_ms: largest(|f| Some(f.latency.ms?.p95)),
-        quality: quality.map(|(value, vantage)| At {
-            value,
-            vantage: vantage.clone(),
-        }),
-    }
+/// The vantages' figures beside each other, added one after the other in the order of their labels.
+#[derive(Debug, Default)]
+pub struct Beside {
+    worst: Worst,
+    columns: [Vec<f64>; COLUMNS.len()],
 }
 
-/// The vantages' figures beside each other. Means and shares only: a mean of percentiles says
-/// nothing.
-pub fn across(rows: &[VantageRow]) -> BTreeMap<String, Spread> {
-    type Column = (&'static str, fn(&Figures) -> Option<f64>);
-    const COLUMNS: [Column; 6] = [
-        ("connected_percent", |f| f.connected_percent),
-        ("loss_percent", |f| f.loss_percent),
-        ("rtt_mean_ms", |f| Some(f.rtt_ms?.mean)),
-        ("latency_mean_ms", |f| Some(f.latency.ms?.mean)),
-        ("jitter_mean_ms", |f| Some(f.jitter_ms?.mean)),
-        ("bitrate_in_mbps", |f| {
-            f.bitrate_in_mbps.filter(|_| f.requested.subscribers > 0)
-        }),
-    ];
-    COLUMNS
-        .into_iter()
-        .filter_map(|(name, value)| {
-            let values = rows.iter().filter_map(|row| value(&row.figures));
-            let values: Vec<f64> = values.collect();
-            let spread = Spread {
-                min: values.iter().copied().reduce(f64::min)?,
-                mean: rounded(values.iter().sum::<f64>() / values.len() as f64),
-                max: values.iter().copied().reduce(f64::max)?,
-            };
-            Some((name.to_owned(), spread))
-        })
-        .collect()
+type Column = (&'static str, fn(&Figures) -> Option<f64>);
+
+/// Means and shares only: a mean of percentiles says nothing.
+const COLUMNS: [Column; 6] = [
+    ("connected_percent", |f| f.connected_percent),
+    ("loss_percent", |f| f.loss_percent),
+    ("rtt_mean_ms", |f| Some(f.rtt_ms?.mean)),
+    ("latency_mean_ms", |f| Some(f.latency.ms?.mean)),
+    ("jitter_mean_ms", |f| Some(f.jitter_ms?.mean)),
+    ("bitrate_in_mbps", |f| {
+        f.bitrate_in_mbps.filter(|_| f.requested.subscribers > 0)
+    }),
+];
+
+impl Beside {
+    /// Adds a vantage's.
+    pub fn add(&mut self, vantage: &Vantage, f: &Figures) {
+        for (values, (_, value)) in self.columns.iter_mut().zip(COLUMNS) {
+            values.extend(value(f));
+        }
+        let larger = |worst: &mut Option<At<f64>>, value: Option<f64>| {
+            if let Some(value) = value
+                && worst.as_ref().is_none_or(|w| value > w.value)
+            {
+                let vantage = vantage.clone();
+                *worst = Some(At { value, vantage });
+            }
+        };
+        let worst = &mut self.worst;
+        larger(&mut worst.rtt_p95_ms, f.rtt_ms.map(|d| d.p95));
+        larger(&mut worst.loss_percent, f.loss_percent);
+        larger(&mut worst.latency_p95_ms, f.latency.ms.map(|d| d.p95));
+        if let Some(value) = f.quality
+            && worst.quality.as_ref().is_none_or(|w| value < w.value)
+        {
+            let vantage = vantage.clone();
+            worst.quality = Some(At { value, vantage });
+        }
+    }
+
+    /// The worst of each so far, and whose: the first by label of several.
+    pub fn worst(&self) -> &Worst {
+        &self.worst
+    }
+
+    /// Smallest, mean and largest.
+    pub fn across(&self) -> BTreeMap<String, Spread> {
+        let columns = COLUMNS.iter().zip(&self.columns);
+        columns
+            .filter_map(|((name, _), values)| {
+                let spread = Spread {
+                    min: values.iter().copied().reduce(f64::min)?,
+                    mean: rounded(values.iter().sum::<f64>() / values.len() as f64),
+                    max: values.iter().copied().reduce(f64::max)?,
+                };
+                Some(((*name).to_owned(), spread))
+            })
+            .collect()
+    }
 }
 
 #[cfg(test)]

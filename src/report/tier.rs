@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::clocks::{self, Terms};
-use super::combined::{Figures, FlowReport, Judgement, LeftOut, ThresholdReport, Tier};
-use super::detail;
-use super::figures;
+use super::combined::{Counts, Figures, FlowReport, Judgement, LeftOut, ThresholdReport, Tier};
+use super::detail::Rows;
+use super::figures::{self, Beside};
 use super::flow::{Flow, Publisher};
 use super::latency::{self, Latency};
 use super::measured::{Measured, Used};
@@ -76,7 +76,9 @@ pub fn report(
     let mut latency = Latency::none();
     let mut used = Used::default();
     let mut judged: Vec<BTreeMap<Vantage, Judgement>> = vec![BTreeMap::new(); thresholds.len()];
-    let (mut rows, mut flows) = (Vec::new(), Vec::new());
+    let mut rows = Rows::new(expected.count);
+    let mut beside = Beside::default();
+    let mut flows = Vec::new();
     for place in sites::places(parts, expected.labels) {
         let Some(site) = Site::of(place) else {
             continue;
@@ -100,16 +102,22 @@ pub fn report(
             publishers: &publishers,
             latencies: &latencies,
         };
+        let mut verdicts = Counts::default();
         for (n, (threshold, judged)) in thresholds.iter().zip(&mut judged).enumerate() {
-            judged.extend(party.judgements(n, threshold, plan.tier));
+            for (slot, judgement) in party.judgements(n, threshold, plan.tier) {
+                verdicts.add(judgement.verdict);
+                judged.insert(slot, judgement);
+            }
         }
         let several = site.several();
-        rows.push(site.row(together(&site, &latencies), |m| {
+        let row = site.row(together(&site, &latencies), |m| {
             let clock = clocks.remove(m.slot()).unwrap_or_default();
             // One prober's are its vantage's.
             let own = several.then(|| figures::figures(m.sums(), of(&latencies, m.slot())));
             (own.unwrap_or_default(), clock)
-        }));
+        });
+        beside.add(&row.vantage, &row.figures);
+        rows.add(row, verdicts, beside.worst());
         flows.extend(flow_reports(&cells));
     }
     flows.sort_by(|a, b| (a.from.place_str(), &a.to).cmp(&(b.from.place_str(), &b.to)));
@@ -142,15 +150,15 @@ pub fn report(
             .collect(),
         started_apart_ms: apart.map(|(ms, _)| ms),
         started_apart_uncertainty_ms: apart.and_then(|(_, more)| more),
-        worst: figures::worst(&rows),
-        across: figures::across(&rows),
+        worst: beside.worst().clone(),
+        across: beside.across(),
         figures: (total.vantages > 0).then(|| figures::figures(&total, &latency)),
         thresholds,
-        rows,
+        rows: vec![],
         brief: vec![],
         flows,
     };
-    let left_out = detail::shorten(&mut tier, expected.count);
+    let left_out = rows.fill(&mut tier);
     used.counted(&total);
     Told {
         tier,

@@ -25,8 +25,8 @@ use crate::report::Combined;
 use crate::report::combined::OtherRequests;
 use crate::store::{Op, RequestCounts, Settled, StoreError};
 
-/// The most reads under way at once.
-const READS_MAX: usize = 32;
+/// The most reads under way at once: each holds a body, and a connection's buffer as large.
+const READS_MAX: usize = 16;
 /// How long after a failed request the next try comes.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How often it looks whether the run is over, when it may wait for that.
