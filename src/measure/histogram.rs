@@ -343,21 +343,14 @@ fn hex(bytes: &[u8]) -> String {
     text
 }
 
-/// What each byte stands for as a digit; of what is none, a number that has a fifth bit.
-const DIGITS: [u8; 256] = {
-    let mut digits = [0x10; 256];
-    let mut n = 0;
-    while n < 16 {
-        let (lower, upper) = (b"0123456789abcdef"[n], b"0123456789ABCDEF"[n]);
-        digits[lower as usize] = n as u8;
-        digits[upper as usize] = n as u8;
-        n += 1;
-    }
-    digits
-};
-
 fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digit = |b: u8| DIGITS.get(usize::from(b)).copied().unwrap_or(0x10);
+    // What is none has a fifth bit.
+    let digit = |b: u8| match b {
+        b'0'..=b'9' => b - b'0',
+        b'a'..=b'f' => b - b'a' + 10,
+        b'A'..=b'F' => b - b'A' + 10,
+        _ => 0x10,
+    };
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
     let mut bytes = Vec::with_capacity(pairs.len());
     let mut seen = 0;
