@@ -37,6 +37,9 @@ pub struct PackedTier {
     rest: Box<[u8]>,
 }
 
+/// What most parts fit in, in bytes.
+const SCRATCH: usize = 8 << 10;
+
 /// Why a part can't be packed, in words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it can't be packed: {0}")]
@@ -50,7 +53,8 @@ impl PackedTier {
     pub fn of(mut part: TierPart) -> Result<Self, PackError> {
         // Its fields are flattened, which needs names.
         let clock = part.clock.take();
-        let rest = postcard::to_extend(&part, Vec::new()).map_err(|e| PackError(e.to_string()))?;
+        let scratch = Vec::with_capacity(SCRATCH);
+        let rest = postcard::to_extend(&part, scratch).map_err(|e| PackError(e.to_string()))?;
         Ok(PackedTier {
             schema: part.schema,
             tier: part.tier,
@@ -64,7 +68,8 @@ impl PackedTier {
             vantage: part.vantage,
             claim: part.claim,
             clock,
-            rest: rest.into(),
+            // No larger than it is: thousands of these are kept.
+            rest: Box::from(rest.as_slice()),
         })
     }
 
@@ -75,11 +80,6 @@ impl PackedTier {
             clock: self.clock.clone(),
             ..part
         })
-    }
-
-    /// What it takes in memory, beside itself, in bytes.
-    pub fn heap_bytes(&self) -> usize {
-        self.rest.len()
     }
 }
 
