@@ -90,11 +90,15 @@ impl Watch {
     }
 
     pub(super) fn wake_at(&self) -> Option<Timestamp> {
+        // Of the two listings of the heartbeats one waits for the other's answer.
         let rouse = self.rouse.as_ref().and_then(Rouse::wake_at);
-        [self.slots, self.live, self.reports, self.abort, self.pull]
+        let rouse = rouse.filter(|_| !self.live.under_way());
+        let live = self.live.wake_at().filter(|_| !self.rouses());
+        [self.slots, self.reports, self.abort, self.pull]
             .iter()
             .filter_map(Errand::wake_at)
             .chain(rouse)
+            .chain(live)
             .min()
     }
 
