@@ -281,7 +281,7 @@ pub async fn finalizer(store: S3Store, run: RunId, seed: u64) -> Result<Told, Er
     })
 }
 
-/// Runs that show how it grows: each with the next one, from [`LINEAR_FROM`] vantages on.
+/// Runs that show how it grows: each with the next one, from `LINEAR_FROM` vantages on.
 pub fn compared(runs: &[Run]) -> impl Iterator<Item = (&Run, &Run)> {
     let large = runs.iter().filter(|run| run.vantages >= LINEAR_FROM);
     large.clone().zip(large.skip(1))
