@@ -4,26 +4,24 @@ use std::time::{Duration, Instant};
 
 use muster::exit::Exit;
 use muster::load::Verdict;
-use muster::local::EmbeddedBucket;
 use muster::report::combined::{Combined, SlotState};
 use muster::store::{List, S3Store, Store};
 use tempfile::TempDir;
 
 use crate::fixtures::alone::alone;
-use crate::fixtures::fleet::Fleet;
 use crate::fixtures::local::Local;
+use crate::fixtures::meeting::Meeting;
 use crate::fixtures::pulse;
 use crate::fixtures::{livekit, skip::skip};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_prober_is_dropped_with_its_first_tier_counted() {
-    let _alone = alone().await;
-    let Some(server) = livekit::start().await else {
+    let Some(meeting) = Meeting::start().await else {
         skip!("livekit-server or Go");
     };
-    let bucket = EmbeddedBucket::start().await.expect("a bucket");
-    let settings = bucket.settings().expect("its settings");
-    let fleet = Fleet::new(&server, &settings);
+    let Meeting {
+        fleet, settings, ..
+    } = &meeting;
     let coordinator = fleet.coordinator(&[
         "--vantages",
         "iad,lhr,sjc",
@@ -43,7 +41,7 @@ async fn a_killed_prober_is_dropped_with_its_first_tier_counted() {
     let survivors = ["iad", "sjc"].map(|v| fleet.prober(v));
     let mut victim = fleet.prober("lhr");
 
-    let store = S3Store::connect(settings, std::sync::Arc::new(muster::clock::now))
+    let store = S3Store::connect(settings.clone(), std::sync::Arc::new(muster::clock::now))
         .await
         .expect("the bucket opens");
     wait_for(&store, "/tiers/lhr/1.json").await;

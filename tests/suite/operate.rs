@@ -15,8 +15,8 @@ use muster::secret::Secret;
 use muster::store::{ByteLimit, S3Settings, S3Store, Store};
 use serde_json::Value;
 
-use crate::fixtures::alone::alone;
 use crate::fixtures::fleet::{Ended, Fleet};
+use crate::fixtures::meeting::Meeting;
 use crate::fixtures::minio::Minio;
 use crate::fixtures::{livekit, skip::skip};
 
@@ -37,14 +37,16 @@ fn runs(fleet: &Fleet) -> Vec<Value> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_is_seen_and_stopped_from_another_terminal() {
-    let _alone = alone().await;
-    let Some(server) = livekit::start().await else {
+    let Some(meeting) = Meeting::start().await else {
         skip!("livekit-server or Go");
     };
-    let bucket = EmbeddedBucket::start().await.expect("a bucket");
-    let settings = bucket.settings().expect("its settings");
-    let fleet = Fleet::new(&server, &settings);
-    command(&fleet, &["runs"]).expect(Exit::BadConfiguration);
+    let Meeting {
+        fleet,
+        settings,
+        server,
+        ..
+    } = &meeting;
+    command(fleet, &["runs"]).expect(Exit::BadConfiguration);
     let coordinator = fleet.coordinator(&[
         "--run",
         "drill",
@@ -62,7 +64,7 @@ async fn a_run_is_seen_and_stopped_from_another_terminal() {
     let probers = ["iad", "sjc"].map(|v| fleet.prober(v));
     let watch = loop {
         // Until the job is written there is no run to watch.
-        if open(&settings)
+        if open(settings)
             .await
             .list(&list_run(&drill()))
             .await
@@ -74,7 +76,7 @@ async fn a_run_is_seen_and_stopped_from_another_terminal() {
     };
     let mut baseline = false;
     for _ in 0..120 {
-        let listed = runs(&fleet);
+        let listed = runs(fleet);
         assert_eq!(listed[0]["run"], "drill");
         assert_eq!(listed[0]["expected"], 2);
         if listed[0]["state"] == "running" {
@@ -99,12 +101,12 @@ async fn a_run_is_seen_and_stopped_from_another_terminal() {
         "--timeout",
         "1s",
     ];
-    let refused = command(&fleet, &second).expect(Exit::BadConfiguration);
+    let refused = command(fleet, &second).expect(Exit::BadConfiguration);
     for word in ["run drill of this bucket is live", "--beside-others"] {
         assert!(refused.stderr.contains(word), "{}", refused.stderr);
     }
     let elsewhere = EmbeddedBucket::start().await.expect("a bucket");
-    let elsewhere = Fleet::new(&server, &elsewhere.settings().expect("its settings"));
+    let elsewhere = Fleet::new(server, &elsewhere.settings().expect("its settings"));
     let refused = command(&elsewhere, &second).expect(Exit::BadConfiguration);
     assert!(
         refused.stderr.contains("run drill of another bucket"),
@@ -116,7 +118,7 @@ async fn a_run_is_seen_and_stopped_from_another_terminal() {
     command(&elsewhere, &beside).expect(Exit::TimedOut);
 
     let pulled = Instant::now();
-    let aborted = command(&fleet, &["abort", "drill", "--reason", "fire drill"]);
+    let aborted = command(fleet, &["abort", "drill", "--reason", "fire drill"]);
     let aborted = aborted.expect(Exit::Passed);
     assert!(pulled.elapsed() < GONE, "{:?}", pulled.elapsed());
     assert!(
@@ -137,16 +139,16 @@ async fn a_run_is_seen_and_stopped_from_another_terminal() {
         assert!(seen.stderr.contains(line), "no {line:?}:\n{}", seen.stderr);
     }
 
-    assert_eq!(runs(&fleet)[0]["state"], "combined");
-    let again = command(&fleet, &["abort", "drill"]).expect(Exit::Passed);
+    assert_eq!(runs(fleet)[0]["state"], "combined");
+    let again = command(fleet, &["abort", "drill"]).expect(Exit::Passed);
     assert!(again.stdout.contains("nothing to stop"), "{}", again.stdout);
-    let other = command(&fleet, &["abort", "other"]).expect(Exit::BadConfiguration);
+    let other = command(fleet, &["abort", "other"]).expect(Exit::BadConfiguration);
     assert!(other.stderr.contains("`other`"), "{}", other.stderr);
     // Its hard deadline has not passed: a prober that was asleep might still wake.
-    let cleaned = command(&fleet, &["clean", "--older-than", "0s"]).expect(Exit::Passed);
+    let cleaned = command(fleet, &["clean", "--older-than", "0s"]).expect(Exit::Passed);
     assert_eq!(cleaned.stdout.trim(), "");
     // This bucket has no lifecycle rules, and says so.
-    let refused = command(&fleet, &["clean", "--expire-after", "30d"]).expect(Exit::Unreachable);
+    let refused = command(fleet, &["clean", "--expire-after", "30d"]).expect(Exit::Unreachable);
     assert!(refused.stderr.contains("lifecycle"), "{}", refused.stderr);
 }
 
@@ -157,13 +159,12 @@ const WAITED: Duration = Duration::from_secs(42);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_waits_is_gone_soon_with_credentials_or_a_ticket_by_abort_or_ctrl_c() {
-    let _alone = alone().await;
-    let Some(server) = livekit::start().await else {
+    let Some(meeting) = Meeting::start().await else {
         skip!("livekit-server or Go");
     };
-    let bucket = EmbeddedBucket::start().await.expect("a bucket");
-    let settings = bucket.settings().expect("its settings");
-    let fleet = Fleet::new(&server, &settings);
+    let Meeting {
+        fleet, settings, ..
+    } = &meeting;
     let dir = tempfile::tempdir().expect("a directory");
     let book = dir.path().join("book.json");
     // Each has one prober of two, and waits for the other.
@@ -175,7 +176,7 @@ async fn who_waits_is_gone_soon_with_credentials_or_a_ticket_by_abort_or_ctrl_c(
     let by_key = start("by-key", &[]);
     let tickets = ["--ticket-book", book.to_str().expect("a plain path")];
     let by_ticket = start("by-ticket", &tickets);
-    let store = open(&settings).await;
+    let store = open(settings).await;
     let claimed = async |run: &str| {
         let run = run.parse().expect("a run's id");
         for _ in 0..300 {
@@ -211,7 +212,7 @@ async fn who_waits_is_gone_soon_with_credentials_or_a_ticket_by_abort_or_ctrl_c(
     ] {
         let pulled = Instant::now();
         if run == "by-key" {
-            command(&fleet, &["abort", run]).expect(Exit::Passed);
+            command(fleet, &["abort", run]).expect(Exit::Passed);
         } else {
             let kill = format!("kill -INT {}", coordinator.child.id());
             let killed = Command::new("sh").args(["-c", &kill]).status();

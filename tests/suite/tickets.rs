@@ -19,6 +19,7 @@ use muster::store::{S3Settings, S3Store, Store};
 
 use crate::fixtures::alone::alone;
 use crate::fixtures::fleet::{Ended, Fleet};
+use crate::fixtures::meeting::Meeting;
 use crate::fixtures::minio::{BUCKET, Minio};
 use crate::fixtures::{livekit, skip::skip};
 
@@ -63,14 +64,16 @@ async fn a_run_of_ticket_holders_over_minio_counts_nothing_forged() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_of_ticket_holders_over_the_embedded_bucket_counts_nothing_forged() {
-    let _alone = alone().await;
-    let Some(server) = livekit::start().await else {
+    let Some(meeting) = Meeting::start().await else {
         skip!("livekit-server or Go");
     };
-    let bucket = EmbeddedBucket::start().await.expect("a bucket");
-    let settings = bucket.settings().expect("its settings");
-    let fleet = Fleet::new(&server, &settings);
-    run_by_tickets(&fleet, &settings, &server).await;
+    let Meeting {
+        fleet,
+        settings,
+        server,
+        ..
+    } = &meeting;
+    run_by_tickets(fleet, settings, server).await;
 }
 
 /// Three probers, each handed its ticket in another way; meanwhile somebody who can write

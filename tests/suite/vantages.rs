@@ -6,14 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use muster::exit::Exit;
-use muster::local::EmbeddedBucket;
 use muster::rendezvous::keys::{RunKey, list_runs, runs_of};
 use muster::report::combined::{Combined, RunVerdict, SlotState};
 use muster::store::{List, S3Store, Store};
 
-use crate::fixtures::alone::alone;
-use crate::fixtures::fleet::{Ended, Fleet};
-use crate::fixtures::{livekit, skip::skip};
+use crate::fixtures::fleet::Ended;
+use crate::fixtures::meeting::Meeting;
+use crate::fixtures::skip::skip;
 
 /// Two probers at iad share its subscribers, fra publishes for them.
 const JOB: [&str; 14] = [
@@ -35,17 +34,16 @@ const JOB: [&str; 14] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn probers_that_know_their_vantage_alone_share_its_load() {
-    let _alone = alone().await;
-    let Some(server) = livekit::start().await else {
+    let Some(meeting) = Meeting::start().await else {
         skip!("livekit-server or Go");
     };
-    let bucket = EmbeddedBucket::start().await.expect("a bucket");
-    let settings = bucket.settings().expect("its settings");
-    let fleet = Fleet::new(&server, &settings);
+    let Meeting {
+        fleet, settings, ..
+    } = &meeting;
     let coordinator = fleet.coordinator(&JOB);
     let probe = |name| fleet.start(name, &["probe", "--vantage", "iad"]);
     let alike = ["first", "second"].map(probe);
-    let store = S3Store::connect(settings, Arc::new(muster::clock::now))
+    let store = S3Store::connect(settings.clone(), Arc::new(muster::clock::now))
         .await
         .expect("the bucket opens");
     for slot in ["iad_0", "iad_1"] {
@@ -81,20 +79,19 @@ async fn probers_that_know_their_vantage_alone_share_its_load() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slots_ticket_has_what_its_role_needs_and_no_more() {
-    let _alone = alone().await;
-    let Some(server) = livekit::start().await else {
+    let Some(meeting) = Meeting::start().await else {
         skip!("livekit-server or Go");
     };
-    let bucket = EmbeddedBucket::start().await.expect("a bucket");
-    let settings = bucket.settings().expect("its settings");
-    let fleet = Fleet::new(&server, &settings);
+    let Meeting {
+        fleet, settings, ..
+    } = &meeting;
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("book.json");
     let path = file.to_str().expect("a plain path");
     let mut args = JOB.to_vec();
     args.extend(["--ticket-book", path]);
     let coordinator = fleet.coordinator(&args);
-    let store = S3Store::connect(settings, Arc::new(muster::clock::now))
+    let store = S3Store::connect(settings.clone(), Arc::new(muster::clock::now))
         .await
         .expect("the bucket opens");
     let book = book(&file);
