@@ -61,15 +61,11 @@ fn shifted(origin: Origin, offset: OffsetInterval, named: Option<RunId>) -> Orig
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{Timestamp, WriteId};
+    use crate::job::{Timestamp, sample};
 
     #[test]
     fn only_a_sure_difference_shifts() {
-        let origin = |us| Origin {
-            run: "r1".parse().unwrap(),
-            write_id: WriteId::from_u64(1),
-            now: Timestamp::from_micros(us),
-        };
+        let origin = |us| sample::origin(Timestamp::from_micros(us));
         for (lo_us, hi_us, now) in [
             (-400_000, 700_000, 50_000_000),
             (0, 1_000_000, 50_000_000),

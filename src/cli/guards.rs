@@ -43,7 +43,7 @@ fn cloud_host(url: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{JobSpec, Origin, Timestamp, WriteId};
+    use crate::job::{JobSpec, Timestamp, sample};
 
     fn job(url: &str, ramp: &str, expect: u32) -> Job {
         let spec = JobSpec {
@@ -52,12 +52,7 @@ mod tests {
             ramp: Some(ramp.parse().unwrap()),
             ..JobSpec::default()
         };
-        let origin = Origin {
-            run: "r1".parse().unwrap(),
-            write_id: WriteId::from_u64(1),
-            now: Timestamp::from_micros(0),
-        };
-        Job::resolve(spec, origin).unwrap()
+        sample::job(spec, Timestamp::from_micros(0))
     }
 
     #[test]

@@ -111,21 +111,15 @@ pub fn invocations(probers: usize) -> u64 {
 mod tests {
     use super::*;
     use crate::cost::Function;
-    use crate::job::{JobSpec, Origin, WriteId};
+    use crate::job::{JobSpec, sample};
 
     fn job(ramp: &str) -> Job {
         let spec = JobSpec {
-            url: Some("ws://sfu".into()),
             expect: Some(3),
             ramp: Some(ramp.parse().unwrap()),
             ..JobSpec::default()
         };
-        let origin = Origin {
-            run: "r1".parse().unwrap(),
-            write_id: WriteId::from_u64(1),
-            now: Timestamp::from_micros(0),
-        };
-        Job::resolve(spec, origin).unwrap()
+        sample::job(spec, Timestamp::from_micros(0))
     }
 
     #[test]

@@ -53,25 +53,19 @@ pub(crate) fn billed(functions: &BTreeMap<Vantage, Deployed>) -> BTreeMap<Vantag
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{JobSpec, Origin, WriteId};
+    use crate::job::{JobSpec, sample};
 
     const T0: Timestamp = Timestamp::from_micros(1_795_331_619_000_000);
 
     fn said(memory_mib: u32, timeout_s: u64, spec: JobSpec) -> Result<(), String> {
         let region: Vantage = "eu-west-1".parse().unwrap();
-        let origin = Origin {
-            run: "r".parse().unwrap(),
-            write_id: WriteId::from_u64(1),
-            now: T0,
-        };
         let spec = JobSpec {
-            url: Some("ws://sfu".into()),
             vantages: Some(vec![region.clone().into()]),
             ramp: spec.ramp.or("10,25,50".parse().ok()),
             start_at: spec.start_at.or(Some(T0 + Duration::from_secs(60))),
             ..spec
         };
-        let job = Job::resolve(spec, origin).unwrap();
+        let job = sample::job(spec, T0);
         let deployed = Deployed {
             function: Function {
                 memory_mib,

@@ -8,6 +8,8 @@ pub(crate) mod hex;
 mod id;
 mod media;
 mod ramp;
+#[cfg(test)]
+pub mod sample;
 mod size;
 mod spec;
 pub mod threshold;

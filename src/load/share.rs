@@ -163,12 +163,11 @@ pub fn share(total: u32, n: u32, i: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{JobSpec, Origin, Timestamp, WriteId};
+    use crate::job::{JobSpec, Timestamp, sample};
     use proptest::prelude::*;
 
     fn job(named: &[String], total: bool, publishers: (u32, u32)) -> Job {
         let spec = JobSpec {
-            url: Some("ws://sfu".into()),
             vantages: Some(named.iter().map(|text| text.parse().unwrap()).collect()),
             ramp: Some("60,61".parse().unwrap()),
             ramp_total: Some(total),
@@ -178,12 +177,7 @@ mod tests {
             join_rate: Some(1_000),
             ..JobSpec::default()
         };
-        let origin = Origin {
-            run: "r1".parse().unwrap(),
-            write_id: WriteId::from_u64(1),
-            now: Timestamp::from_micros(0),
-        };
-        Job::resolve(spec, origin).unwrap()
+        sample::job(spec, Timestamp::from_micros(0))
     }
 
     fn slots(job: &Job) -> &BTreeSet<Vantage> {

@@ -117,23 +117,17 @@ pub fn seated_by_arrival(claims: &BTreeMap<(Vantage, u32), Timestamp>, job: &Job
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{JobSpec, Origin, SCHEMA_MAJOR, WriteId};
+    use crate::job::{JobSpec, SCHEMA_MAJOR, WriteId, sample};
     use crate::load::schedule;
     use crate::rendezvous::document;
     use crate::rendezvous::objects::{ReferenceClock, RosterEntry};
 
     fn job() -> Digested<Job> {
         let spec = JobSpec {
-            url: Some("ws://sfu".into()),
             expect: Some(2),
             ..JobSpec::default()
         };
-        let origin = Origin {
-            run: "r1".parse().unwrap(),
-            write_id: WriteId::from_u64(1),
-            now: Timestamp::from_micros(0),
-        };
-        document::digested(Job::resolve(spec, origin).unwrap()).unwrap()
+        document::digested(sample::job(spec, Timestamp::from_micros(0))).unwrap()
     }
 
     fn start(job: &Job, roster: &[(&str, Option<u64>)]) -> Start {

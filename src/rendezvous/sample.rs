@@ -1,10 +1,15 @@
-//! A small job and answers of a bucket, for tests.
+//! A small job, a prober's settings and answers of a bucket, for tests.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::job::{Digested, Job, JobSpec, Origin, Timestamp, WriteId};
+use crate::job::{Digested, Job, JobSpec, Timestamp, sample};
 use crate::rendezvous::document;
-use crate::store::{At, Location, Object, StoreError};
+use crate::rendezvous::prober::Settings;
+use crate::signature::SigningKey;
+use crate::store::sample::at;
+use crate::store::{Object, StoreError};
 
 /// When the job was written, on every clock.
 pub const T0: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
@@ -13,19 +18,29 @@ pub const T0: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
 pub fn job(spec: JobSpec) -> Digested<Job> {
     let iad = || vec!["iad".parse().unwrap()];
     let spec = JobSpec {
-        url: Some("ws://sfu".into()),
         vantages: spec
             .vantages
             .clone()
             .or_else(|| spec.expect.is_none().then(iad)),
         ..spec
     };
-    let origin = Origin {
-        run: "r1".parse().unwrap(),
-        write_id: WriteId::from_u64(1),
-        now: T0,
-    };
-    document::digested(Job::resolve(spec, origin).unwrap()).unwrap()
+    document::digested(sample::job(spec, T0)).unwrap()
+}
+
+/// A prober at `iad` that takes any run and waits ten minutes for it.
+pub fn settings() -> Settings {
+    Settings {
+        run: None,
+        vantage: "iad".parse().unwrap(),
+        timeout: Duration::from_secs(600),
+        must_end_by: None,
+        function: None,
+        build: "test".into(),
+        key: SigningKey::from_seed([1; 32]).unwrap(),
+        job_sha256: None,
+        place: "here".into(),
+        seed: 1,
+    }
 }
 
 /// An object that was stored at [`T0`].
@@ -39,10 +54,5 @@ pub fn object(body: Bytes) -> Object {
 
 /// A definite "no such key".
 pub fn absent<T>() -> Result<T, StoreError> {
-    let at = At::store(&Location {
-        bucket: "b".into(),
-        prefix: String::new(),
-        endpoint: "memory".into(),
-    });
-    Err(StoreError::Absent { at })
+    Err(StoreError::Absent { at: at() })
 }

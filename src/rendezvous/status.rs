@@ -238,7 +238,7 @@ fn state(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{ClaimId, Digest, JobSpec, Origin, Ramp, SCHEMA_MAJOR, Span, WriteId};
+    use crate::job::{ClaimId, Digest, JobSpec, Ramp, SCHEMA_MAJOR, Span, WriteId, sample};
     use crate::load::schedule;
     use crate::rendezvous::objects::Decision;
     use crate::store::Entry;
@@ -249,18 +249,12 @@ mod tests {
 
     fn job() -> Job {
         let spec = JobSpec {
-            url: Some("ws://sfu".into()),
             vantages: Some(vec!["iad".parse().unwrap(), "sjc".parse().unwrap()]),
             ramp: Ramp::new(&[1, 2, 3]).ok(),
             timeout: Some(Span::secs(60)),
             ..JobSpec::default()
         };
-        let origin = Origin {
-            run: "r1".parse().unwrap(),
-            write_id: WriteId::from_u64(1),
-            now: at(0),
-        };
-        Job::resolve(spec, origin).unwrap()
+        sample::job(spec, at(0))
     }
 
     fn stored<T: document::Document>(document: &T, s: i64) -> Option<Object> {

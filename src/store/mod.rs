@@ -14,6 +14,8 @@ mod key;
 mod memory;
 mod probe;
 mod s3;
+#[cfg(test)]
+pub mod sample;
 mod settle;
 
 use async_trait::async_trait;

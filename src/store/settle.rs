@@ -141,15 +141,7 @@ fn done(result: Result<Settled, StoreError>) -> Next {
 mod tests {
     use super::*;
     use crate::job::Timestamp;
-    use crate::store::{At, Location};
-
-    fn at() -> At {
-        At::store(&Location {
-            bucket: "b".into(),
-            prefix: String::new(),
-            endpoint: "memory".into(),
-        })
-    }
+    use crate::store::sample::at;
 
     fn object(body: &'static str) -> Object {
         Object {

@@ -1,14 +1,10 @@
 //! Media over TCP from where UDP is closed: only if the job allows it.
 
-use std::fs;
-use std::process::Stdio;
-
 use muster::report::Combined;
-use tempfile::TempDir;
 
 use crate::fixtures::alone::alone;
+use crate::fixtures::namespace::{KEY, Namespace, SECRET};
 use crate::fixtures::skip::skip;
-use crate::fixtures::{livekit, namespace};
 
 const CONFIG: &str = r#"port: 7880
 bind_addresses: ["127.0.0.1"]
@@ -19,7 +15,6 @@ rtc:
   node_ip: 127.0.0.1
   enable_loopback_candidate: true
   interfaces: {includes: [lo]}
-keys: {tcp: a-secret-for-a-network-of-its-own-alone}
 "#;
 
 /// Nothing goes to the server's UDP port, and nothing comes from it. The rule that finds local
@@ -43,44 +38,25 @@ run allowed --allow-tcp
 #[tokio::test]
 async fn a_job_decides_whether_media_go_over_tcp_where_udp_is_closed() {
     let _alone = alone().await;
-    let Some(mut namespace) = namespace::command() else {
-        skip!("ip and a network namespace by unshare");
+    let namespace = match Namespace::new().await {
+        Ok(namespace) => namespace,
+        Err(lacks) => skip!("{lacks}"),
     };
-    let Some(server) = livekit::binary().await else {
-        skip!("livekit-server or Go");
-    };
-    let dir = TempDir::new().expect("a temporary directory");
-    let path = |name: &str| dir.path().join(name);
-    fs::write(path("livekit.yaml"), CONFIG).expect("a file can be written");
-    let keys = "tcp: a-secret-for-a-network-of-its-own-alone\n";
-    fs::write(path("keys"), keys).expect("a file can be written");
-    namespace
-        .args(["sh", "-c", SCRIPT])
-        .env("SERVER", server)
-        .env("MUSTER", env!("CARGO_BIN_EXE_muster"))
-        .current_dir(dir.path())
-        .stdin(Stdio::null());
-    let output = tokio::task::spawn_blocking(move || namespace.output()).await;
-    let output = output.expect("no panic").expect("unshare runs");
-    let read = |name: &str| {
-        fs::read_to_string(path(name)).unwrap_or_else(|e| {
-            let said = String::from_utf8_lossy(&output.stderr);
-            panic!("{name}: {e}: {said}")
-        })
-    };
+    let config = format!("{CONFIG}keys: {{{KEY}: {SECRET}}}\n");
+    let left = namespace.run(&config, SCRIPT).await;
 
-    let said = read("refused.err");
-    assert_eq!(read("refused.code").trim(), "113", "{said}");
+    let said = left.read("refused.err");
+    assert_eq!(left.read("refused.code").trim(), "113", "{said}");
     for expected in ["UDP is closed", "--allow-tcp", "127.0.0.1:7881"] {
         assert!(said.contains(expected), "no `{expected}`:\n{said}");
     }
-    assert!(!path("refused.json").exists(), "{said}");
+    assert!(!left.path("refused.json").exists(), "{said}");
 
-    let said = read("allowed.err");
+    let said = left.read("allowed.err");
     assert!(said.contains("UDP is closed there"), "{said}");
-    let printed = read("allowed.out");
+    let printed = left.read("allowed.out");
     assert!(printed.contains("over TCP"), "{said}\n{printed}");
-    let combined: Combined = serde_json::from_str(&read("allowed.json")).expect("a report");
+    let combined: Combined = serde_json::from_str(&left.read("allowed.json")).expect("a report");
     // A busy machine may cost a tier, not the baseline: a subscriber and a publisher each.
     let figures = combined.tiers[0].figures.as_ref().expect("measured");
     assert_eq!(figures.transports.get("tcp"), Some(&4), "{printed}");

@@ -283,21 +283,14 @@ mod tests {
     use super::*;
     use crate::job::{JobSpec, SCHEMA_MAJOR, WriteId};
     use crate::rendezvous::objects::Decision;
-    use crate::rendezvous::sample::{T0, absent, job, object};
+    use crate::rendezvous::sample::{T0, absent, job, object, settings};
     use crate::signature::SigningKey;
 
     fn find(named: Option<&str>, timeout_s: u64) -> Find {
         let settings = Settings {
             run: named.map(|run| run.parse().unwrap()),
-            vantage: "iad".parse().unwrap(),
             timeout: Duration::from_secs(timeout_s),
-            must_end_by: None,
-            function: None,
-            build: "test".into(),
-            key: SigningKey::from_seed([1; 32]).unwrap(),
-            job_sha256: None,
-            place: "here".into(),
-            seed: 1,
+            ..settings()
         };
         Find::new(&settings, T0)
     }

@@ -50,15 +50,15 @@ fn seconds(span: Duration) -> Span {
 mod tests {
     use super::*;
     use crate::cost;
-    use crate::job::{JobSpec, Origin, WriteId};
+    use crate::job::{JobSpec, sample};
     use crate::rendezvous::prober::Function;
+    use crate::rendezvous::sample::settings;
 
     const T0: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
 
     /// Baseline and one tier of 10, with a publisher: a load of 35 s in 65 s.
     fn job() -> Job {
         let spec = JobSpec {
-            url: Some("ws://sfu".into()),
             vantages: Some(vec!["iad".parse().unwrap()]),
             ramp: Some("10".parse().unwrap()),
             duration: Some(Span::secs(10)),
@@ -66,19 +66,11 @@ mod tests {
             start_at: Some(T0 + Duration::from_secs(30)),
             ..JobSpec::default()
         };
-        let origin = Origin {
-            run: "r1".parse().unwrap(),
-            write_id: WriteId::from_u64(1),
-            now: T0,
-        };
-        Job::resolve(spec, origin).unwrap()
+        sample::job(spec, T0)
     }
 
     fn said(ends_in_s: Option<u64>, participants_max: Option<u32>) -> Option<String> {
         let settings = Settings {
-            run: None,
-            vantage: "iad".parse().unwrap(),
-            timeout: Duration::from_secs(600),
             must_end_by: ends_in_s.map(|s| T0 + Duration::from_secs(s)),
             function: participants_max.map(|participants_max| Function {
                 arrived: T0,
@@ -89,11 +81,7 @@ mod tests {
                     arm64: false,
                 },
             }),
-            build: "test".into(),
-            place: "here".into(),
-            key: crate::signature::SigningKey::from_seed([1; 32]).unwrap(),
-            job_sha256: None,
-            seed: 1,
+            ..settings()
         };
         unfit(&job(), &settings, &Estimate::unknown(), T0)
     }

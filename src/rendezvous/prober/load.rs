@@ -493,26 +493,14 @@ mod tests {
     use crate::load::schedule;
     use crate::rendezvous::admission::Seat;
     use crate::rendezvous::objects::{ReferenceClock, Start};
-    use crate::rendezvous::sample::{T0, job, object};
+    use crate::rendezvous::sample::{T0, job, object, settings};
 
     /// A load that has nothing to do but to report.
     fn aborted(out: &mut VecDeque<Action>) -> Load {
-        let vantage: crate::job::Vantage = "iad".parse().unwrap();
         let job = job(JobSpec::default());
-        let settings = Settings {
-            run: None,
-            vantage: vantage.clone(),
-            timeout: Duration::from_secs(600),
-            must_end_by: None,
-            function: None,
-            build: "test".into(),
-            key: SigningKey::from_seed([1; 32]).unwrap(),
-            job_sha256: None,
-            place: "here".into(),
-            seed: 1,
-        };
+        let settings = settings();
         let begin = Begin {
-            claim: ClaimId::new(&vantage, 0, 1),
+            claim: ClaimId::new(&settings.vantage, 0, 1),
             start: Start {
                 roster: BTreeMap::new(),
                 start_at: T0,

@@ -166,7 +166,7 @@ impl Pulse {
 mod tests {
     use super::*;
     use crate::rendezvous::sample::T0;
-    use crate::store::{At, Location};
+    use crate::store::sample::at;
 
     struct Prober {
         pulse: Pulse,
@@ -197,14 +197,6 @@ mod tests {
             let beat = self.pulse.replied(due, answer, &Estimate::unknown());
             (over, waited, beat)
         }
-    }
-
-    fn at() -> At {
-        At::store(&Location {
-            bucket: "b".into(),
-            prefix: String::new(),
-            endpoint: "memory".into(),
-        })
     }
 
     fn changed() -> StoreError {

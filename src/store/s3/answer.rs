@@ -172,15 +172,7 @@ fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Location;
-
-    fn at() -> At {
-        At::store(&Location {
-            bucket: "b".into(),
-            prefix: String::new(),
-            endpoint: "http://127.0.0.1:1".into(),
-        })
-    }
+    use crate::store::sample::at;
 
     fn meaning(status: u16, code: Option<&str>) -> StoreError {
         let answer = Answer {

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::ground::Ground;
 use super::lambda::Lambda;
 use super::{Deployment, HOME, arn};
-use crate::fixtures::fleet::Fleet;
+use crate::fixtures::fleet::{Fleet, SMALL_RUN};
 use crate::fixtures::skip::skip;
 
 const RUN: &str = "20261122-071339-standing";
@@ -26,24 +26,8 @@ async fn a_run_is_all_that_a_function_with_credentials_is_told() {
     let deployment = Deployment::new(&ground.settings).keys(&ground.server);
     let lambda = Lambda::start([deployment.prober(HOME)]).await;
     let fleet = Fleet::new(&ground.server, &ground.settings);
-    let coordinator = fleet.coordinator(&[
-        "--run",
-        RUN,
-        "--vantages",
-        HOME,
-        "--ramp",
-        "1",
-        "--duration",
-        "2s",
-        "--settle",
-        "2s",
-        "--timeout",
-        "60s",
-        "--threshold",
-        "connected>=99%",
-        "--format",
-        "json",
-    ]);
+    let coordinator =
+        fleet.coordinator(&[&["--run", RUN, "--vantages", HOME], &SMALL_RUN[..]].concat());
     let run: RunId = RUN.parse().expect("an id");
     let job = RunKey::new(&run, Item::Job).key();
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);

@@ -14,7 +14,7 @@ use serde_json::json;
 use super::{file, own, printed, python};
 use crate::fixtures::alone::alone;
 use crate::fixtures::checker::replaced;
-use crate::fixtures::fleet::Fleet;
+use crate::fixtures::fleet::{Fleet, SMALL_RUN};
 use crate::fixtures::livekit;
 use crate::fixtures::minio::{BUCKET, Minio};
 use crate::fixtures::skip::skip;
@@ -192,23 +192,7 @@ async fn a_run_needs_no_more_than_the_policies_that_iam_prints() {
         Fleet::new(&server, &settings)
     };
     let coordinating = fleet(&policies["coordinator"]).await;
-    let coordinator = coordinating.coordinator(&[
-        "--vantages",
-        HERE,
-        "--ramp",
-        "1",
-        "--duration",
-        "2s",
-        "--settle",
-        "2s",
-        "--timeout",
-        "60s",
-        // A machine that is busy with other things can't judge times, and they are not the point.
-        "--threshold",
-        "connected>=99%",
-        "--format",
-        "json",
-    ]);
+    let coordinator = coordinating.coordinator(&[&["--vantages", HERE], &SMALL_RUN[..]].concat());
     let probing = fleet(&policies["probers"][HERE]).await;
     let prober = probing.prober(HERE);
     let report = coordinator

@@ -6,8 +6,7 @@ use crate::load::schedule;
 use crate::rendezvous::objects::Abort;
 use crate::rendezvous::objects::ReferenceClock;
 use crate::rendezvous::roster::entries;
-use crate::rendezvous::sample::{T0, absent, job, object};
-use crate::signature::SigningKey;
+use crate::rendezvous::sample::{T0, absent, job, object, settings};
 
 /// Waits for a start in ten minutes, as the start says.
 fn seated() -> Wait {
@@ -15,18 +14,7 @@ fn seated() -> Wait {
         start_at: Some(T0 + Duration::from_secs(600)),
         ..JobSpec::default()
     });
-    let settings = Settings {
-        run: None,
-        vantage: "iad".parse().unwrap(),
-        timeout: Duration::from_secs(600),
-        must_end_by: None,
-        function: None,
-        build: "test".into(),
-        key: SigningKey::from_seed([1; 32]).unwrap(),
-        job_sha256: None,
-        place: "here".into(),
-        seed: 1,
-    };
+    let settings = settings();
     let claim = ClaimId::new(&settings.vantage, 0, 1);
     let start_at = job.times.start_at.unwrap();
     let document = StartDocument {
