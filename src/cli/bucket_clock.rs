@@ -5,18 +5,20 @@ use crate::clock::{self, Estimate, OffsetInterval};
 use crate::job::{CLOCK_WIDTH, Origin, RunId};
 use crate::rendezvous::keys::{Item, RunKey};
 use crate::rendezvous::reference::is_wider;
-use crate::store::{S3Store, Store as _, StoreError};
+use crate::store::{DateSamples, Store, StoreError};
 
 /// The most readings: each halves the interval, and may wait for a second to begin.
 const READINGS_MAX: u32 = 4;
 
 /// Reads the bucket's clock, and shifts the origin's time if that shows that this machine's is
-/// another. `named` is the run's id, if it isn't made up by time.
+/// another. `dates` are those of the answers of `store`; `named` is the run's id, if it isn't made up
+/// by time.
 ///
 /// # Errors
 /// When the bucket doesn't answer.
 pub async fn by_bucket(
-    store: &S3Store,
+    store: &dyn Store,
+    dates: &DateSamples,
     origin: Origin,
     named: Option<RunId>,
 ) -> Result<Origin, StoreError> {
@@ -29,7 +31,7 @@ pub async fn by_bucket(
             return Err(e);
         }
         known = Estimate::unknown();
-        for sample in store.dates().latest() {
+        for sample in dates.latest() {
             known.add(&sample);
         }
         let width = known.at(clock::now());

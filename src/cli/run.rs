@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::exit::Exit;
 use crate::job::RunId;
 use crate::rendezvous::Progress;
+use crate::rendezvous::drive::Bucket;
 use crate::rooms::Rooms;
 
 /// `muster run`
@@ -69,7 +70,11 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
     args.tickets.check_writable()?;
     let keys = args.keys.keys()?;
     let store = args.bucket.open().await?;
-    let job = match bucket_clock::by_bucket(&store, origin, args.run.clone()).await? {
+    // All that is asked for the run is counted, from the first question on.
+    let bucket = Bucket::from(store.clone());
+    let by_bucket =
+        bucket_clock::by_bucket(bucket.store(), store.dates(), origin, args.run.clone());
+    let job = match by_bucket.await? {
         origin if origin.now == job.created_at => job,
         origin => resolve(origin)?,
     };
@@ -91,7 +96,7 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
     let coordination = Coordination {
         job,
         tickets,
-        bucket: store.into(),
+        bucket,
         rooms,
         keys,
         detach: args.detach,

@@ -62,10 +62,12 @@ async fn begin(event: CoordinatorEvent, to: Deployment, keys: Keys) -> Result<Va
     let bucket = BucketArgs::from_env()?;
     let store = bucket.open().await?;
     let named = Some(event.run.clone());
-    let origin = bucket_clock::by_bucket(&store, edge::origin(named.clone()), named).await?;
+    let meets = Bucket::from(store.clone());
+    let origin = edge::origin(named.clone());
+    let origin = bucket_clock::by_bucket(meets.store(), store.dates(), origin, named).await?;
     let now = origin.now;
     // The same event is the same run: a job that is there counts, with its times and tickets.
-    let before = read_job(&store, &event.run).await?;
+    let before = read_job(meets.store(), &event.run).await?;
     let is_new = before.is_none();
     let job = match before {
         Some(job) => job,
@@ -94,7 +96,6 @@ async fn begin(event: CoordinatorEvent, to: Deployment, keys: Keys) -> Result<Va
     } else {
         (job, BTreeMap::new())
     };
-    let meets = Bucket::from(store);
     let (tell, mut told) = mpsc::unbounded_channel();
     let (_abort, aborted) = watch::channel(false);
     let coordination = Coordination {

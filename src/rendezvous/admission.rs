@@ -152,6 +152,7 @@ mod tests {
             reference: ReferenceClock::Bucket,
             offset: None,
             marked: BTreeMap::new(),
+            asked: None,
         }
     }
 

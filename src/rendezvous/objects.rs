@@ -11,6 +11,7 @@ use crate::load::TierPlan;
 use crate::participant::Transport;
 use crate::report::combined::{OtherRequests, Rejection};
 use crate::signature::PublicKey;
+use crate::store::RequestCounts;
 
 /// `slots/{vantage}.{k}.json`: a prober's claim, before anything else is done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,6 +120,10 @@ pub struct Start {
     /// bucket's.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub marked: BTreeMap<Vantage, String>,
+    /// What was asked of the bucket by the coordinator, if it leaves the run to itself with this
+    /// start, which is counted with reading it back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<RequestCounts>,
 }
 
 /// `start.json`: the one start decision.

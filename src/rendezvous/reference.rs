@@ -272,6 +272,7 @@ mod tests {
                 offset: interval(4_990_000, 5_010_000),
             }),
             marked: BTreeMap::new(),
+            asked: None,
         };
         (clocks, start)
     }

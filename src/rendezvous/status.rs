@@ -278,6 +278,7 @@ mod tests {
                 reference: Default::default(),
                 offset: None,
                 marked: [].into(),
+                asked: None,
             }),
         }
     }

@@ -574,7 +574,8 @@ pub struct Usage {
 /// Requests to the bucket by those of a run who put on no load.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OtherRequests {
-    /// The coordinator's; absent when it had left the run to itself.
+    /// The coordinator's whose start it is; absent when it ended before the run did, and not by
+    /// leaving the run to itself.
     pub coordinator: Option<RequestCounts>,
     /// The finalizer's that froze this revision, this report included; absent when not counted.
     pub finalizer: Option<RequestCounts>,

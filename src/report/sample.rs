@@ -74,6 +74,7 @@ pub fn start(job: &Job) -> Start {
         reference: ReferenceClock::Sfu,
         offset: None,
         marked: BTreeMap::new(),
+        asked: None,
     }
 }
 

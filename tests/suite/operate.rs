@@ -227,6 +227,36 @@ async fn who_waits_is_gone_soon_with_credentials_or_a_ticket_by_abort_or_ctrl_c(
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_left_to_itself_is_combined_later_with_all_that_was_asked() {
+    let Some(meeting) = Meeting::start().await else {
+        skip!("livekit-server or Go");
+    };
+    let fleet = &meeting.fleet;
+    let args = "--run left --vantages iad --ramp 1 --settle 2s --duration 3s --grace 5s \
+                --start-in 12s --threshold connected>=1% --detach";
+    let args: Vec<&str> = args.split_whitespace().collect();
+    let coordinator = fleet.coordinator(&args);
+    let prober = fleet.start("iad", &["probe", "--vantage", "iad"]);
+    let left = coordinator.ended(Duration::from_secs(30));
+    assert_eq!(left.expect(Exit::Passed).stdout.trim(), "left");
+    let too_soon = command(fleet, &["finalize", "left"]).expect(Exit::Incomplete);
+    assert!(too_soon.stderr.contains("left"), "{}", too_soon.stderr);
+
+    let finalizer = fleet.start("finalizer", &["finalize", "left", "--wait"]);
+    prober.ended(Duration::from_secs(60)).expect(Exit::Passed);
+    let text = finalizer.ended(Duration::from_secs(30));
+    let text = text.expect(Exit::Passed).stdout;
+    let report = command(fleet, &["report", "left", "--format", "json"]).report();
+    let asked = report.usage.other_requests.coordinator;
+    let asked = asked.expect("it said so in its start");
+    // The store's probe creates, overwrites and deletes; then come the job and the start.
+    assert!(asked.creates > 2 && asked.reads > 2, "{asked:?}");
+    for who in ["probers ", "coordinator ", "finalizer "] {
+        assert!(text.contains(who), "no {who}:\n{text}");
+    }
+}
+
 fn job_of(run: &str) -> muster::store::Key {
     RunKey::new(&run.parse().expect("a run's id"), Item::Job).key()
 }

@@ -87,6 +87,7 @@ impl MadeUp {
                 reference: ReferenceClock::Sfu,
                 offset: None,
                 marked: BTreeMap::new(),
+                asked: None,
             },
             job,
             vantages: Vec::new(),

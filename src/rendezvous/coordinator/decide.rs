@@ -43,6 +43,7 @@ pub(super) fn decision(
             reference: ReferenceClock::Bucket,
             offset: None,
             marked: BTreeMap::new(),
+            asked: None,
         });
     }
     match call(job, gathered, bucket, now) {
@@ -78,6 +79,7 @@ pub(super) fn decision(
                 reference: reference.clock,
                 offset: reference.offset,
                 marked: reference.marked,
+                asked: None,
             })
         }
         call => Decision::Cancel {

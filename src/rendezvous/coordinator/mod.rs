@@ -27,7 +27,7 @@ use super::roster::{Call, Gathered};
 use super::rouse::Rouse;
 use crate::clock::Sample;
 use crate::job::{Digested, Job, SCHEMA_MAJOR, Timestamp, Vantage, Workload, WriteId};
-use crate::store::{Settled, StoreError};
+use crate::store::{Op, RequestCounts, Settled, StoreError};
 
 /// How often the slots are looked at, at first and at last.
 const GATHER_FIRST: Duration = Duration::from_millis(500);
@@ -115,6 +115,8 @@ pub struct Coordinator {
     /// Vantages that became ready.
     waiting: BTreeSet<Vantage>,
     writes: u64,
+    /// What its process asked of the bucket so far.
+    asked: Option<RequestCounts>,
     /// It failed and does not know that the run takes no place.
     may_go_on: bool,
     out: VecDeque<Action>,
@@ -151,6 +153,7 @@ impl Coordinator {
             gathered: Gathered::default(),
             waiting: BTreeSet::new(),
             writes: 0,
+            asked: None,
             may_go_on: false,
             out: VecDeque::new(),
         }
@@ -166,6 +169,19 @@ impl Coordinator {
     /// The job, which is the bucket's if the run had one already.
     pub fn job(&self) -> &Job {
         &self.job
+    }
+
+    /// Tells it what its process asked of the bucket so far.
+    pub fn count(&mut self, so_far: RequestCounts) {
+        self.asked = Some(so_far);
+    }
+
+    /// What it will have asked when it leaves, if it leaves with the start that it writes now.
+    fn asked_by_detaching(&self) -> Option<RequestCounts> {
+        let mut all = self.asked.filter(|_| self.settings.detach)?;
+        all.count(Op::Create);
+        all.count(Op::Get);
+        Some(all)
     }
 
     /// Takes an event in; what to do comes out.
@@ -303,12 +319,15 @@ impl Coordinator {
     }
 
     fn write_start(&mut self, now: Timestamp) {
-        let decision = match &self.abort {
+        let mut decision = match &self.abort {
             Some(reason) => Decision::Cancel {
                 reason: reason.clone(),
             },
             None => decide::decision(&self.job, &self.gathered, &self.clocks, now),
         };
+        if let Decision::Start(start) = &mut decision {
+            start.asked = self.asked_by_detaching();
+        }
         let document = StartDocument {
             schema: SCHEMA_MAJOR,
             write_id: self.write_id(),

@@ -4,7 +4,7 @@ use super::*;
 use crate::job::ClaimId;
 use crate::job::JobSpec;
 use crate::rendezvous::sample::{T0, job, object};
-use crate::store::Listing;
+use crate::store::{Listing, RequestCounts};
 
 fn coordinator() -> Coordinator {
     let spec = JobSpec {
@@ -50,6 +50,33 @@ fn an_abort_while_the_start_is_written_is_carried_out() {
         } else {
             assert!(matches!(machine.end(), Some(End::Detached(_))));
         }
+    }
+}
+
+#[test]
+fn who_leaves_the_run_to_itself_says_what_it_asked() {
+    let so_far = RequestCounts {
+        reads: 4,
+        creates: 2,
+        ..RequestCounts::default()
+    };
+    // With the start, and reading it back.
+    let all = RequestCounts {
+        reads: 5,
+        creates: 3,
+        ..RequestCounts::default()
+    };
+    for (detach, asked) in [(true, Some(all)), (false, None)] {
+        let mut machine = coordinator();
+        machine.settings.detach = detach;
+        let (job, _) = creates(machine.handle(T0, Event::Wake)).remove(0);
+        machine.count(so_far);
+        let (start, body) = creates(machine.handle(T0, mine(job))).remove(0);
+        let document: StartDocument = document::read(&start, &body).unwrap();
+        let Decision::Start(start) = document.decision else {
+            panic!("{:?}", document.decision);
+        };
+        assert_eq!(start.asked, asked, "{detach}");
     }
 }
 

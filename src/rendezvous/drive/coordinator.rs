@@ -70,6 +70,7 @@ pub async fn run_coordinator(bucket: &Bucket, options: CoordinatorOptions) -> Ru
                 machine.handle(clock::now(), Event::Clock(sample)),
             );
         }
+        machine.count(bucket.requests());
         perform(
             bucket,
             &mut under_way,

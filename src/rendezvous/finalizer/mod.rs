@@ -146,7 +146,8 @@ impl Finalizer {
         own.count(Op::Create);
         own.count(Op::Create);
         OtherRequests {
-            coordinator,
+            // One that left the run to itself said it in its start.
+            coordinator: coordinator.or_else(|| self.view.start()?.asked),
             finalizer: Some(own),
         }
     }

@@ -137,6 +137,14 @@ impl View {
         self.verdict.as_ref()
     }
 
+    /// The start, if one was decided and counts.
+    pub(super) fn start(&self) -> Option<&Start> {
+        match self.verdict()? {
+            Verdict::Start(start) => Some(start),
+            Verdict::Cancelled(_) => None,
+        }
+    }
+
     fn judge(&self, job: &Digested<Job>) -> Option<Verdict> {
         let Found::Body(body, stored) = self.found.get(&Item::Start)? else {
             return None;

@@ -508,6 +508,7 @@ mod tests {
                 reference: ReferenceClock::Bucket,
                 offset: None,
                 marked: BTreeMap::new(),
+                asked: None,
             },
             job,
             seat: Seat {

@@ -143,6 +143,7 @@ impl Process {
                     Heard::Replied(reply) => coordinator::Event::Replied(reply),
                     Heard::Clock(sample) => coordinator::Event::Clock(sample),
                 };
+                machine.count(requests);
                 let actions = machine.handle(now, event).into_iter();
                 actions
                     .map(|action| match action {

@@ -31,6 +31,7 @@ use super::{
 use crate::job::Timestamp;
 
 /// A bucket behind an S3 endpoint.
+#[derive(Clone)]
 pub struct S3Store {
     client: Client,
     location: Location,

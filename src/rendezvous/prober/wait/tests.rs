@@ -29,6 +29,7 @@ fn seated() -> Wait {
             reference: ReferenceClock::Bucket,
             offset: None,
             marked: [].into(),
+            asked: None,
         }),
     };
     let key = RunKey::new(&job.run, Item::Start);
