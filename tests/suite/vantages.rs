@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use muster::exit::Exit;
+use muster::job::Vantage;
+use muster::load::Verdict;
 use muster::rendezvous::keys::{RunKey, list_runs, runs_of};
 use muster::report::combined::{Combined, RunVerdict, SlotState};
 use muster::store::{List, S3Store, Store};
@@ -183,6 +185,87 @@ fn rolled_up(ended: &Ended, report: &Combined) {
             .collect();
         assert_eq!(matrix, ["fra to iad"], "tier {n}");
         assert!(tier.flows[0].latency.ms.is_some());
+    }
+}
+
+/// Two probers at iad share its subscribers, until one of them is killed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vantage_that_loses_one_of_its_probers_says_so_and_the_other_goes_on() {
+    let Some(meeting) = Meeting::start().await else {
+        skip!("livekit-server or Go");
+    };
+    let Meeting {
+        fleet, settings, ..
+    } = &meeting;
+    let args = "--vantages iad:2=subscribe,fra=publish --ramp 2,4 --settle 2s --duration 4s \
+                --grace 5s --timeout 2m --threshold connected>=1% --format json";
+    let coordinator = fleet.coordinator(&args.split_whitespace().collect::<Vec<_>>());
+    let survivors = ["iad/0", "fra"]
+        .map(|slot| fleet.start(&slot.replace('/', "_"), &["probe", "--vantage", slot]));
+    let mut victim = fleet.start("iad_1", &["probe", "--vantage", "iad/1"]);
+    let store = S3Store::connect(settings.clone(), Arc::new(muster::clock::now))
+        .await
+        .expect("the bucket opens");
+    wait_for(&store, "/tiers/iad_1/1.json").await;
+    victim.child.kill().expect("the prober runs");
+
+    let ended = coordinator.ended(Duration::from_secs(120));
+    let report = ended.expect(Exit::Incomplete).report();
+    for prober in survivors {
+        prober.ended(Duration::from_secs(30)).expect(Exit::Passed);
+    }
+    let slots: Vec<_> = report
+        .vantages
+        .iter()
+        .map(|s| (s.vantage.as_ref().map(ToString::to_string), s.state))
+        .collect();
+    let is = |slot: &str, state| (Some(slot.to_owned()), state);
+    let states = [
+        is("fra", SlotState::Complete),
+        is("iad/0", SlotState::Complete),
+        is("iad/1", SlotState::Dropped),
+    ];
+    assert_eq!(slots, states);
+    let dropped: Vec<_> = report.dropped.iter().map(|d| &d.tiers[..]).collect();
+    assert_eq!(dropped, [[0, 1]], "what it measured before counts");
+
+    // By tier: who asked for how many, and who is missing.
+    let shares: [(&[u32], &[&str]); 3] = [(&[1, 0], &[]), (&[1, 1], &[]), (&[2], &["iad/1"])];
+    for (tier, (shares, missing)) in report.tiers.iter().zip(shares) {
+        let n = tier.tier;
+        let mut rows = tier.rows.iter();
+        let iad = rows.find(|row| row.vantage.as_str() == "iad");
+        let iad = iad.expect("it measured all");
+        let each = iad
+            .probers
+            .iter()
+            .map(|row| row.figures.requested.subscribers);
+        assert_eq!(each.collect::<Vec<_>>(), shares, "tier {n}");
+        let lost: Vec<&str> = iad.missing.iter().map(Vantage::as_str).collect();
+        assert_eq!(lost, missing, "tier {n}");
+        // Nobody takes over what the missing one should have.
+        let all = iad.figures.requested.subscribers;
+        assert_eq!(all, shares.iter().sum::<u32>(), "tier {n}");
+        assert_eq!(
+            iad.probers[0].figures.connected_percent,
+            Some(100.0),
+            "tier {n}"
+        );
+    }
+    let last = &report.tiers[2];
+    assert_eq!(last.verdict, Verdict::Unknown, "{:?}", last.reasons);
+    assert_eq!(last.reasons[0], "measured by 2 of 3 probers, not by iad/1");
+    let shown = fleet.start("report", &["report"]);
+    let shown = shown
+        .ended(Duration::from_secs(20))
+        .expect(Exit::Incomplete);
+    let words: Vec<&str> = shown.stdout.split_whitespace().collect();
+    let text = words.join(" ");
+    for says in [
+        "iad: 1 of 2 complete, dropped iad/1",
+        "iad/1: measured tiers 0 to 1, then sent no report",
+    ] {
+        assert!(text.contains(says), "no {says:?}:\n{}", shown.stdout);
     }
 }
 
