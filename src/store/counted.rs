@@ -88,6 +88,15 @@ impl CountedStore {
         *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Counts objects that were read in another way.
+    pub fn add_reads(&self, reads: u64) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.merge(&RequestCounts {
+            reads,
+            ..RequestCounts::default()
+        });
+    }
+
     fn count(&self, op: Op) -> &dyn Store {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.count(op);
@@ -118,7 +127,15 @@ impl Store for CountedStore {
     }
 
     async fn list(&self, request: &List) -> Result<Listing, StoreError> {
+        if let Some(reads) = self.inner.reads_to_list(request) {
+            self.add_reads(reads);
+            return self.inner.list(request).await;
+        }
         self.count(Op::List).list(request).await
+    }
+
+    fn reads_to_list(&self, request: &List) -> Option<u64> {
+        self.inner.reads_to_list(request)
     }
 
     async fn delete(&self, key: &Key) -> Result<(), StoreError> {

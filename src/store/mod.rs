@@ -71,6 +71,11 @@ pub trait Store: Send + Sync {
     /// takes.
     async fn list(&self, request: &List) -> Result<Listing, StoreError>;
 
+    /// How many objects a listing reads, where it is made of that instead of a request of its own.
+    fn reads_to_list(&self, _request: &List) -> Option<u64> {
+        None
+    }
+
     /// Deletes `key`. A key that is absent already is no error.
     async fn delete(&self, key: &Key) -> Result<(), StoreError>;
 }

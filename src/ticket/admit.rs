@@ -53,12 +53,21 @@ pub async fn admit(
     ca_file: Option<PathBuf>,
     now: Now,
 ) -> Result<Admission, TicketError> {
-    let mut handed = read(handed)?;
+    let (mut handed, mut fetched) = (read(handed)?, 0);
     for _ in 0..STEPS_MAX {
         handed = match handed {
-            Handed::Ticket(ticket) => return admission(*ticket, ca_file, now),
+            Handed::Ticket(ticket) => {
+                let admission = admission(*ticket, ca_file, now)?;
+                return Ok(Admission {
+                    bucket: admission.bucket.after_reading(fetched),
+                    ..admission
+                });
+            }
             Handed::Book(book) => Handed::Url(book.url_of(holder)?.clone()),
-            Handed::Url(url) => read(&fetch(&url, ca_file.clone(), &now).await?)?,
+            Handed::Url(url) => {
+                fetched += 1;
+                read(&fetch(&url, ca_file.clone(), &now).await?)?
+            }
         };
     }
     Err(TicketError::Endless)

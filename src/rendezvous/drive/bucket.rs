@@ -37,6 +37,13 @@ impl Bucket {
         }
     }
 
+    /// The same, after so many objects of it were read in another way.
+    #[must_use]
+    pub fn after_reading(self, objects: u64) -> Self {
+        self.store.add_reads(objects);
+        self
+    }
+
     /// The store.
     pub fn store(&self) -> &dyn Store {
         &self.store

@@ -31,6 +31,8 @@ pub(super) struct Claim {
     write_id: WriteId,
     step: Errand,
     want: Want,
+    /// It has looked who holds the slot.
+    looked: bool,
     claims: BTreeMap<u32, Timestamp>,
     /// Of the claim that holds the slot: the last sign of life, by the bucket's clock.
     life: Option<Timestamp>,
@@ -84,7 +86,9 @@ impl Claim {
             build,
             write_id,
             step: Errand::at(now),
-            want: if several { Want::Free } else { Want::Claims },
+            // Most slots are free, and who finds one taken can still look by whom.
+            want: if several { Want::Free } else { Want::Create(0) },
+            looked: several,
             claims: BTreeMap::new(),
             life: None,
             trouble: None,
@@ -141,6 +145,9 @@ impl Claim {
                 Item::Slot(_, k) => done(Ok(self.claim(k))),
                 _ => Step::Wait,
             },
+            Reply::Created(_, Ok(Settled::Theirs(_))) if !self.looked => {
+                self.then(now, Want::Claims)
+            }
             Reply::Created(_, Ok(Settled::Theirs(_))) => self.taken(now),
             Reply::Listed(_, Err(e)) | Reply::Created(_, Err(e)) => self.failed(now, e),
             Reply::Read(..) | Reply::Overwritten(..) => Step::Wait,
@@ -178,6 +185,7 @@ impl Claim {
                 self.then(now, want)
             }
             Want::Claims => {
+                self.looked = true;
                 self.claims = items
                     .filter_map(|(item, at)| match item {
                         Item::Slot(v, k) if v == self.vantage => Some((k, at)),

@@ -312,7 +312,7 @@ impl Scenario {
 
     /// Most of the slots are given by ticket, if they have names: to who was to have them, and to
     /// some who were not. Others come without.
-    fn hand_out_tickets(&mut self, dice: &mut Dice) {
+    pub(super) fn hand_out_tickets(&mut self, dice: &mut Dice) {
         let Fleet::Vantages(_) = &self.job.fleet else {
             return;
         };

@@ -7,7 +7,7 @@ use super::process::signing_key;
 use crate::job::{Job, Vantage};
 use crate::rendezvous::chance::mix;
 use crate::signature::SigningKey;
-use crate::store::{Key, Listing};
+use crate::store::{Key, List, Listing};
 use crate::ticket::Doors;
 
 /// A ticket's URLs.
@@ -43,6 +43,13 @@ impl Pass {
             Call::Get(key, _) => run_key(key).is_some_and(|k| self.doors.get.contains(&k)),
             Call::List(list) => !list.folders && self.whole.contains(&list.prefix),
         }
+    }
+
+    /// How many objects it looks at for a listing.
+    pub(super) fn reads_to_list(&self, list: &List) -> usize {
+        let all = self.doors.get.iter().map(ToString::to_string);
+        all.filter(|key: &String| key.starts_with(&list.prefix))
+            .count()
     }
 
     /// Of a listing, what looking at each of its objects shows.

@@ -464,7 +464,13 @@ impl World {
             }
             Then::Call(exchange, call) => {
                 let op = call.op();
-                self.count(p, op, call.key());
+                let (counts_as, times) = match (&self.processes[p].pass, &call) {
+                    (Some(pass), Call::List(list)) => (Op::Get, pass.reads_to_list(list)),
+                    _ => (op, 1),
+                };
+                for _ in 0..times {
+                    self.count(p, counts_as, call.key());
+                }
                 if matches!(op, Op::Put | Op::Replace | Op::Create) {
                     self.read_clocks(p, false);
                 }

@@ -174,6 +174,11 @@ impl Store for S3Store {
         })
     }
 
+    fn reads_to_list(&self, request: &List) -> Option<u64> {
+        let keys = self.urls.as_ref()?.listed(request);
+        Some(keys.map_or(0, |keys| keys.len() as u64))
+    }
+
     async fn list(&self, request: &List) -> Result<Listing, StoreError> {
         if let Some(listing) = self.list_by_urls(request).await {
             return listing;

@@ -50,6 +50,20 @@ impl PresignedUrls {
             Op::List | Op::Delete => None,
         }
     }
+
+    /// The keys that a listing may have, if there are URLs for all of them.
+    pub(super) fn listed(&self, request: &List) -> Option<Vec<&Key>> {
+        let selected = |key: &&Key| {
+            let key = key.as_str();
+            key.starts_with(&request.prefix)
+                && request
+                    .start_after
+                    .as_deref()
+                    .is_none_or(|after| key > after)
+        };
+        let is_whole = !request.folders && self.whole.contains(&request.prefix);
+        is_whole.then(|| self.get.keys().filter(selected).take(MAX_LISTED).collect())
+    }
 }
 
 /// Sends one request to a URL, as it was signed: without headers that the signature must cover
@@ -135,21 +149,11 @@ impl S3Store {
 
     /// A listing by looking at each key that it may have.
     pub(super) async fn list_by_urls(&self, request: &List) -> Option<Result<Listing, StoreError>> {
-        let urls = self.urls.as_ref()?;
-        let selected = |key: &&Key| {
-            let key = key.as_str();
-            key.starts_with(&request.prefix)
-                && request
-                    .start_after
-                    .as_deref()
-                    .is_none_or(|after| key > after)
-        };
-        let keys: Vec<&Key> = urls.get.keys().filter(selected).take(MAX_LISTED).collect();
-        let at = || At::prefix(&self.location, &request.prefix);
-        if request.folders || !urls.whole.contains(&request.prefix) {
+        let Some(keys) = self.urls.as_ref()?.listed(request) else {
+            let at = At::prefix(&self.location, &request.prefix);
             let why = "it has not the URLs that make up this listing".into();
-            return Some(Err(StoreError::NoTicketFor { at: at(), why }));
-        }
+            return Some(Err(StoreError::NoTicketFor { at, why }));
+        };
         let looks = keys.iter().map(|key| self.get(key, LOOKED_AT));
         let mut listing = Listing::default();
         for (key, look) in keys.iter().zip(join_all(looks).await) {

@@ -11,7 +11,7 @@ use muster::secret::Secret;
 use muster::store::{
     ByteLimit, Key, List, Patience, PresignedUrls, S3Settings, S3Store, Store, StoreError,
 };
-use muster::ticket::{Issued, Ticket, issue};
+use muster::ticket::{CLAIMS, Issued, Ticket, issue};
 
 use crate::fixtures::minio::Minio;
 use crate::fixtures::skip::skip;
@@ -88,6 +88,10 @@ async fn opens_its_own(settings: S3Settings) {
     let keys: Vec<&str> = listed.objects.iter().map(|e| e.key.as_str()).collect();
     assert_eq!(keys, [slot.as_str()]);
     assert!(listed.objects[0].last_modified.as_micros() > 0);
+    // Each look is a request, and counted as one; who lists by credentials asks once.
+    assert_eq!(store.reads_to_list(&slots), Some(u64::from(CLAIMS)));
+    assert_eq!(store.reads_to_list(&List::all("runs/")), Some(0));
+    assert_eq!(owner.reads_to_list(&slots), None);
     let limit = ByteLimit(1);
     let large = store.get(&slot, limit).await;
     assert!(
