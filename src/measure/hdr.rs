@@ -88,7 +88,8 @@ pub fn decode(bytes: &[u8], highest: u64) -> Option<Vec<(Bucket, u64)>> {
         return None;
     }
     let last = i64::from(Bucket::of(highest).0);
-    let mut counts = Vec::new();
+    // Most counts have a step before them.
+    let mut counts = Vec::with_capacity(numbers.len() / 2 + 1);
     let mut next = 0i64;
     while !numbers.is_empty() {
         let number = take(&mut numbers)?;

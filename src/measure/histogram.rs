@@ -77,6 +77,19 @@ impl Histogram {
         }
     }
 
+    /// An empty one, with room for so many different values.
+    pub(super) fn with_room(values: usize) -> Self {
+        Self {
+            counts: Vec::with_capacity(values),
+            ..Self::new()
+        }
+    }
+
+    /// How many different values it has.
+    pub(super) fn different(&self) -> usize {
+        self.counts.len()
+    }
+
     /// Count one value.
     pub fn record(&mut self, value: u64) {
         self.record_n(value, 1);
@@ -114,6 +127,10 @@ impl Histogram {
     pub fn merge(&mut self, other: &Histogram) {
         self.total = self.total.saturating_add(other.total);
         self.over = self.over.saturating_add(other.over);
+        if self.counts.is_empty() {
+            self.counts.clone_from(&other.counts);
+            return;
+        }
         let has_all = |counts: &[(Bucket, u64)]| {
             let mut mine = counts.iter().map(|(bucket, _)| bucket);
             let mut theirs = other.counts.iter().map(|(bucket, _)| bucket);

@@ -56,7 +56,10 @@ impl SignedHistogram {
 
     /// The same with each value replaced by another.
     pub fn map(&self, f: impl Fn(i64) -> i64) -> SignedHistogram {
-        let mut mapped = SignedHistogram::default();
+        let mut mapped = SignedHistogram {
+            negative: Histogram::with_room(self.negative.different()),
+            positive: Histogram::with_room(self.positive.different()),
+        };
         for (value, n) in self.values() {
             mapped.record_n(f(value), n);
         }
@@ -64,7 +67,10 @@ impl SignedHistogram {
     }
 
     /// Those that are at least `least`, and how many are not.
-    pub fn from_least(&self, least: i64) -> (SignedHistogram, u64) {
+    pub fn from_least(self, least: i64) -> (SignedHistogram, u64) {
+        if self.values().next().is_none_or(|(value, _)| value >= least) {
+            return (self, 0);
+        }
         let (mut kept, mut below) = (SignedHistogram::default(), 0u64);
         for (value, n) in self.values() {
             if value < least {

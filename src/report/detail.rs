@@ -4,7 +4,7 @@
 //! and the flows of the [`DETAILED_MAX`] vantages that say the most, and a brief row of each of the
 //! others; what is left out is counted, and stands in the vantages' own reports.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::combined::{BriefRow, Counts, FlowReport, LeftOut, Tier, VantageRow, Worst};
@@ -20,9 +20,19 @@ pub const FLOWS_MAX: usize = 256;
 /// The rows of a tier, as many of them in full as the fleet's size allows.
 pub struct Rows {
     large: bool,
-    /// With how much each says, by label.
-    full: BTreeMap<Vantage, (Says, VantageRow)>,
+    /// By label.
+    full: BTreeMap<Vantage, Full>,
     brief: BTreeMap<Vantage, BriefRow>,
+    /// How many flows there are to all of them.
+    flows: usize,
+}
+
+/// A vantage in full.
+struct Full {
+    says: Says,
+    row: VantageRow,
+    /// What came to it.
+    flows: Vec<FlowReport>,
 }
 
 /// How much a row says, the most first: bounds that its probers are over, what can't be judged of
@@ -36,12 +46,19 @@ impl Rows {
             large: probers > FULL_MAX,
             full: BTreeMap::new(),
             brief: BTreeMap::new(),
+            flows: 0,
         }
     }
 
-    /// Adds a vantage's, with how its probers were judged and the worst so far. Of a large fleet
-    /// no more rows are kept than can be among those that say the most in the end.
-    pub fn add(&mut self, row: VantageRow, verdicts: Counts, worst: &Worst) {
+    /// Adds a vantage's, with the flows to it, how its probers were judged and the worst so far. Of
+    /// a large fleet no more rows are kept than can be among those that say the most in the end.
+    pub fn add(
+        &mut self,
+        row: VantageRow,
+        flows: Vec<FlowReport>,
+        verdicts: Counts,
+        worst: &Worst,
+    ) {
         let doubts = [
             !row.suspect.is_empty(),
             !row.missing.is_empty(),
@@ -52,7 +69,9 @@ impl Rows {
             Reverse(verdicts.unknown),
             Reverse(doubts),
         );
-        self.full.insert(row.vantage.clone(), (says, row));
+        self.flows += flows.len();
+        self.full
+            .insert(row.vantage.clone(), Full { says, row, flows });
         // Sixteen and one for each figure are enough; now and then is often enough.
         if self.large && self.full.len() > 4 * DETAILED_MAX {
             let mut keep = self.most(None);
@@ -67,7 +86,7 @@ impl Rows {
         let is_worst = |label: &Vantage| worst.is_some_and(|w| holders(w).any(|v| v == label));
         let rows = self.full.iter();
         let mut rows: Vec<_> = rows
-            .map(|(label, (says, _))| (*says, Reverse(is_worst(label)), label))
+            .map(|(label, full)| (full.says, Reverse(is_worst(label)), label))
             .collect();
         rows.sort();
         let labels = rows.into_iter().take(DETAILED_MAX);
@@ -76,11 +95,11 @@ impl Rows {
 
     /// Makes all others brief.
     fn shorten(&mut self, keep: &BTreeSet<Vantage>) {
-        for (label, (says, row)) in std::mem::take(&mut self.full) {
+        for (label, full) in std::mem::take(&mut self.full) {
             if keep.contains(&label) {
-                self.full.insert(label, (says, row));
+                self.full.insert(label, full);
             } else {
-                self.brief.insert(label, BriefRow::of(&row));
+                self.brief.insert(label, BriefRow::of(&full.row));
             }
         }
     }
@@ -91,10 +110,14 @@ impl Rows {
             let most = self.most(Some(&tier.worst));
             self.shorten(&most);
         }
-        tier.rows = self.full.into_values().map(|(_, row)| row).collect();
+        for full in self.full.into_values() {
+            tier.rows.push(full.row);
+            tier.flows.extend(full.flows);
+        }
+        tier.flows.sort_by(by_ends);
         tier.brief = self.brief.into_values().collect();
         if self.large {
-            shorten(tier)
+            shorten(tier, self.flows)
         } else {
             LeftOut::default()
         }
@@ -112,8 +135,14 @@ fn holders(worst: &Worst) -> impl Iterator<Item = &Vantage> {
     values.chain(worst.quality.as_ref().map(|at| &at.vantage))
 }
 
-/// Leaves the judgements and flows of the vantages that are told of in full.
-fn shorten(tier: &mut Tier) -> LeftOut {
+/// From whom, then to whom.
+fn by_ends(a: &FlowReport, b: &FlowReport) -> Ordering {
+    (a.from.place_str(), &a.to).cmp(&(b.from.place_str(), &b.to))
+}
+
+/// Leaves the judgements of the vantages that are told of in full, and of `flows` to all vantages
+/// the worst of those to them.
+fn shorten(tier: &mut Tier, flows: usize) -> LeftOut {
     let rows = tier.rows.iter();
     let detailed: BTreeSet<&str> = rows.map(|row| row.vantage.as_str()).collect();
     let mut judgements = 0;
@@ -129,19 +158,12 @@ fn shorten(tier: &mut Tier) -> LeftOut {
         judgements += all - threshold.vantages.len();
         threshold.probers = Some(counts);
     }
-    let flows = tier.flows.len();
-    let mut kept = std::mem::take(&mut tier.flows);
-    kept.retain(|flow| detailed.contains(flow.to.as_str()));
+    let kept = &mut tier.flows;
     if kept.len() > FLOWS_MAX {
-        kept.sort_by(|a, b| {
-            ill(b)
-                .partial_cmp(&ill(a))
-                .unwrap_or(std::cmp::Ordering::Equal)
-        });
+        kept.sort_by(|a, b| ill(b).partial_cmp(&ill(a)).unwrap_or(Ordering::Equal));
         kept.truncate(FLOWS_MAX);
-        kept.sort_by(|a, b| (a.from.place_str(), &a.to).cmp(&(b.from.place_str(), &b.to)));
+        kept.sort_by(by_ends);
     }
-    tier.flows = kept;
     let count = |n: usize| n as u64;
     LeftOut {
         rows: count(tier.brief.len()),

@@ -45,7 +45,7 @@ fn shown(d: Distribution) -> Distribution {
 
 /// All figures of a tier's sums.
 pub fn figures(m: &TierMerge, latency: &Latency) -> Figures {
-    let flow = m.flow();
+    let flow = m.flow_but_latency();
     let ms = |h: &Histogram| distribution(h, US_PER_MS);
     let share = |p: Option<f64>| p.map(rounded);
     let named_ms = |named: &BTreeMap<String, Histogram>| {
@@ -119,7 +119,8 @@ fn video_us(flow: &Flow) -> u64 {
 
 /// Time that video was frozen, of `frozen_us`, in percent.
 pub fn frozen_percent(m: &TierMerge, frozen_us: u64) -> Option<f64> {
-    percent(frozen_us, video_us(&m.flow()))
+    let wanted = |all: u64, flow: &Flow| all.saturating_add(video_us(flow));
+    percent(frozen_us, m.flows.values().fold(0, wanted))
 }
 
 /// A part of a whole in percent; `None` of nothing.

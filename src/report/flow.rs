@@ -95,6 +95,12 @@ pub struct Flow {
 impl Flow {
     /// Add another's.
     pub fn merge(&mut self, other: &Flow) {
+        self.merge_but_latency(other);
+        self.latency_us.merge(&other.latency_us);
+    }
+
+    /// Add another's, apart from its latency.
+    pub fn merge_but_latency(&mut self, other: &Flow) {
         let sum = |a: &mut u64, b: u64| *a = a.saturating_add(b);
         sum(&mut self.subscriptions_wanted, other.subscriptions_wanted);
         sum(
@@ -106,7 +112,6 @@ impl Flow {
         sum(&mut self.freezes, other.freezes);
         sum(&mut self.freeze_us, other.freeze_us);
         self.frame_rate_milli.merge(&other.frame_rate_milli);
-        self.latency_us.merge(&other.latency_us);
     }
 
     /// Subscriptions without packets, over the seconds.

@@ -9,7 +9,7 @@ use super::bad_input::BadInput;
 use super::flow::{Flow, Publisher};
 use super::part::{Headcount, PacketCounts, SentCounts, TierPart};
 use crate::job::Quality;
-use crate::measure::Histogram;
+use crate::measure::{Histogram, SignedHistogram};
 
 /// Sums and histograms of a tier.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -140,17 +140,42 @@ impl TierMerge {
         }
     }
 
-    /// What came from all publishers together.
-    pub fn flow(&self) -> Flow {
+    /// What came from all publishers together, apart from its latency.
+    pub fn flow_but_latency(&self) -> Flow {
         let mut all = Flow::default();
         for flow in self.flows.values() {
-            all.merge(flow);
+            all.merge_but_latency(flow);
+        }
+        all
+    }
+
+    /// The latency of what came from all publishers.
+    pub fn latency_us(&self) -> SignedHistogram {
+        let mut all = SignedHistogram::default();
+        for flow in self.flows.values() {
+            all.merge(&flow.latency_us);
         }
         all
     }
 
     /// Add another's. Associative and commutative.
     pub fn merge(&mut self, other: &TierMerge) {
+        self.merge_but_flows(other);
+        for (publisher, flow) in &other.flows {
+            self.flows.entry(publisher.clone()).or_default().merge(flow);
+        }
+    }
+
+    /// The same where nobody asks any more who published: what came from everybody is one flow.
+    pub fn merge_all_flows(&mut self, other: &TierMerge) {
+        self.merge_but_flows(other);
+        let all = self.flows.entry(Publisher::Other).or_default();
+        for flow in other.flows.values() {
+            all.merge(flow);
+        }
+    }
+
+    fn merge_but_flows(&mut self, other: &TierMerge) {
         let sum = |a: &mut u64, b: u64| *a = a.saturating_add(b);
         self.vantages = self.vantages.saturating_add(other.vantages);
         self.requested.publishers = self
@@ -175,9 +200,6 @@ impl TierMerge {
             &mut self.subscriptions_receiving,
             other.subscriptions_receiving,
         );
-        for (publisher, flow) in &other.flows {
-            self.flows.entry(publisher.clone()).or_default().merge(flow);
-        }
         self.packets.merge(&other.packets);
         self.sent.merge(&other.sent);
         sum(&mut self.lost_on_path, other.lost_on_path);

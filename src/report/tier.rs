@@ -78,12 +78,11 @@ pub fn report(
     let mut judged: Vec<BTreeMap<Vantage, Judgement>> = vec![BTreeMap::new(); thresholds.len()];
     let mut rows = Rows::new(expected.count);
     let mut beside = Beside::default();
-    let mut flows = Vec::new();
     for place in sites::places(parts, expected.labels) {
         let Some(site) = Site::of(place) else {
             continue;
         };
-        total.merge(site.sums());
+        total.merge_all_flows(site.sums());
         let cells = cells(&site, &publishers);
         let mut latencies: BTreeMap<&Vantage, Latency> = BTreeMap::new();
         for cell in &cells {
@@ -117,10 +116,8 @@ pub fn report(
             (own.unwrap_or_default(), clock)
         });
         beside.add(&row.vantage, &row.figures);
-        rows.add(row, verdicts, beside.worst());
-        flows.extend(flow_reports(&cells));
+        rows.add(row, flow_reports(&cells), verdicts, beside.worst());
     }
-    flows.sort_by(|a, b| (a.from.place_str(), &a.to).cmp(&(b.from.place_str(), &b.to)));
     let gaps = gaps(parts, expected);
     let thresholds: Vec<ThresholdReport> = thresholds
         .iter()
@@ -156,7 +153,7 @@ pub fn report(
         thresholds,
         rows: vec![],
         brief: vec![],
-        flows,
+        flows: vec![],
     };
     let left_out = rows.fill(&mut tier);
     used.counted(&total);

@@ -60,8 +60,8 @@ pub async fn run_finalizer(
         for request in machine.handle(clock::now(), event) {
             bucket.ask(request, &mut under_way);
         }
-        if let Some(end) = machine.end() {
-            return end.clone();
+        if let Some(end) = machine.take_end() {
+            return end;
         }
         let wake_at = machine.wake_at();
         event = tokio::select! {

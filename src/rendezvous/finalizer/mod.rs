@@ -185,6 +185,11 @@ impl Finalizer {
         self.end.as_deref()
     }
 
+    /// The same, taken out of it.
+    pub fn take_end(&mut self) -> Option<Result<Finished, RendezvousError>> {
+        self.end.take().map(|end| *end)
+    }
+
     /// Does what can be done now; says whether that made more possible.
     fn act(&mut self, now: Timestamp, out: &mut Vec<Request>) -> bool {
         if self.list.start(now) {

@@ -27,7 +27,7 @@ pub struct Part {
 #[derive(Clone, Debug)]
 pub(super) enum Content {
     /// A report apart from its tiers, and these.
-    Report(Box<ReportPart>, Vec<Arc<PackedTier>>),
+    Report(Box<ReportPart>, Box<[Arc<PackedTier>]>),
     /// A tier.
     Tier(Arc<PackedTier>),
 }
@@ -135,10 +135,15 @@ fn judge(
     };
     let (author, digest, content) = if matches!(place.item, Item::Report(_)) {
         let mut report: ReportPart = document::read(place, body).map_err(|e| e.to_string())?;
-        let tiers = std::mem::take(&mut report.tiers).into_iter().map(packed);
-        let tiers = tiers.collect::<Result<Vec<_>, _>>()?;
+        let unpacked = std::mem::take(&mut report.tiers);
+        // Collected, they would stay in the memory that the unpacked ones took.
+        let mut tiers = Vec::with_capacity(unpacked.len());
+        for tier in unpacked {
+            tiers.push(packed(tier)?);
+        }
         let (author, digest) = (report.claim.clone(), report.job_sha256);
-        (author, digest, Content::Report(Box::new(report), tiers))
+        let content = Content::Report(Box::new(report), tiers.into());
+        (author, digest, content)
     } else {
         let part: TierPart = document::read(place, body).map_err(|e| e.to_string())?;
         let (author, digest) = (part.claim.clone(), part.job_sha256);
