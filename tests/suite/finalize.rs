@@ -21,9 +21,9 @@ use crate::fixtures::skip::skip;
 
 /// Tiers of each vantage, beside the baseline.
 const TIERS: u32 = 20;
-/// Bytes on the heap, at the most, that a vantage of a large fleet adds while it is finalized. Less
-/// than its report has (205 kB): what is kept is packed, and no body is.
-const HEAP_MAX: i64 = 200_000;
+/// Bytes on the heap, at the most, that a vantage of a large fleet adds while it is finalized. Half
+/// of what its report has (205 kB): what is kept is packed, and no body is.
+const HEAP_MAX: i64 = 100_000;
 /// Bytes that it adds to the combined report, which is read up to 256 MiB: enough for 20,000.
 const REPORT_MAX: i64 = 12_000;
 

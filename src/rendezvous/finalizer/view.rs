@@ -89,11 +89,18 @@ impl View {
 
     /// Who signs a slot's parts is known anew: those that were refused are to be read again.
     fn forget_unsigned(&mut self, slot: &Vantage) {
-        self.found.retain(|item, found| {
-            let of_slot =
-                matches!(item, Item::Report(vantage) | Item::Tier(vantage, _) if vantage == slot);
-            !of_slot || !matches!(found, Found::Part(part) if part.judged.is_err())
-        });
+        let tiers = Item::Tier(slot.clone(), 0)..=Item::Tier(slot.clone(), u32::MAX);
+        let report = self.found.get_key_value(&Item::Report(slot.clone()));
+        let refused: Vec<Item> = self
+            .found
+            .range(tiers)
+            .chain(report)
+            .filter(|(_, found)| matches!(found, Found::Part(part) if part.judged.is_err()))
+            .map(|(item, _)| item.clone())
+            .collect();
+        for item in refused {
+            self.found.remove(&item);
+        }
     }
 
     pub(super) fn take(&mut self, listing: &Listing) {
@@ -199,14 +206,18 @@ impl View {
 
     /// The latest claim to a slot that is known to have been made, whether it counts or not.
     fn last_claim(&self, vantage: &Vantage) -> Option<ClaimId> {
-        let readies = self.listed.keys().filter_map(|item| match item {
-            Item::Ready(claim) if claim.vantage() == *vantage => Some(claim.clone()),
-            _ => None,
-        });
-        let slots = self.listed.keys().filter_map(|item| match item {
-            Item::Slot(v, _) if v == vantage => self.read::<Slot>(item).map(|s| s.claim),
-            _ => None,
-        });
+        // A slot's claims stand together: no label has the dot that follows it in them.
+        let first = Item::Ready(ClaimId::new(vantage, 0, 0));
+        let readies = self
+            .listed
+            .range(first..)
+            .map_while(|(item, _)| match item {
+                Item::Ready(claim) if claim.vantage() == *vantage => Some(claim.clone()),
+                _ => None,
+            });
+        let slots = Item::Slot(vantage.clone(), 0)..=Item::Slot(vantage.clone(), u32::MAX);
+        let slots = self.listed.range(slots);
+        let slots = slots.filter_map(|(item, _)| self.read::<Slot>(item).map(|s| s.claim));
         readies.chain(slots).max_by_key(ClaimId::k)
     }
 
