@@ -343,3 +343,56 @@ fn trouble(e: &StoreError) -> Action {
     let what = e.to_string();
     Action::Tell(Progress::Trouble { what })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::Span;
+    use crate::report::sample;
+    use crate::store::Entry;
+
+    fn listing(items: &[(Item, Timestamp)], job: &Job) -> Listing {
+        let entry = |(item, at): &(Item, Timestamp)| Entry {
+            key: RunKey::new(&job.run, item.clone()).to_string(),
+            size: 1,
+            last_modified: *at,
+        };
+        Listing {
+            objects: items.iter().map(entry).collect(),
+            ..Listing::default()
+        }
+    }
+
+    /// Whether a run of a, b and c is over at `now`, its last window long closed and its grace far
+    /// from over, of whom a and b have reported and c was heard of last at `heard`.
+    fn is_over(job: &Job, heard: Timestamp, now: Timestamp) -> (bool, usize) {
+        let bucket = Estimate::unknown();
+        let mut watch = Watch::new(job.clone(), sample::start(job), 1, now);
+        let [a, b, c] = ["a", "b", "c"].map(sample::vantage);
+        let lives = [(Item::Live(c), heard)];
+        let reports = [a, b].map(|v| (Item::Report(v), heard));
+        watch.act(now, &bucket);
+        let mut told = Vec::new();
+        for (folder, items) in [(Folder::Reports, &reports[..]), (Folder::Live, &lives)] {
+            let listed = Reply::Listed(folder.list(&job.run), Ok(listing(items, job)));
+            told.extend(watch.replied(now, listed, &bucket));
+        }
+        watch.act(now, &bucket);
+        let stale = |a: &&Action| matches!(a, Action::Tell(Progress::Stale { .. }));
+        (watch.over().is_some(), told.iter().filter(stale).count())
+    }
+
+    #[test]
+    fn who_has_fallen_silent_holds_up_the_end_for_no_longer_than_the_lease() {
+        let mut job = sample::job();
+        job.times.grace = Span::secs(3_600);
+        let end = end_by_bucket(&sample::start(&job));
+        let second = Duration::from_secs(1);
+        assert_eq!(is_over(&job, end, end + LEASE), (false, 0));
+        assert_eq!(is_over(&job, end, end + LEASE + second), (true, 1));
+        // Beats that go on are waited for until the grace is over.
+        let late = end + job.times.grace.0;
+        assert_eq!(is_over(&job, late - second * 2, late - second), (false, 0));
+        assert_eq!(is_over(&job, late - second, late), (true, 0));
+    }
+}

@@ -342,3 +342,34 @@ impl View {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::job::Span;
+    use crate::report::sample;
+
+    #[test]
+    fn who_has_fallen_silent_holds_up_the_end_for_no_longer_than_the_lease() {
+        let mut job = sample::job();
+        job.times.grace = Span::secs(3_600);
+        let start = sample::start(&job);
+        let [a, b, c] = ["a", "b", "c"].map(sample::vantage);
+        let mut view = View::new(job.run.clone());
+        let (end, second) = (end_by_bucket(&start), Duration::from_secs(1));
+        view.reports.insert(a, BTreeSet::new());
+        view.reports.insert(b, BTreeSet::new());
+        let mut is_over = |heard: Timestamp, now: Timestamp| {
+            view.listed.insert(Item::Live(c.clone()), heard);
+            view.is_over(&job, &start, now)
+        };
+        assert!(!is_over(end, end + LEASE));
+        assert!(is_over(end, end + LEASE + second));
+        // Beats that go on are waited for until the grace is over.
+        let late = end + job.times.grace.0;
+        assert!(!is_over(late - second * 2, late - second));
+        assert!(is_over(late - second, late));
+    }
+}
