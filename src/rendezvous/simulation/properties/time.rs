@@ -1,5 +1,6 @@
 //! When load ends, and what clocks say.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{ensure, on, start};
@@ -136,23 +137,33 @@ pub(super) fn who_meets_another_clock_is_marked(world: &World) -> Result<(), Str
 
 /// The windows of two unmarked probers start within the sum of their widths.
 pub(super) fn windows_open_together(world: &World) -> Result<(), String> {
-    let loads = &world.history.loads;
+    let marked = start(world).map_or_else(BTreeMap::new, |start| start.marked);
+    let loads = world.history.loads.iter();
     let tiers = loads
-        .iter()
+        .filter(|load| !marked.contains_key(&load.orders.claim.vantage()))
         .flat_map(|load| load.opens.iter().map(move |o| (o.0, o.1, load)));
-    let mut by_tier: Vec<(u32, Timestamp, &Load)> = tiers.collect();
-    by_tier.sort_by_key(|(tier, at, _)| (*tier, *at));
-    for pair in by_tier.windows(2) {
-        let [(tier, first, a), (other, second, b)] = pair else {
+    let mut by_tier: BTreeMap<u32, Vec<(Timestamp, &Load)>> = BTreeMap::new();
+    for (tier, at, load) in tiers {
+        by_tier.entry(tier).or_default().push((at, load));
+    }
+    for (tier, opens) in by_tier {
+        // Each two of them: the one that opens last at the soonest, by its own width, and the one
+        // that opens first at the latest.
+        let room = |at: Timestamp, load: &Load| {
+            Duration::from_micros(width(load).unsigned_abs()) + drift(load, at)
+        };
+        let last = opens.iter().max_by_key(|(at, load)| *at - room(*at, load));
+        let first = opens.iter().min_by_key(|(at, load)| *at + room(*at, load));
+        let Some(((first, a), (last, b))) = first.zip(last) else {
             continue;
         };
-        let widths = width(a) + width(b);
-        let apart = second.saturating_since(*first);
-        let allowed =
-            Duration::from_micros(widths.unsigned_abs()) + drift(a, *first) + drift(b, *second);
-        ensure(tier != other || apart <= allowed, || {
+        let (apart, allowed) = (
+            last.saturating_since(*first),
+            room(*first, a) + room(*last, b),
+        );
+        ensure(apart <= allowed, || {
             format!(
-                "tier {tier} opens {apart:?} apart at {} and {}, whose clocks are {widths} us wide",
+                "tier {tier} opens {apart:?} apart at {} and {}, {allowed:?} allowed",
                 a.orders.claim, b.orders.claim
             )
         })?;
