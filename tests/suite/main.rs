@@ -38,3 +38,4 @@ mod tcp;
 mod tickets;
 mod tidy;
 mod vantages;
+mod wss;
