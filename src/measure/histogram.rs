@@ -113,6 +113,9 @@ impl Histogram {
             return;
         }
         self.total = self.total.saturating_add(n);
+        if self.counts.last().is_none_or(|(b, _)| *b < bucket) {
+            return self.counts.push((bucket, n));
+        }
         match self.counts.binary_search_by_key(&bucket, |(b, _)| *b) {
             Ok(at) => {
                 if let Some((_, count)) = self.counts.get_mut(at) {
@@ -131,52 +134,28 @@ impl Histogram {
             self.counts.clone_from(&other.counts);
             return;
         }
-        let has_all = |counts: &[(Bucket, u64)]| {
-            let mut mine = counts.iter().map(|(bucket, _)| bucket);
-            let mut theirs = other.counts.iter().map(|(bucket, _)| bucket);
-            theirs.all(|bucket| mine.any(|b| b == bucket))
-        };
-        if has_all(&self.counts) {
-            // As it is once many have been merged.
-            let mut mine = self.counts.iter_mut();
-            for (bucket, n) in &other.counts {
-                if let Some((_, count)) = mine.find(|(b, _)| b == bucket) {
-                    *count = count.saturating_add(*n);
-                }
+        // Once many have been merged, hardly any is new.
+        let mut new: Vec<(Bucket, u64)> = Vec::new();
+        let mut mine = self.counts.iter_mut().peekable();
+        for (bucket, n) in &other.counts {
+            while mine.next_if(|(b, _)| b < bucket).is_some() {}
+            match mine.next_if(|(b, _)| b == bucket) {
+                Some((_, count)) => *count = count.saturating_add(*n),
+                None => new.push((*bucket, *n)),
             }
+        }
+        if new.is_empty() {
             return;
         }
-        let mut merged = Vec::with_capacity(self.counts.len() + other.counts.len());
+        let mut merged = Vec::with_capacity(self.counts.len() + new.len());
         let mut mine = self.counts.iter().copied().peekable();
-        let mut theirs = other.counts.iter().copied().peekable();
-        loop {
-            merged.push(match (mine.peek(), theirs.peek()) {
-                (None, None) => break,
-                (Some(_), None) => match mine.next() {
-                    Some(next) => next,
-                    None => break,
-                },
-                (None, Some(_)) => match theirs.next() {
-                    Some(next) => next,
-                    None => break,
-                },
-                (Some((a, m)), Some((b, n))) => {
-                    let (a, b, m, n) = (*a, *b, *m, *n);
-                    if a <= b {
-                        mine.next();
-                    }
-                    if b <= a {
-                        theirs.next();
-                    }
-                    match a.cmp(&b) {
-                        std::cmp::Ordering::Less => (a, m),
-                        std::cmp::Ordering::Equal => (a, m.saturating_add(n)),
-                        std::cmp::Ordering::Greater => (b, n),
-                    }
-                }
-            });
+        for (bucket, n) in new {
+            while let Some(before) = mine.next_if(|(b, _)| *b < bucket) {
+                merged.push(before);
+            }
+            merged.push((bucket, n));
         }
-        merged.shrink_to_fit();
+        merged.extend(mine);
         self.counts = merged;
     }
 
@@ -264,30 +243,30 @@ struct Wire<'a> {
 
 /// In memory, where nobody reads it: each count with the step from the bucket before.
 #[derive(Serialize, Deserialize)]
-struct Packed {
+struct Packed<S> {
     over: u64,
-    steps: Vec<(u16, u64)>,
+    steps: S,
 }
 
-impl Packed {
-    fn of(histogram: &Histogram) -> Self {
+/// The steps of counts, written one by one.
+struct Steps<'a>(&'a [(Bucket, u64)]);
+
+impl Serialize for Steps<'_> {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         let mut before = 0;
-        let step = |(bucket, n): &(Bucket, u64)| {
+        s.collect_seq(self.0.iter().map(|(bucket, n)| {
             let step = bucket.0 - std::mem::replace(&mut before, bucket.0);
             (step, *n)
-        };
-        Packed {
-            over: histogram.over,
-            steps: histogram.counts.iter().map(step).collect(),
-        }
+        }))
     }
+}
 
+impl Packed<Vec<(u16, u64)>> {
     fn open(self) -> Histogram {
         let mut histogram = Histogram {
             over: self.over,
-            ..Histogram::new()
+            ..Histogram::with_room(self.steps.len())
         };
-        histogram.counts.reserve_exact(self.steps.len());
         let mut at = 0u16;
         for (step, n) in self.steps {
             at = at.saturating_add(step);
@@ -301,7 +280,8 @@ impl Packed {
 impl Serialize for Histogram {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         if !s.is_human_readable() {
-            return Packed::of(self).serialize(s);
+            let (over, steps) = (self.over, Steps(&self.counts));
+            return Packed { over, steps }.serialize(s);
         }
         let bytes = if self.is_empty() {
             Vec::new()
@@ -321,7 +301,7 @@ impl Serialize for Histogram {
 impl<'de> Deserialize<'de> for Histogram {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         if !d.is_human_readable() {
-            return Packed::deserialize(d).map(Packed::open);
+            return Packed::<Vec<_>>::deserialize(d).map(Packed::open);
         }
         let wire = Wire::deserialize(d)?;
         if wire.hdr.len() > HEX_MAX {

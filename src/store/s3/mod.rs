@@ -30,6 +30,9 @@ use super::{
 };
 use crate::job::Timestamp;
 
+/// The most memory, in bytes, that the length in an answer's head makes it set aside.
+const ROOM_MAX: usize = 1 << 20;
+
 /// A bucket behind an S3 endpoint.
 #[derive(Clone)]
 pub struct S3Store {
@@ -159,7 +162,9 @@ impl Store for S3Store {
             at: at.clone(),
             why: "the store sent no Last-Modified".into(),
         })?;
-        let body = within(self.body_timeout, read(answer.body, limit, &at))
+        let room = usize::try_from(size.unwrap_or(0)).map_or(ROOM_MAX, |size| size.min(ROOM_MAX));
+        let whole = BytesMut::with_capacity(room);
+        let body = within(self.body_timeout, read(answer.body, whole, limit, &at))
             .await
             .unwrap_or_else(|| {
                 Err(StoreError::Unreachable {
@@ -244,9 +249,13 @@ impl Store for S3Store {
     }
 }
 
-/// Reads a body up to `limit`, whatever length its head announced.
-async fn read(mut body: ByteStream, limit: ByteLimit, at: &At) -> Result<Bytes, StoreError> {
-    let mut whole = BytesMut::new();
+/// Reads a body into `whole` up to `limit`, whatever length its head announced.
+async fn read(
+    mut body: ByteStream,
+    mut whole: BytesMut,
+    limit: ByteLimit,
+    at: &At,
+) -> Result<Bytes, StoreError> {
     loop {
         match body.try_next().await {
             Ok(None) => return Ok(whole.freeze()),
