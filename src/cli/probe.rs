@@ -95,6 +95,10 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
         }
     };
     let tiers: Vec<String> = ended.tiers.iter().map(ToString::to_string).collect();
+    let measured = match tiers.is_empty() {
+        true => "nothing".to_owned(),
+        false => format!("tiers {}", tiers.join(", ")),
+    };
     let (how, exit) = match &ended.outcome {
         Outcome::Complete => ("complete".to_owned(), Exit::Passed),
         Outcome::Stopped { reason } if *stop.borrow() || reason.starts_with("aborted") => {
@@ -103,9 +107,8 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
         Outcome::Stopped { reason } => (reason.clone(), Exit::Incomplete),
     };
     output::print(&format!(
-        "{} measured tiers {} of run {}: {how}",
+        "{} measured {measured} of run {}: {how}",
         ended.claim.vantage(),
-        tiers.join(", "),
         ended.run
     ))?;
     Ok(exit)

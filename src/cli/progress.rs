@@ -17,6 +17,9 @@ impl Shown {
     /// Logs one event.
     pub fn show(&mut self, progress: &Progress) {
         match progress {
+            Progress::JobWritten { run, tickets: true } => {
+                tracing::info!("run {run} is open; its probers take part by their tickets");
+            }
             Progress::JobWritten { run, .. } => {
                 tracing::info!("run {run} is open; its probers: `muster probe --run {run}`");
             }
