@@ -2,7 +2,13 @@
 
 /// The digits of these bytes.
 pub(crate) fn text(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+    let digit = |b: u8| if b < 10 { b'0' + b } else { b'a' + b - 10 };
+    let mut digits = Vec::with_capacity(bytes.len() * 2);
+    for b in bytes {
+        digits.push(digit(b >> 4));
+        digits.push(digit(b & 0xf));
+    }
+    String::from_utf8(digits).unwrap_or_default()
 }
 
 /// The `N` bytes that exactly these digits stand for.

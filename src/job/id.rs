@@ -120,8 +120,9 @@ const LABEL_MAX: usize = 40;
 pub const PROBERS_MAX: u32 = 1_000;
 
 /// A number in its one spelling.
-fn number(text: &str) -> Option<u32> {
-    text.parse().ok().filter(|n: &u32| n.to_string() == text)
+pub(crate) fn number(text: &str) -> Option<u32> {
+    let other = text.starts_with('+') || text.len() > 1 && text.starts_with('0');
+    if other { None } else { text.parse().ok() }
 }
 
 impl Vantage {
@@ -157,8 +158,10 @@ impl Vantage {
 
     /// As it stands in keys, claims and identities, where `/` would be a folder: `iad_1`.
     pub fn name(&self) -> String {
-        self.0
-            .replace(PROBER, PROBER_IN_NAMES.encode_utf8(&mut [0; 4]))
+        match self.0.split_once(PROBER) {
+            None => self.0.clone(),
+            Some((place, prober)) => format!("{place}{PROBER_IN_NAMES}{prober}"),
+        }
     }
 
     /// The beginning that the names of a vantage's several slots share, and no other's has.
@@ -168,8 +171,13 @@ impl Vantage {
 
     /// The label whose name this is.
     pub fn from_name(name: &str) -> Option<Vantage> {
-        let label = name.replace(PROBER_IN_NAMES, PROBER.encode_utf8(&mut [0; 4]));
-        label.parse().ok().filter(|v: &Vantage| v.name() == name)
+        // A name has no `/`, and a label no `_`: each is read back as it was.
+        let label = match name.split_once(PROBER_IN_NAMES) {
+            None if name.contains(PROBER) => return None,
+            None => name.to_owned(),
+            Some((place, prober)) => format!("{place}{PROBER}{prober}"),
+        };
+        label.parse().ok()
     }
 }
 
@@ -201,7 +209,10 @@ impl ClaimId {
     pub fn vantage(&self) -> Vantage {
         // A claim that exists names a label.
         let name = self.parts().0;
-        Vantage::from_name(name).unwrap_or_else(|| Vantage(name.to_owned()))
+        match name.split_once(PROBER_IN_NAMES) {
+            None => Vantage(name.to_owned()),
+            Some((place, prober)) => Vantage(format!("{place}{PROBER}{prober}")),
+        }
     }
 
     /// Which claim to its slot this is, from 0.

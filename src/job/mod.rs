@@ -22,6 +22,7 @@ pub use document::{
 };
 pub use error::JobError;
 pub use fleet::{Fleet, VantageRole, VantageSpec, VantageSpecError};
+pub(crate) use id::number;
 pub use id::{ClaimId, IdError, RunId, Vantage, WriteId};
 pub use media::{Layout, LayoutError, Media, VideoCodec, VideoCodecError};
 pub use ramp::{Ramp, RampError, TIER_MAX, TIERS_MAX};

@@ -63,6 +63,8 @@ pub(crate) enum Bug {
     TakesEarlierClaims,
     /// A part counts whoever signed it.
     TakesAnySignature,
+    /// A part that nobody signed counts.
+    TakesUnsigned,
     /// An object is read however large it is.
     TakesAnySize,
     /// A newer schema is read like one's own.
@@ -91,13 +93,17 @@ pub(crate) enum Bug {
     TriesForEver,
     /// A run that nobody started in time stays open.
     OpenForEver,
+    /// A start counts for a job that it was not decided on.
+    ChangedJobStarts,
+    /// A vantage's row is silent on those of its probers that did not measure.
+    LostProberIsForgotten,
     /// The room is left behind.
     LeavesTheRoom,
 }
 
 impl Bug {
     /// All of them.
-    pub(crate) const ALL: [Bug; 44] = [
+    pub(crate) const ALL: [Bug; 47] = [
         Bug::AnyClaimLoads,
         Bug::SlotNotConfirmed,
         Bug::StartNotConfirmed,
@@ -127,6 +133,7 @@ impl Bug {
         Bug::TakesReplays,
         Bug::TakesEarlierClaims,
         Bug::TakesAnySignature,
+        Bug::TakesUnsigned,
         Bug::TakesAnySize,
         Bug::ReadsAnySchema,
         Bug::RejectsInSilence,
@@ -141,6 +148,8 @@ impl Bug {
         Bug::OutsideCounts,
         Bug::TriesForEver,
         Bug::OpenForEver,
+        Bug::ChangedJobStarts,
+        Bug::LostProberIsForgotten,
         Bug::LeavesTheRoom,
     ];
 }

@@ -20,10 +20,12 @@ pub enum Verdict {
 pub fn verdict(document: &StartDocument, stored: Timestamp, job: &Digested<Job>) -> Verdict {
     match &document.decision {
         Decision::Cancel { reason } => Verdict::Cancelled(reason.clone()),
-        Decision::Start(_) if document.job_sha256 != job.digest => Verdict::Cancelled(format!(
-            "its job was changed: the start was decided on a job.json with SHA-256 {}, and this one has {}",
-            document.job_sha256, job.digest
-        )),
+        Decision::Start(_) if document.job_sha256 != job.digest && !planted!(ChangedJobStarts) => {
+            Verdict::Cancelled(format!(
+                "its job was changed: the start was decided on a job.json with SHA-256 {}, and this one has {}",
+                document.job_sha256, job.digest
+            ))
+        }
         Decision::Start(_) if stored > job.times.start_by && !planted!(LateStartCounts) => {
             Verdict::Cancelled(format!(
                 "its start was stored at {stored}, after {}",

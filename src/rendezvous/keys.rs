@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::job::{ClaimId, RunId, Vantage};
+use crate::job::{ClaimId, RunId, Vantage, number};
 use crate::store::{ByteLimit, Key, List, Listing};
 
 /// One object of a run, by what it is. Its text is the object's key,
@@ -196,13 +196,11 @@ impl FromStr for RunKey {
     type Err = RunKeyError;
 
     fn from_str(text: &str) -> Result<Self, RunKeyError> {
-        // Each key has one spelling: what reads back differently (`inputs.01.json`) is none.
-        parse(text)
-            .filter(|key| key.to_string() == text)
-            .ok_or_else(|| RunKeyError(text.chars().take(200).collect()))
+        parse(text).ok_or_else(|| RunKeyError(text.chars().take(200).collect()))
     }
 }
 
+/// Each key has one spelling: what would be written differently (`inputs.01.json`) is none.
 fn parse(text: &str) -> Option<RunKey> {
     let (run, rest) = text.strip_prefix(RUNS)?.split_once('/')?;
     let item = match rest.split_once('/') {
@@ -210,13 +208,13 @@ fn parse(text: &str) -> Option<RunKey> {
         Some(("tickets", name)) => Item::Ticket(slot(name.strip_suffix(".json")?)?),
         Some(("slots", name)) => {
             let (vantage, k) = name.strip_suffix(".json")?.rsplit_once('.')?;
-            Item::Slot(slot(vantage)?, k.parse().ok()?)
+            Item::Slot(slot(vantage)?, number(k)?)
         }
         Some(("ready", name)) => Item::Ready(name.strip_suffix(".json")?.parse().ok()?),
         Some(("live", name)) => Item::Live(slot(name.strip_suffix(".json")?)?),
         Some(("tiers", name)) => {
             let (vantage, n) = name.strip_suffix(".json")?.split_once('/')?;
-            Item::Tier(slot(vantage)?, n.parse().ok()?)
+            Item::Tier(slot(vantage)?, number(n)?)
         }
         Some(("reports", name)) => Item::Report(slot(name.strip_suffix(".report.json")?)?),
         Some(("logs", name)) => Item::Log(slot(name.strip_suffix(".jsonl.gz")?)?),
@@ -234,7 +232,8 @@ fn slot(name: &str) -> Option<Vantage> {
 }
 
 fn top_level(name: &str) -> Option<Item> {
-    let revision = |r: &str| r.parse().ok().filter(|r| *r > 0).map(Revision);
+    let revision = |r: &str| number(r).filter(|r| *r > 0).map(Revision);
+    let later = |r: &str| revision(r).filter(|r| *r != Revision::FIRST);
     Some(match name {
         "job.json" => Item::Job,
         "start.json" => Item::Start,
@@ -243,8 +242,8 @@ fn top_level(name: &str) -> Option<Item> {
         "report.html" => Item::Page(Revision::FIRST),
         _ => match name.split_once('.')? {
             ("inputs", rest) => Item::Inputs(revision(rest.strip_suffix(".json")?)?),
-            ("combined", rest) => Item::Combined(revision(rest.strip_suffix(".json")?)?),
-            ("report", rest) => Item::Page(revision(rest.strip_suffix(".html")?)?),
+            ("combined", rest) => Item::Combined(later(rest.strip_suffix(".json")?)?),
+            ("report", rest) => Item::Page(later(rest.strip_suffix(".html")?)?),
             _ => return None,
         },
     })

@@ -8,8 +8,12 @@ const WORTH_IT: usize = 2_000;
 
 /// `f` of each item, in their order; `work` is how many parts all have together.
 pub fn map<T: Sync, R: Send>(items: &[T], work: usize, f: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let threads = thread::available_parallelism().map_or(1, usize::from);
-    if work < WORTH_IT || threads < 2 {
+    // How many processors there are takes some files to find out.
+    let threads = match work {
+        ..WORTH_IT => 1,
+        _ => thread::available_parallelism().map_or(1, usize::from),
+    };
+    if threads < 2 {
         return items.iter().map(f).collect();
     }
     let next = AtomicUsize::new(0);

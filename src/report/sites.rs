@@ -55,6 +55,9 @@ pub fn places<'a>(parts: &'a Parts, expected: &BTreeSet<Vantage>) -> Vec<Place<'
     for slot in several.filter(|slot| !parts.contains_key(*slot)) {
         missing.entry(slot.place()).or_default().push(slot.clone());
     }
+    if planted!(LostProberIsForgotten) {
+        return places;
+    }
     for place in &mut places {
         place.missing = missing.remove(&place.label).unwrap_or_default();
     }

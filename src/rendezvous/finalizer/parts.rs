@@ -12,7 +12,7 @@ use crate::rendezvous::keys::{Item, RunKey};
 use crate::rendezvous::objects::{Frozen, Slot, Start};
 use crate::report::packed::PackedTier;
 use crate::report::part::{ReportPart, TierPart};
-use crate::signature::PublicKey;
+use crate::signature::{PublicKey, SignatureError};
 
 /// A part that was read and judged. It keeps a few kilobytes for each tier.
 #[derive(Clone, Debug)]
@@ -125,8 +125,10 @@ fn judge(
         planted!(TakesAnySignature),
     ];
     if !mistakes.contains(&true) {
-        key.verify(&place.to_string(), claim, body)
-            .map_err(|e| e.to_string())?;
+        match key.verify(&place.to_string(), claim, body) {
+            Err(SignatureError::Missing) if planted!(TakesUnsigned) => {}
+            verified => verified.map_err(|e| e.to_string())?,
+        }
     }
     let packed = |part: TierPart| {
         PackedTier::of(part)
@@ -149,7 +151,8 @@ fn judge(
         let (author, digest) = (part.claim.clone(), part.job_sha256);
         (author, digest, Content::Tier(packed(part)?))
     };
-    if author != *claim && !planted!(TakesEarlierClaims) {
+    let mistakes = [planted!(TakesEarlierClaims), planted!(TakesCopies)];
+    if author != *claim && !mistakes.contains(&true) {
         return Err(format!(
             "it says that {author} wrote it, and {claim} signed it"
         ));

@@ -39,13 +39,15 @@ impl Prober {
         if self.alarmed {
             self.alarm(now);
         }
-        let figures = match &self.phase {
+        let phase = &self.phase;
+        let (Some(pulse), false) = (&mut self.pulse, matches!(phase, Phase::Ended(_))) else {
+            return;
+        };
+        let beat = pulse.act(now, || match phase {
             Phase::Loading(load) => load.figures(),
             Phase::Leaving(_) => of_phase("stopped"),
-            Phase::Ended(_) => return,
             _ => of_phase("waiting"),
-        };
-        let beat = self.pulse.as_mut().and_then(|p| p.act(now, &figures));
+        });
         self.out.extend(beat.map(Action::Ask));
     }
 

@@ -279,23 +279,22 @@ impl Load {
                 out.push_back(Action::StopLoad);
             }
         }
-        let run = self.begin.job.run.clone();
+        let (job, claim) = (&self.begin.job, &self.begin.claim);
         let ask = |item, body: &Bytes| {
-            Action::Ask(Request::Create(RunKey::new(&run, item), body.clone()))
+            Action::Ask(Request::Create(RunKey::new(&job.run, item), body.clone()))
         };
-        let vantage = self.begin.claim.vantage();
         if !self.ended && self.abort.start(now) {
-            let key = RunKey::new(&run, Item::Abort);
+            let key = RunKey::new(&job.run, Item::Abort);
             out.push_back(Action::Ask(Request::Read(key)));
         }
         for (tier, part) in &mut self.parts {
             if part.errand.start(now) {
-                out.push_back(ask(Item::Tier(vantage.clone(), *tier), &part.body));
+                out.push_back(ask(Item::Tier(claim.vantage(), *tier), &part.body));
             }
         }
         if self.ended && self.report.is_none() {
             let report = self.finished(&self.run_clock(clocks, now));
-            let place = RunKey::new(&run, Item::Report(vantage.clone()));
+            let place = RunKey::new(&job.run, Item::Report(report.vantage.clone()));
             match document::write_signed(&report, &place, &report.claim, &self.key) {
                 Ok(body) => self.report = Some(body),
                 Err(e) => return Some(Err(e)),
@@ -304,8 +303,8 @@ impl Load {
         }
         if self.stored {
             return Some(Ok(Ended {
-                run,
-                claim: self.begin.claim.clone(),
+                run: job.run.clone(),
+                claim: claim.clone(),
                 outcome: self.outcome(),
                 tiers: self.parts.keys().copied().collect(),
             }));
@@ -313,13 +312,13 @@ impl Load {
         if let Some(body) = &self.report
             && self.send.start(now)
         {
-            out.push_back(ask(Item::Report(vantage.clone()), body));
+            out.push_back(ask(Item::Report(claim.vantage()), body));
         }
         let too_late =
             !planted!(TriesForEver) && self.ended && now >= self.give_up && !self.send.under_way();
         if self.lost || too_late {
             return Some(Err(RendezvousError::ReportLost {
-                vantage,
+                vantage: claim.vantage(),
                 why: self.trouble.clone(),
             }));
         }

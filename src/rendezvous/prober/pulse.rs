@@ -91,10 +91,15 @@ impl Pulse {
     }
 
     /// The heartbeat to write, if it is time.
-    pub(super) fn act(&mut self, now: Timestamp, figures: &LiveFigures) -> Option<Request> {
+    pub(super) fn act(
+        &mut self,
+        now: Timestamp,
+        figures: impl FnOnce() -> LiveFigures,
+    ) -> Option<Request> {
         if !self.beat.start(now) {
             return None;
         }
+        let figures = figures();
         self.sequence += 1;
         let live = Live {
             schema: SCHEMA_MAJOR,
@@ -102,7 +107,7 @@ impl Pulse {
             vantage: self.claim.vantage(),
             claim: self.claim.clone(),
             sequence: self.sequence,
-            phase: figures.phase.clone(),
+            phase: figures.phase,
             connected: figures.connected,
             packets_received: figures.packets_received,
             failures: figures.failures,
@@ -187,7 +192,7 @@ mod tests {
             let due = self.pulse.wake_at().unwrap();
             let waited = due.saturating_since(self.now);
             self.now = due;
-            let asked = self.pulse.act(due, &LiveFigures::default());
+            let asked = self.pulse.act(due, LiveFigures::default);
             let Some(Request::Overwrite(_, _, over)) = asked else {
                 panic!("{asked:?}");
             };

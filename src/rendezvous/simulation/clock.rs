@@ -56,15 +56,15 @@ impl SimClock {
 
     /// What a clock that is not made as it should be has wrong on top.
     fn wrong_by(&self, t: Timestamp) -> i64 {
-        if planted!(FollowsTheWallClock)
-            && let Some((at, by)) = self.step
+        if let Some((at, by)) = self.step
             && at > self.begins
             && BEGIN + at <= t
+            && planted!(FollowsTheWallClock)
         {
             return by;
         }
-        if planted!(StandsStillInSuspends)
-            && let Some((from, to)) = self.stopped
+        if let Some((from, to)) = self.stopped
+            && planted!(StandsStillInSuspends)
         {
             let slept = t.min(BEGIN + to).saturating_since(BEGIN + from);
             return -i64::try_from(slept.as_micros()).unwrap();

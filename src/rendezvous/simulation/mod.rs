@@ -9,6 +9,7 @@ mod bucket;
 mod bugs;
 mod clock;
 mod dice;
+mod fleet;
 mod forge;
 mod history;
 mod memory;

@@ -6,8 +6,12 @@ use std::time::Duration;
 use super::bucket::{Fault, Weather};
 use super::clock::SimClock;
 use super::dice::Dice;
+use super::fleet::{Labels, label, shared};
+use super::forge::{FORGERIES, Forgery, Guise};
 use super::ticket::ticket_key;
-use crate::job::{Digested, Fleet, Job, JobSpec, Origin, Ramp, Span, Timestamp, Vantage, WriteId};
+use crate::job::{
+    Digested, Fleet, Job, JobSpec, Origin, Ramp, Span, Timestamp, Vantage, VantageSpec, WriteId,
+};
 use crate::rendezvous::chance::mix;
 use crate::rendezvous::document;
 use crate::store::Op;
@@ -16,7 +20,7 @@ use crate::store::Op;
 pub(super) const BEGIN: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
 
 /// How many probers a run has.
-const PROBERS: u64 = 10;
+pub(super) const PROBERS: u64 = 10;
 /// How long the slots are waited for.
 const TIMEOUT_S: u64 = 25;
 /// How long they are where a run is aborted: longer than a prober may take to look by itself.
@@ -72,36 +76,6 @@ pub(super) enum Role {
     Aborter,
 }
 
-/// A body that is none of the run's own doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Forgery {
-    /// A part of another place, as it stands there.
-    Copied,
-    /// A part of another run, by the slot's own key.
-    Replayed,
-    /// A part by an earlier claim to the slot, which died and was taken over.
-    EarlierClaim,
-    /// A right part with another's signature.
-    WronglySigned,
-    /// A right part, but for its schema, and for its size.
-    TooNew,
-    TooLarge,
-    Garbage,
-    /// At a key that no run has.
-    Strange,
-}
-
-pub(super) const FORGERIES: [Forgery; 8] = [
-    Forgery::Copied,
-    Forgery::Replayed,
-    Forgery::EarlierClaim,
-    Forgery::WronglySigned,
-    Forgery::TooNew,
-    Forgery::TooLarge,
-    Forgery::Garbage,
-    Forgery::Strange,
-];
-
 /// The bucket's failure for ever.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Dark {
@@ -134,6 +108,8 @@ pub(super) enum Kind {
     Waiting,
     /// Most never come; who took a slot dies, and another takes it over.
     Inherited,
+    /// Somebody writes another job over the run's.
+    Rewritten,
 }
 
 const KINDS: [Kind; 20] = [
@@ -152,7 +128,7 @@ const KINDS: [Kind; 20] = [
     Kind::Torn,
     Kind::Aborted,
     Kind::Dark,
-    Kind::Rough,
+    Kind::Rewritten,
     Kind::Late,
     Kind::Extinct,
     Kind::Tardy,
@@ -177,11 +153,13 @@ pub(super) struct Scenario {
     pub(super) dark: Option<Dark>,
     /// Then somebody writes `abort.json`.
     pub(super) abort: Option<Duration>,
+    /// Then somebody writes another job over the run's.
+    pub(super) rewritten: Option<Duration>,
     /// Then all die.
     pub(super) extinct: Option<Duration>,
     /// Creates look and write in one step.
     pub(super) atomic: bool,
-    pub(super) forgeries: Vec<(Duration, Forgery)>,
+    pub(super) forgeries: Vec<(Duration, Forgery, Guise)>,
     /// Who meets another node than it thinks, whose clock is so much ahead.
     pub(super) stray: Option<(usize, i64)>,
     /// How many SFU nodes probers meet, and how fast their clocks drift at most.
@@ -220,6 +198,7 @@ impl Scenario {
             existing_room: Some(dice.chance(20)),
             thresholds: Some(vec!["connected>=99%".parse().unwrap()]),
             start_at: fixed.then(|| BEGIN + Duration::from_secs(12 + dice.roll(10))),
+            vantages: shared(seed),
             ..JobSpec::default()
         };
         let job = job(&mut dice, PROBERS, BEGIN, spec);
@@ -233,6 +212,7 @@ impl Scenario {
                 scenario.stray = dice.chance(40).then_some((stray, off));
             }
             Kind::Waiting => {}
+            Kind::Rewritten => scenario.rewritten = Some(dice.millis(length)),
             Kind::Inherited => scenario.bequeath(&mut dice, length),
             Kind::Aborted => {
                 scenario.abort = Some(dice.millis(length));
@@ -299,9 +279,11 @@ impl Scenario {
             _ => kind == Kind::Inherited,
         };
         if forged {
+            let mut guises = Dice(mix(seed ^ 0xf04e));
             for forgery in FORGERIES {
                 let at = ends.saturating_since(BEGIN) - dice.millis(15_000);
-                scenario.forgeries.push((at, forgery));
+                let guise = guises.pick(&[Guise::Tier, Guise::Report]);
+                scenario.forgeries.push((at, forgery, guise));
             }
         }
         if dice.chance(50) {
@@ -317,7 +299,8 @@ impl Scenario {
             return;
         };
         let mut job = self.job.document.clone();
-        for vantage in (0..PROBERS).map(label) {
+        let labels = Labels::of(&job);
+        for vantage in (0..PROBERS).map(|n| labels.slot(n)) {
             if dice.chance(80) {
                 let key = ticket_key(self.seed, &vantage).public();
                 job.ticket_keys.insert(vantage, key);
@@ -363,8 +346,9 @@ impl Scenario {
         // Together they drift apart by less than the 500 ppm that clocks may.
         let node_drift_ppm = dice.pick(&[0, 40]);
         let mut cast = vec![casting(&mut dice, Role::Coordinator, 500)];
+        let labels = Labels::of(&job);
         for n in 0..probers {
-            let prober = Role::Prober(label(n));
+            let prober = Role::Prober(labels.slot(n));
             cast.push(casting(&mut dice, prober, begin_within_ms));
         }
         for one in &mut cast {
@@ -381,6 +365,7 @@ impl Scenario {
             },
             dark: None,
             abort: None,
+            rewritten: None,
             extinct: None,
             atomic: true,
             forgeries: Vec::new(),
@@ -407,8 +392,9 @@ impl Scenario {
 
     /// Others with labels that some have or nobody expects, and more than one of the rest.
     fn crowd(&mut self, dice: &mut Dice, length: u64) {
+        let labels = Labels::of(&self.job);
         for _ in 0..dice.roll(3) {
-            let prober = Role::Prober(label(dice.roll(PROBERS + 2)));
+            let prober = Role::Prober(labels.slot(dice.roll(PROBERS + 2)));
             let within = dice.pick(&[6_000, 60_000]);
             self.cast.push(casting(dice, prober, within));
         }
@@ -462,10 +448,6 @@ impl Scenario {
     }
 }
 
-pub(super) fn label(n: u64) -> Vantage {
-    format!("v{n}").parse().unwrap()
-}
-
 pub(super) fn ramp(tiers: u64) -> Ramp {
     let tiers: Vec<u32> = (0..tiers).map(|n| 2 + u32::try_from(n).unwrap()).collect();
     Ramp::new(&tiers).unwrap()
@@ -503,11 +485,14 @@ pub(super) fn job(
     created: Timestamp,
     spec: JobSpec,
 ) -> Digested<Job> {
-    let named: BTreeSet<Vantage> = (0..probers).map(label).collect();
     let by_name = dice.chance(50);
+    let named = spec.vantages.unwrap_or_else(|| {
+        let labels: BTreeSet<Vantage> = (0..probers).map(label).collect();
+        labels.into_iter().map(VantageSpec::from).collect()
+    });
     let spec = JobSpec {
         url: Some("ws://sfu".into()),
-        vantages: by_name.then(|| named.into_iter().map(Into::into).collect()),
+        vantages: by_name.then_some(named),
         expect: (!by_name).then(|| u32::try_from(probers).unwrap()),
         max_participants: Some(100_000),
         room: spec.existing_room.unwrap_or(false).then(|| "lobby".into()),

@@ -10,6 +10,7 @@ use crate::clock::Sample;
 use crate::job::{ClaimId, Digested, Job, Timestamp};
 use crate::load::TierPlan;
 use crate::participant::Transport;
+use crate::prober::headcount;
 use crate::rendezvous::prober::Tested;
 use crate::report::part::{TierClock, TierPart};
 
@@ -80,6 +81,7 @@ pub(super) fn measured(world: &World, load: &Load, n: usize) -> Option<TierPart>
     }
     let orders = &load.orders;
     let mut part = part(&orders.job, &orders.claim, &tier.plan);
+    part.requested = headcount(&orders.job, &tier.plan, orders.place);
     let late = clock.local(world.now).saturating_since(tier.to);
     if late.as_millis() > 20 {
         part.measured.to = part.measured.to + late;
@@ -91,7 +93,7 @@ pub(super) fn measured(world: &World, load: &Load, n: usize) -> Option<TierPart>
     let fails = scenario.seed.is_multiple_of(4)
         && Dice(scenario.seed ^ chance).chance(5 * u64::from(tier.plan.tier));
     if !fails {
-        part.connected.subscribers = vec![Some(tier.plan.subscribers); seconds];
+        part.connected.subscribers = vec![Some(part.requested.subscribers); seconds];
     }
     if let Machine::Prober(machine) = &process.machine {
         let known = machine.run_clock(clock.local(world.now));
@@ -124,7 +126,7 @@ thread_local! {
     static TEMPLATE: TierPart = template();
 }
 
-/// A part without distributions: they cost time here, and decide nothing.
+/// A part without distributions and the like: they cost time here, and decide nothing.
 fn template() -> TierPart {
     let mut part = crate::report::sample::part("a", 0);
     for histogram in [
@@ -145,5 +147,9 @@ fn template() -> TierPart {
     part.rtt_by_us.clear();
     part.flows.clear();
     part.layers.clear();
+    part.quality.clear();
+    part.transports.clear();
+    part.bad_input = None;
+    part.sfu.clear();
     part
 }

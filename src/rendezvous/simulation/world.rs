@@ -8,13 +8,13 @@ use bytes::Bytes;
 
 use super::bucket::{Answer, Call, SimBucket, Way, Weather};
 use super::dice::Dice;
-use super::forge;
+use super::forge::{self, Forgery, Guise};
 use super::history::{Finalized, History, Load, Reading};
 use super::memory;
 use super::process::{Does, Exchange, Heard, Machine, Process, Then};
 use super::properties::end;
 use super::queue::Queue;
-use super::scenario::{BEGIN, Casting, Forgery, Kind, Moment, Role, Scenario, end_of};
+use super::scenario::{BEGIN, Casting, Kind, Moment, Role, Scenario, end_of};
 use super::sfu;
 use crate::clock::Sample;
 use crate::job::{ClaimId, Timestamp};
@@ -46,7 +46,9 @@ enum Happens {
     LoadEnded(usize, u64),
     Kill(usize),
     Extinction,
-    Forge(Forgery),
+    Forge(Forgery, Guise),
+    /// Another job is written over the run's.
+    Rewrite,
 }
 
 pub(super) struct World {
@@ -95,8 +97,11 @@ impl World {
         if let Some(after) = world.scenario.extinct {
             world.schedule(BEGIN + after, Happens::Extinction);
         }
-        for (after, forgery) in world.scenario.forgeries.clone() {
-            world.schedule(BEGIN + after, Happens::Forge(forgery));
+        if let Some(after) = world.scenario.rewritten {
+            world.schedule(BEGIN + after, Happens::Rewrite);
+        }
+        for (after, forgery, guise) in world.scenario.forgeries.clone() {
+            world.schedule(BEGIN + after, Happens::Forge(forgery, guise));
         }
         world
     }
@@ -122,7 +127,7 @@ impl World {
         self.play(over);
         self.status_at_end = end::status(self, over);
         self.trigger(over);
-        if self.scenario.seed % 4 == 1 {
+        if self.scenario.seed % 8 == 1 {
             // Events come more than once.
             self.trigger(over);
         }
@@ -230,14 +235,15 @@ impl World {
                     self.tell(p, Heard::Prober(Event::LoadEnded));
                 }
             }
+            Happens::Rewrite => forge::rewrite_job(self),
             Happens::Kill(p) => self.kill(p),
             Happens::Extinction => {
                 for p in 0..self.processes.len() {
                     self.kill(p);
                 }
             }
-            Happens::Forge(forgery) => {
-                if let Some(key) = forge::forge(self, forgery) {
+            Happens::Forge(forgery, guise) => {
+                if let Some(key) = forge::forge(self, forgery, guise) {
                     self.history.forged.insert(key);
                 }
             }

@@ -109,7 +109,8 @@ pub(super) fn nobody_joins_before_the_settle_period_of_a_valid_start(
 
 /// All who read `start.json` decide alike, whoever was killed or delayed.
 pub(super) fn all_who_read_the_start_decide_alike(world: &World) -> Result<(), String> {
-    if !world.scenario.atomic {
+    // Who read a job that was changed meanwhile has another start's verdict, which is a cancel.
+    if !world.scenario.atomic || world.scenario.rewritten.is_some() {
         return Ok(());
     }
     let started = start(world).is_some();

@@ -5,6 +5,7 @@ mod bucket;
 mod budget;
 pub(super) mod end;
 mod forged;
+mod job;
 mod load;
 mod report;
 mod time;
@@ -47,10 +48,12 @@ properties![
     report::a_revision_is_made_of_what_was_frozen,
     report::each_part_counts_once_or_is_listed_with_its_reason,
     report::each_slot_is_one_thing,
+    report::a_vantage_is_all_of_its_probers,
     report::nothing_from_outside_a_window_counts,
     report::taking_parts_away_makes_no_pass,
     forged::a_forged_body_changes_the_rejections_alone,
     forged::a_slot_with_a_ticket_is_its_holder_s,
+    job::nobody_loads_by_another_job_or_counts_its_parts,
     report::a_calm_run_is_measured_whole,
     load::only_an_empty_room_of_the_runs_own_is_deleted,
     budget::a_prober_asks_little,
