@@ -266,6 +266,22 @@ mod tests {
     }
 
     #[test]
+    fn who_published_is_no_matter_to_the_sums_of_all_flows() {
+        let parts = (0..9).map(|seed| TierMerge::of(sample::any_part(seed)));
+        let (mut each, mut all) = (TierMerge::default(), TierMerge::default());
+        for part in parts {
+            each.merge(&part);
+            all.merge_all_flows(&part);
+        }
+        assert!(each.flows.len() > 1 && all.flows.len() == 1);
+        assert_eq!(each.latency_us(), all.latency_us());
+        assert_eq!(each.flow_but_latency(), all.flow_but_latency());
+        each.flows.clear();
+        all.flows.clear();
+        assert_eq!(each, all);
+    }
+
+    #[test]
     fn a_part_whose_own_drops_exceed_its_loss_hides_no_one_elses() {
         let mut dropping = sample::part("a", 1);
         dropping.packets.own_drops = 1_000;

@@ -372,4 +372,27 @@ mod tests {
         assert!(!is_over(late - second * 2, late - second));
         assert!(is_over(late - second, late));
     }
+
+    #[test]
+    fn a_slot_s_latest_claim_is_none_of_its_neighbours() {
+        let label = |text: &str| text.parse::<Vantage>().unwrap();
+        let claim = |of: &str, k| ClaimId::new(&label(of), k, 9);
+        let mut view = View::new("r1".parse().unwrap());
+        for claim in [
+            claim("iad", 0),
+            claim("iad", 2),
+            claim("iad", 10),
+            claim("iad-2", 11),
+            claim("iad/1", 12),
+            claim("hnd", 13),
+            claim("jnb", 14),
+        ] {
+            view.listed
+                .insert(Item::Ready(claim), Timestamp::from_micros(0));
+        }
+        for (of, k) in [("iad", 10), ("iad-2", 11), ("iad/1", 12), ("hnd", 13)] {
+            assert_eq!(view.last_claim(&label(of)), Some(claim(of, k)));
+        }
+        assert_eq!(view.last_claim(&label("ia")), None);
+    }
 }
