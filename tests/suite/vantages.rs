@@ -210,7 +210,14 @@ async fn a_vantage_that_loses_one_of_its_probers_says_so_and_the_other_goes_on()
     victim.child.kill().expect("the prober runs");
 
     let ended = coordinator.ended(Duration::from_secs(120));
-    let report = ended.expect(Exit::Incomplete).report();
+    let ended = ended.expect(Exit::Incomplete);
+    let report = ended.report();
+    // What each was doing meanwhile.
+    for slot in ["fra", "iad/0", "iad/1"] {
+        let live =
+            |line: &str| line.contains(&format!("{slot}: tier ")) && line.contains(" connected, ");
+        assert!(ended.stderr.lines().any(live), "{slot}:\n{}", ended.stderr);
+    }
     for prober in survivors {
         prober.ended(Duration::from_secs(30)).expect(Exit::Passed);
     }
