@@ -10,6 +10,8 @@ pub struct Payload<'a> {
     pub head: &'a [u8],
     /// A share of a clip.
     pub body: &'static [u8],
+    /// Zeros that make a frame's packets equally long.
+    pub padding: &'static [u8],
     /// A trailer.
     pub tail: &'a [u8],
 }
@@ -17,12 +19,12 @@ pub struct Payload<'a> {
 impl Payload<'_> {
     /// In bytes.
     pub const fn length(&self) -> usize {
-        self.head.len() + self.body.len() + self.tail.len()
+        self.head.len() + self.body.len() + self.padding.len() + self.tail.len()
     }
 
     /// Appends all of it.
     pub fn write(&self, out: &mut Vec<u8>) {
-        for part in [self.head, self.body, self.tail] {
+        for part in [self.head, self.body, self.padding, self.tail] {
             out.extend_from_slice(part);
         }
     }

@@ -218,7 +218,9 @@ fn frames_are_the_clip_in_order_with_the_stamp_behind() {
         let clip = &video_clips(VideoCodec::Vp8).unwrap().layers[index].frames;
         for (n, (first, data)) in world.frames(index).iter().enumerate() {
             let frame = &clip[n % clip.len()];
-            assert!(data.strip_suffix(&STAMP).unwrap() == frame.data, "{n}");
+            let data = data.strip_suffix(&STAMP).unwrap();
+            let zeros = data.strip_prefix(frame.data).unwrap();
+            assert!(zeros.len() < 64 && zeros.iter().all(|byte| *byte == 0), "{n}");
             assert_eq!(first.keyframe, frame.keyframe);
             assert_eq!(first.picture_id(), (0x7ff0 + n as u16) & 0x7fff);
             assert_eq!(first.payload[4], n as u8, "TL0PICIDX");
@@ -278,7 +280,7 @@ fn a_small_frame_leaves_at_once_and_a_large_one_over_its_interval() {
 }
 
 #[test]
-fn the_packets_of_a_frame_are_equally_long_but_for_the_last() {
+fn the_packets_of_a_frame_are_equally_long() {
     for codec in [VideoCodec::Vp8, VideoCodec::H264] {
         let mut world = World::of(codec, VideoOptions::default());
         world.run(Duration::from_secs(4), MS);
@@ -291,7 +293,13 @@ fn the_packets_of_a_frame_are_equally_long_but_for_the_last() {
                 let lengths = equal.iter().map(|p| p.payload.len());
                 let length = equal.first().map_or(usize::MAX, |p| p.payload.len());
                 assert!(lengths.clone().all(|l| l == length), "{lengths:?}");
-                assert!(last.payload.len() <= length);
+                match codec {
+                    VideoCodec::Vp8 if !equal.is_empty() => {
+                        assert_eq!(last.payload.len(), length);
+                    }
+                    // A slice has no room for more.
+                    _ => assert!(last.payload.len() <= length),
+                }
             }
         }
     }
@@ -368,12 +376,8 @@ fn a_stall_within_a_frame_ends_like_any_other() {
         ..VideoOptions::default()
     });
     world.poll();
-    let last = world.sent.last().unwrap();
-    assert_eq!(
-        (last.layer, last.marker),
-        (2, false),
-        "a frame is under way"
-    );
+    let top = world.sent.iter().rfind(|packet| packet.layer == 2);
+    assert!(!top.unwrap().marker, "a frame is under way");
     world.now += Duration::from_secs(2);
     world.poll();
     assert!(world.total.frames < 10, "{:?}", world.total);

@@ -18,6 +18,9 @@ pub const KEYFRAME_SPACING: Duration = Duration::from_millis(500);
 /// The video clock (RFC 7741 section 4.1, RFC 6184 section 8.2.1), in Hz.
 const CLOCK: u32 = 90_000;
 
+/// What frames are padded with.
+static ZEROS: [u8; 64] = [0; 64];
+
 /// How a track is published.
 #[derive(Clone, Copy, Debug)]
 pub struct VideoOptions {
@@ -57,6 +60,8 @@ pub struct VideoTrack {
     streams: Vec<Stream>,
     /// Room for the head of a payload, kept.
     head: Vec<u8>,
+    /// Room for the layers of which something is due, by the length of their packets, kept.
+    order: Vec<(usize, usize)>,
 }
 
 impl VideoTrack {
@@ -75,6 +80,7 @@ impl VideoTrack {
             layers: streams.iter().map(|stream| stream.clip.layer).collect(),
             streams,
             head: Vec::new(),
+            order: Vec::new(),
         }
     }
 
@@ -104,7 +110,8 @@ impl VideoTrack {
         self.streams.iter().filter_map(Stream::next_due).min()
     }
 
-    /// Gives out all packets that are due at `now`.
+    /// Gives out all packets that are due at `now`, of the layer with the longest ones first: a
+    /// shorter one may leave in the same run.
     ///
     /// `trailer` is asked once per frame. With VP8, its bytes end the frame's last packet: after
     /// the last partition, where decoders ignore them. With H.264 they ride in the first one, as
@@ -116,8 +123,17 @@ impl VideoTrack {
         mut out: impl FnMut(MediaPacket<'_>),
     ) -> Sent {
         let mut sent = Sent::default();
-        for stream in &mut self.streams {
-            stream.poll(now, &mut self.head, &mut trailer, &mut out, &mut sent);
+        self.order.clear();
+        for (index, stream) in self.streams.iter_mut().enumerate() {
+            if let Some(flight) = stream.under_way(now, N, &mut sent) {
+                self.order.push((flight.size(N), index));
+            }
+        }
+        self.order.sort_unstable();
+        for (_, index) in self.order.iter().rev() {
+            if let Some(stream) = self.streams.get_mut(*index) {
+                stream.poll(now, &mut self.head, &mut trailer, &mut out, &mut sent);
+            }
         }
         sent
     }
@@ -165,26 +181,38 @@ impl Flight {
         self.frame.due + BURST_INTERVAL * u32::try_from(bursts).unwrap_or(u32::MAX)
     }
 
-    /// The next packet's share of the frame: all have the same size, but the last may be shorter, so
-    /// that they leave in one run. If a trailer of `trailer` bytes would not fit into that one
-    /// whole, the sizes differ by a byte, the longer ones first.
-    fn chunk(&self, trailer: usize) -> &'static [u8] {
+    /// The next packet's share of the frame, and zeros that follow it. All packets are equally long:
+    /// of the last one, zeros between data and trailer make up the bytes that it lacks, of which
+    /// there are fewer than packets. So they leave in one run, and something shorter with them. A
+    /// frame whose last packet can't hold zeros and trailer whole has none, and packets that differ
+    /// by a byte, the longer ones first.
+    fn chunk(&self, trailer: usize) -> (&'static [u8], &'static [u8]) {
         let total = self.data.len() + trailer;
-        let packets = self.packets.max(1);
-        let size = total.div_ceil(packets);
-        let fits = total - size.saturating_mul(packets - 1).min(total) >= trailer;
+        let (packets, size) = (self.packets.max(1), self.size(trailer));
+        let missing = size.saturating_mul(packets) - total;
+        let zeros = ZEROS
+            .get(..missing)
+            .filter(|_| missing + trailer <= size);
         let (least, longer) = (total / packets, total % packets);
         let at = |packet: usize| {
-            let at = if fits {
-                size * packet
-            } else {
-                least * packet + longer.min(packet)
+            let at = match zeros {
+                Some(_) => size * packet,
+                None => least * packet + longer.min(packet),
             };
             at.min(self.data.len())
         };
-        self.data
-            .get(at(self.next)..at(self.next + 1))
-            .unwrap_or_default()
+        let share = at(self.next)..at(self.next + 1);
+        let zeros = zeros.filter(|_| self.is_last()).unwrap_or_default();
+        (self.data.get(share).unwrap_or_default(), zeros)
+    }
+
+    /// The length of a packet's share.
+    fn size(&self, trailer: usize) -> usize {
+        (self.data.len() + trailer).div_ceil(self.packets.max(1))
+    }
+
+    const fn is_last(&self) -> bool {
+        self.next + 1 == self.packets
     }
 }
 
@@ -235,22 +263,14 @@ impl Stream {
         out: &mut impl FnMut(MediaPacket<'_>),
         sent: &mut Sent,
     ) {
-        loop {
-            if self.flight.is_none() && self.active {
-                self.catch_up(now, sent);
-            }
-            if self.next_due().is_none_or(|due| due > now) {
-                return;
-            }
-            let Some(mut flight) = self.flight.take().or_else(|| self.start_frame(N)) else {
-                return;
-            };
-            let last = flight.next + 1 == flight.packets;
+        while let Some(mut flight) = self.under_way(now, N, sent) {
+            let last = flight.is_last();
             head.clear();
-            let (body, tail) = self.write(head, &flight, trailer);
+            let (body, padding, tail) = self.write(head, &flight, trailer);
             let payload = Payload {
                 head,
                 body,
+                padding,
                 tail: tail.as_ref().map_or(&[][..], |tail| &tail[..]),
             };
             out(MediaPacket {
@@ -263,22 +283,35 @@ impl Stream {
             });
             sent.packet(payload.length(), now - flight.due(), last);
             flight.next += 1;
+            self.flight = (!last).then_some(flight);
             if last {
                 self.picture_id = (self.picture_id + 1) & 0x7fff;
                 self.tl0_picture_index = self.tl0_picture_index.wrapping_add(1);
-            } else {
-                self.flight = Some(flight);
             }
         }
     }
 
-    /// The next packet of a frame: writes its head, and returns what follows.
+    /// The frame of which a packet is due.
+    fn under_way(&mut self, now: Instant, trailer: usize, sent: &mut Sent) -> Option<Flight> {
+        if self.flight.is_none() && self.active {
+            self.catch_up(now, sent);
+        }
+        if self.next_due().is_none_or(|due| due > now) {
+            return None;
+        }
+        if self.flight.is_none() {
+            self.flight = self.start_frame(trailer);
+        }
+        self.flight
+    }
+
+    /// The next packet of a frame: writes its head, and returns what follows as in [`Payload`].
     fn write<const N: usize>(
         &self,
         head: &mut Vec<u8>,
         flight: &Flight,
         trailer: &mut impl FnMut(Frame) -> [u8; N],
-    ) -> (&'static [u8], Option<[u8; N]>) {
+    ) -> (&'static [u8], &'static [u8], Option<[u8; N]>) {
         match self.codec {
             VideoCodec::Vp8 => {
                 let descriptor = Descriptor {
@@ -288,17 +321,18 @@ impl Stream {
                     tl0_picture_index: self.tl0_picture_index,
                 };
                 head.extend_from_slice(&descriptor.write());
-                let last = flight.next + 1 == flight.packets;
-                (flight.chunk(N), last.then(|| trailer(flight.frame)))
+                let (share, zeros) = flight.chunk(N);
+                let trailer = flight.is_last().then(|| trailer(flight.frame));
+                (share, zeros, trailer)
             }
             VideoCodec::H264 => match flight.next.checked_sub(1) {
                 None => {
                     h264::write_head(head, flight.parameters, &trailer(flight.frame));
-                    (&[], None)
+                    (&[], &[], None)
                 }
                 Some(n) => {
                     let slice = h264::write_slice(head, flight.data, n, flight.packets - 1);
-                    (slice, None)
+                    (slice, &[], None)
                 }
             },
         }

@@ -66,14 +66,19 @@ impl Sender {
 
     /// Adds a track with a plan per layer; `first` are their first sequence numbers.
     pub fn add(&mut self, source: Source, plans: Vec<(StreamPlan, u16)>, now: Instant) {
-        self.tracks.push(Track {
+        let track = Track {
             lost: vec![0; plans.len()],
             streams: plans
                 .into_iter()
                 .map(|(p, first)| Stream::new(p, first))
                 .collect(),
             source,
-        });
+        };
+        // What is short comes behind what is long, and may leave in the same run.
+        match track.source {
+            Source::Audio(_) => self.tracks.push(track),
+            Source::Video(_) => self.tracks.insert(0, track),
+        }
         self.next_report.get_or_insert(now + FIRST_REPORT);
     }
 
@@ -255,3 +260,6 @@ fn stamp(source: u32, frame: Frame, now: Moment) -> [u8; stamp::LEN] {
     };
     stamp.encode()
 }
+
+#[cfg(test)]
+mod tests;

@@ -70,6 +70,7 @@ struct Kept {
     /// See [`Payload`].
     head: Vec<u8>,
     body: &'static [u8],
+    padding: &'static [u8],
     tail: Vec<u8>,
     /// As first sent, in a stream without its own retransmissions: the same nonce may only ever
     /// meet the same header.
@@ -82,6 +83,7 @@ impl Kept {
         Payload {
             head: &self.head,
             body: self.body,
+            padding: self.padding,
             tail: &self.tail,
         }
     }
@@ -231,6 +233,7 @@ impl Stream {
             kept.head.clear();
             kept.head.extend_from_slice(media.payload.head);
             kept.body = media.payload.body;
+            kept.padding = media.payload.padding;
             kept.tail.clear();
             kept.tail.extend_from_slice(media.payload.tail);
         }
