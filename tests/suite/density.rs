@@ -26,6 +26,9 @@ const ALLOCATIONS_MAX: f64 = 0.25;
 /// System calls that receive or send, per received packet. One for each packet would be more than
 /// one.
 const CALLS_MAX: f64 = 0.6;
+/// System calls that receive or send, per sent packet: 80 a second that send what is due, and some that
+/// receive, for about 330 packets. One for each frame would be more than 0.36.
+const SENDING_CALLS_MAX: f64 = 0.34;
 /// Bytes on the heap per subscriber with four tracks.
 const HEAP_MAX: f64 = 150_000.0;
 /// Resident bytes per subscriber with four tracks, of a build that is not optimized.
@@ -72,12 +75,16 @@ async fn a_packet_costs_a_fraction_of_an_allocation_and_of_a_system_call() {
         tokens: tokens.collect(),
     };
     let name = "density::in_a_process_of_its_own";
+    let before = sending(&engine, &publishers);
     let m: Measured = own_process::run(name, &input, Duration::from_secs(80)).await;
+    let after = sending(&engine, &publishers);
     for publisher in publishers {
         publisher.leave().await;
     }
     let subscribers = SUBSCRIBERS as f64;
     let packets = m.packets as f64;
+    let sent = (after.packets - before.packets) as f64;
+    assert!(sent > 2_000.0, "too little to measure: {after:?}");
     assert!(
         packets > 200.0 * subscribers,
         "too little to measure: {m:?}"
@@ -92,6 +99,11 @@ async fn a_packet_costs_a_fraction_of_an_allocation_and_of_a_system_call() {
             "system calls per packet",
             m.calls as f64 / packets,
             CALLS_MAX,
+        ),
+        (
+            "system calls per sent packet",
+            (after.calls - before.calls) as f64 / sent,
+            SENDING_CALLS_MAX,
         ),
         (
             "heap bytes per subscriber",
@@ -112,6 +124,20 @@ async fn a_packet_costs_a_fraction_of_an_allocation_and_of_a_system_call() {
             value > 0.0 && value <= most,
             "{what}: {value}, {most} at most: {m:?}"
         );
+    }
+}
+
+/// What an engine of publishers alone has done.
+#[derive(Debug)]
+struct Sending {
+    packets: u64,
+    calls: u64,
+}
+
+fn sending(engine: &Engine, publishers: &[Participant]) -> Sending {
+    Sending {
+        packets: publishers.iter().map(|p| p.snapshot().tx.packets).sum(),
+        calls: engine.health().socket_calls,
     }
 }
 

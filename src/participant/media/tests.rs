@@ -220,7 +220,10 @@ fn frames_are_the_clip_in_order_with_the_stamp_behind() {
             let frame = &clip[n % clip.len()];
             let data = data.strip_suffix(&STAMP).unwrap();
             let zeros = data.strip_prefix(frame.data).unwrap();
-            assert!(zeros.len() < 64 && zeros.iter().all(|byte| *byte == 0), "{n}");
+            assert!(
+                zeros.len() < 64 && zeros.iter().all(|byte| *byte == 0),
+                "{n}"
+            );
             assert_eq!(first.keyframe, frame.keyframe);
             assert_eq!(first.picture_id(), (0x7ff0 + n as u16) & 0x7fff);
             assert_eq!(first.payload[4], n as u8, "TL0PICIDX");

@@ -190,9 +190,7 @@ impl Flight {
         let total = self.data.len() + trailer;
         let (packets, size) = (self.packets.max(1), self.size(trailer));
         let missing = size.saturating_mul(packets) - total;
-        let zeros = ZEROS
-            .get(..missing)
-            .filter(|_| missing + trailer <= size);
+        let zeros = ZEROS.get(..missing).filter(|_| missing + trailer <= size);
         let (least, longer) = (total / packets, total % packets);
         let at = |packet: usize| {
             let at = match zeros {
