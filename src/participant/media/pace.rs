@@ -20,38 +20,65 @@ const SMALL_BURST: usize = 4;
 /// when it falls behind.
 pub const MAX_LATE: Duration = Duration::from_millis(250);
 
-/// A constant frame rate.
+/// A constant frame rate, of what is captured at a constant rate that is as high or higher.
 #[derive(Clone, Copy, Debug)]
 pub struct Schedule {
     start: Instant,
     per_second: u32,
+    captured_per_second: u32,
 }
 
 impl Schedule {
     /// Frame 0 is due at `start`; `per_second` is at least 1.
     pub fn new(start: Instant, per_second: u32) -> Self {
+        Schedule::of_captured(start, per_second, per_second)
+    }
+
+    /// The same, of frames that are captured at a rate of their own: each is the first that was
+    /// captured when its time had come, as an encoder of fewer frames leaves the others out.
+    pub fn of_captured(start: Instant, per_second: u32, captured_per_second: u32) -> Self {
+        let per_second = per_second.max(1);
         Schedule {
             start,
-            per_second: per_second.max(1),
+            per_second,
+            captured_per_second: captured_per_second.max(per_second),
         }
     }
 
     /// When a frame is due, to the nanosecond below.
     pub fn due(&self, frame: u64) -> Instant {
-        let nanos = u128::from(frame) * 1_000_000_000 / u128::from(self.per_second);
-        self.start + Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+        self.captured_at(self.captured(frame))
+    }
+
+    /// A frame's time on a clock of `rate` ticks a second, to the tick below.
+    pub fn ticks(&self, frame: u64, rate: u32) -> u64 {
+        let ticks = u128::from(self.captured(frame)) * u128::from(rate);
+        u64::try_from(ticks / u128::from(self.captured_per_second)).unwrap_or(u64::MAX)
     }
 
     /// The first frame that is due at `now` or later.
     pub fn first_from(&self, now: Instant) -> u64 {
+        let captured_per_second = u128::from(self.captured_per_second);
         let nanos = now.saturating_duration_since(self.start).as_nanos();
-        let frame =
-            u64::try_from(nanos * u128::from(self.per_second) / 1_000_000_000).unwrap_or(u64::MAX);
-        if self.due(frame) < now {
-            frame + 1
-        } else {
-            frame
-        }
+        let before = nanos * captured_per_second / 1_000_000_000;
+        let before = u64::try_from(before).unwrap_or(u64::MAX);
+        let captured = before + u64::from(self.captured_at(before) < now);
+        // The first frame whose capture is that one or a later one.
+        captured.checked_sub(1).map_or(0, |past| {
+            let frames = u128::from(past) * u128::from(self.per_second) / captured_per_second;
+            u64::try_from(frames).map_or(u64::MAX, |frames| frames + 1)
+        })
+    }
+
+    /// Which of the captured frames a frame is.
+    fn captured(&self, frame: u64) -> u64 {
+        let of_rates = u128::from(frame) * u128::from(self.captured_per_second);
+        u64::try_from(of_rates.div_ceil(u128::from(self.per_second))).unwrap_or(u64::MAX)
+    }
+
+    fn captured_at(&self, captured: u64) -> Instant {
+        let nanos = u128::from(captured) * 1_000_000_000 / u128::from(self.captured_per_second);
+        self.start + Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
     /// How many packets of a frame leave with each burst, if it has `packets`: all of a small frame,
@@ -60,7 +87,7 @@ impl Schedule {
         if packets <= SMALL_FRAME {
             return packets.max(1);
         }
-        let interval_ms = 1_000 / self.per_second;
+        let interval_ms = 1_000 / self.captured_per_second;
         let bursts = interval_ms * 4 / 5 / 5 + 1;
         packets
             .div_ceil(usize::try_from(bursts).unwrap_or(usize::MAX))
@@ -100,10 +127,25 @@ mod tests {
         }
     }
 
+    #[test]
+    fn fewer_frames_are_some_of_those_captured() {
+        let schedule = Schedule::of_captured(start(), 20, 30);
+        let ticks: Vec<_> = (0..7).map(|n| schedule.ticks(n, 90_000) / 3_000).collect();
+        assert_eq!(ticks, [0, 2, 3, 5, 6, 8, 9]);
+        let all = Schedule::new(schedule.start, 30);
+        for (frame, captured) in [(0, 0), (1, 2), (2, 3), (60, 90)] {
+            assert_eq!(schedule.due(frame), all.due(captured));
+        }
+    }
+
     proptest! {
         #[test]
-        fn first_from_is_the_first(per_second in 1_u32..120, frame in 0_u64..1_000_000) {
-            let schedule = Schedule::new(start(), per_second);
+        fn first_from_is_the_first(
+            per_second in 1_u32..120,
+            more in 0_u32..60,
+            frame in 0_u64..1_000_000,
+        ) {
+            let schedule = Schedule::of_captured(start(), per_second, per_second + more);
             let due = schedule.due(frame);
             prop_assert_eq!(schedule.first_from(due), frame);
             prop_assert_eq!(schedule.first_from(due + Duration::from_nanos(1)), frame + 1);

@@ -227,7 +227,8 @@ fn frames_are_the_clip_in_order_with_the_stamp_behind() {
             assert_eq!(first.keyframe, frame.keyframe);
             assert_eq!(first.picture_id(), (0x7ff0 + n as u16) & 0x7fff);
             assert_eq!(first.payload[4], n as u8, "TL0PICIDX");
-            let ticks = 90_000 / layer.fps * n as u32;
+            let captured = (n as u32 * 30).div_ceil(layer.fps);
+            let ticks = 90_000 / 30 * captured;
             assert_eq!(
                 first.rtp_timestamp,
                 options.rtp_timestamp.wrapping_add(ticks)

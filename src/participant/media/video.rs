@@ -72,9 +72,14 @@ impl VideoTrack {
             let quality = clip.layer.quality;
             quality == options.top || options.simulcast && quality < options.top
         });
+        // One camera: what all layers show was captured at the rate of the fastest.
+        let captured = clips.clone().map(|clip| clip.layer.fps).max();
+        let schedule = |fps| Schedule::of_captured(start, fps, captured.unwrap_or(fps));
         let streams: Vec<_> = clips
             .enumerate()
-            .map(|(index, clip)| Stream::new(index, codec, clip, &options, start))
+            .map(|(index, clip)| {
+                Stream::new(index, codec, clip, &options, schedule(clip.layer.fps))
+            })
             .collect();
         VideoTrack {
             layers: streams.iter().map(|stream| stream.clip.layer).collect(),
@@ -155,6 +160,8 @@ struct Stream {
     last_keyframe: Option<Instant>,
     /// The next frame's number.
     number: u64,
+    /// When that frame is due.
+    frame_due: Instant,
     /// The next frame's index in the clip.
     cursor: usize,
     picture_id: u16,
@@ -220,13 +227,14 @@ impl Stream {
         codec: VideoCodec,
         clip: &'static VideoClip,
         options: &VideoOptions,
-        start: Instant,
+        schedule: Schedule,
     ) -> Self {
         Stream {
             index,
             codec,
             clip,
-            schedule: Schedule::new(start, clip.layer.fps),
+            schedule,
+            frame_due: schedule.due(0),
             rtp_timestamp: options.rtp_timestamp,
             max_payload: options.max_payload.max(100),
             active: true,
@@ -249,7 +257,7 @@ impl Stream {
     fn next_due(&self) -> Option<Instant> {
         match self.flight {
             Some(flight) => Some(flight.due()),
-            None => self.active.then(|| self.schedule.due(self.number)),
+            None => self.active.then_some(self.frame_due),
         }
     }
 
@@ -338,22 +346,25 @@ impl Stream {
 
     /// Leaves out the frames of a pause, and those that are too late.
     fn catch_up(&mut self, now: Instant, sent: &mut Sent) {
-        let number = self.schedule.first_from(now);
-        let too_late = now.saturating_duration_since(self.schedule.due(self.number)) > MAX_LATE;
-        if number <= self.number || !(self.resumes || too_late) {
-            self.resumes = false;
+        let resumes = std::mem::take(&mut self.resumes);
+        let too_late = now.saturating_duration_since(self.frame_due) > MAX_LATE;
+        if !(resumes || too_late) {
             return;
         }
-        if !self.resumes {
+        let number = self.schedule.first_from(now);
+        if number <= self.number {
+            return;
+        }
+        if !resumes {
             sent.skipped_frames += number - self.number;
         }
-        self.resumes = false;
         self.number = number;
+        self.frame_due = self.schedule.due(number);
         self.cursor = self.clip.keyframe_from(self.cursor);
     }
 
     fn start_frame(&mut self, trailer: usize) -> Option<Flight> {
-        let due = self.schedule.due(self.number);
+        let due = self.frame_due;
         let spaced = self
             .last_keyframe
             .is_none_or(|last| due >= last + KEYFRAME_SPACING);
@@ -373,7 +384,7 @@ impl Stream {
             }
             VideoCodec::H264 => 1 + h264::slice_packets(frame.data.len(), self.max_payload),
         };
-        let ticks = self.number * u64::from(CLOCK) / u64::from(self.clip.layer.fps);
+        let ticks = self.schedule.ticks(self.number, CLOCK);
         let flight = Flight {
             frame: Frame {
                 layer: self.index,
@@ -390,6 +401,7 @@ impl Stream {
             next: 0,
         };
         self.number += 1;
+        self.frame_due = self.schedule.due(self.number);
         Some(flight)
     }
 }
