@@ -14,6 +14,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::clock;
 
 use super::arrival::KernelClock;
+use super::beat::Beats;
 use super::carrier::{Carrier, Transport};
 use super::epoll::{Epoll, Told};
 use super::failure::{Cause, Failure};
@@ -142,11 +143,13 @@ impl Threads {
     pub fn start(config: &EngineConfig) -> io::Result<Self> {
         let health = Arc::new(Health::default());
         let shared_clock = Arc::new(AtomicI64::new(0));
+        let beats = Beats::new(Instant::now());
         let mut mail = Vec::new();
         for i in 0..config.threads.max(1) {
             let (post, inbox) = inbox::inbox()?;
             let mut thread = Thread {
                 config: config.clone(),
+                beats,
                 inbox,
                 at_ticks: Epoll::new()?,
                 prompt: Epoll::new()?,
@@ -230,6 +233,7 @@ impl Seat {
 
 struct Thread {
     config: EngineConfig,
+    beats: Beats,
     inbox: Inbox<Mail>,
     /// Sockets of which nothing is lost or late if it waits for a tick: the kernel says when what
     /// they have came.
@@ -252,7 +256,7 @@ struct Thread {
 
 impl Thread {
     fn run(&mut self) {
-        let mut wakeups = Wakeups::new(self.config.tick, Instant::now());
+        let mut wakeups = Wakeups::new(self.config.tick, self.beats, Instant::now());
         loop {
             if self.seats.iter().all(Option::is_none) {
                 // Nothing to do until someone joins.
@@ -260,7 +264,7 @@ impl Thread {
                     Ok(mail) => self.read(mail),
                     Err(RecvError) => return,
                 }
-                wakeups = Wakeups::new(self.config.tick, Instant::now());
+                wakeups = Wakeups::new(self.config.tick, self.beats, Instant::now());
             }
             let next = wakeups.next(&self.due);
             if let Some(early) = next.checked_duration_since(Instant::now()) {
@@ -405,6 +409,7 @@ impl Thread {
             local: SocketAddr::new(new.ip, port),
             seed: new.seed,
             stamp_source: new.stamp_source,
+            beats: self.beats,
         };
         let now = self.now();
         let peer = Peer::new(config, now, &mut self.outbox)?;

@@ -10,6 +10,7 @@
 //! ```
 
 mod arrival;
+mod beat;
 mod carrier;
 mod engine;
 mod epoll;

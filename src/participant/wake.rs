@@ -2,20 +2,18 @@
 
 use std::time::{Duration, Instant};
 
+use super::beat::Beats;
+
 /// Between two looks at peers on their way up, so that the phases of connecting take what the
 /// server takes.
 const CONNECTING: Duration = Duration::from_millis(1);
-
-/// Between two wakeups for what is prompt, as libwebrtc's pacer has it: a packet goes out at most
-/// this late, and packets of many publishers go out together.
-const SENDING: Duration = Duration::from_millis(5);
 
 /// When a peer wants to be looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Due {
     /// For anything.
     pub any: Option<Instant>,
-    /// For what doesn't wait for a tick: media to send, packets to ask for again.
+    /// For what waits for a beat alone, not for a tick: media to send, packets to ask for again.
     pub prompt: Option<Instant>,
     /// It is on its way up, or its media come over TCP: nothing of it waits for a tick.
     pub connecting: bool,
@@ -59,32 +57,33 @@ pub struct Woken {
 #[derive(Clone, Copy, Debug)]
 pub struct Wakeups {
     tick: Duration,
+    beats: Beats,
     next_tick: Instant,
     last: Instant,
 }
 
 impl Wakeups {
-    /// The first tick comes one `tick` from `now`.
-    pub fn new(tick: Duration, now: Instant) -> Self {
+    /// The first tick comes with the first beat that is one `tick` or more from `now`.
+    pub fn new(tick: Duration, beats: Beats, now: Instant) -> Self {
         Self {
             tick,
-            next_tick: now + tick,
+            beats,
+            next_tick: beats.from(now + tick),
             last: now,
         }
     }
 
     /// When to wake next for these peers.
     pub fn next<'a>(&self, peers: impl IntoIterator<Item = &'a Due>) -> Instant {
-        let mut next = self.next_tick;
+        let (mut next, mut prompt) = (self.next_tick, None);
         for peer in peers {
             if peer.connecting {
                 next = next.min(self.last + CONNECTING);
             }
-            if let Some(due) = peer.prompt {
-                next = next.min(due.max(self.last + SENDING));
-            }
+            prompt = prompt.into_iter().chain(peer.prompt).min();
         }
-        next
+        let beat = |due| self.beats.from(due).max(self.beats.after(self.last));
+        prompt.map_or(next, |due| next.min(beat(due)))
     }
 
     /// The thread woke at `now`. Who is late by more than a tick doesn't hurry after.
@@ -92,8 +91,11 @@ impl Wakeups {
         self.last = now;
         let tick = now.checked_duration_since(self.next_tick);
         if let Some(lag) = tick {
-            let late = if lag > self.tick { lag } else { Duration::ZERO };
-            self.next_tick += late + self.tick;
+            self.next_tick = if lag > self.tick {
+                self.beats.from(now + self.tick)
+            } else {
+                self.next_tick + self.tick
+            };
         }
         Woken { tick }
     }
@@ -111,7 +113,7 @@ mod tests {
     )]
     fn wakeups() -> (Wakeups, Instant) {
         let start = Instant::now();
-        (Wakeups::new(10 * MS, start), start)
+        (Wakeups::new(20 * MS, Beats::new(start), start), start)
     }
 
     fn prompt(at: Instant) -> [Due; 1] {
@@ -125,25 +127,24 @@ mod tests {
     #[test]
     fn ticks_keep_their_beat_unless_one_is_missed() {
         let (mut wakeups, start) = wakeups();
-        assert_eq!(wakeups.next(&[Due::NEVER]), start + 10 * MS);
-        assert_eq!(wakeups.woke(start + 13 * MS).tick, Some(3 * MS));
-        assert_eq!(wakeups.next(&[]), start + 20 * MS);
-        assert_eq!(wakeups.woke(start + 35 * MS).tick, Some(15 * MS));
-        assert_eq!(wakeups.next(&[]), start + 45 * MS);
+        assert_eq!(wakeups.next(&[Due::NEVER]), start + 20 * MS);
+        assert_eq!(wakeups.woke(start + 23 * MS).tick, Some(3 * MS));
+        assert_eq!(wakeups.next(&[]), start + 40 * MS);
+        assert_eq!(wakeups.woke(start + 65 * MS).tick, Some(25 * MS));
+        assert_eq!(wakeups.next(&[]), start + 90 * MS);
     }
 
     #[test]
-    fn what_is_prompt_wakes_when_due_but_not_too_often() {
+    fn what_is_prompt_wakes_with_the_beat_and_once_in_each() {
         let (mut wakeups, start) = wakeups();
-        assert_eq!(wakeups.next(&prompt(start + 7 * MS)), start + 7 * MS);
-        assert_eq!(wakeups.next(&prompt(start)), start + SENDING);
-        assert_eq!(wakeups.next(&prompt(start + 70 * MS)), start + 10 * MS);
-        assert_eq!(wakeups.woke(start + 3 * MS).tick, None);
-        assert_eq!(
-            wakeups.next(&prompt(start + 4 * MS)),
-            start + 3 * MS + SENDING
-        );
-        assert_eq!(wakeups.next(&[]), start + 10 * MS, "the tick stays");
+        assert_eq!(wakeups.next(&prompt(start + 7 * MS)), start + 10 * MS);
+        assert_eq!(wakeups.next(&prompt(start + 10 * MS)), start + 10 * MS);
+        assert_eq!(wakeups.next(&prompt(start + 70 * MS)), start + 20 * MS);
+        assert_eq!(wakeups.woke(start + 10 * MS).tick, None);
+        assert_eq!(wakeups.next(&prompt(start + 4 * MS)), start + 20 * MS);
+        assert_eq!(wakeups.woke(start + 21 * MS).tick, Some(MS));
+        assert_eq!(wakeups.next(&prompt(start + 20 * MS)), start + 30 * MS);
+        assert_eq!(wakeups.next(&[]), start + 40 * MS, "the tick stays");
     }
 
     #[test]
@@ -158,8 +159,8 @@ mod tests {
         let woken = wakeups.woke(start + MS);
         assert!(due.is_over(start + MS, woken));
         due.connecting = false;
-        assert_eq!(wakeups.next(&[due]), start + 10 * MS);
+        assert_eq!(wakeups.next(&[due]), start + 20 * MS);
         assert!(!due.is_over(start + MS, woken));
-        assert!(due.is_over(start + 10 * MS, wakeups.woke(start + 10 * MS)));
+        assert!(due.is_over(start + 20 * MS, wakeups.woke(start + 20 * MS)));
     }
 }

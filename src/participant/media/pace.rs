@@ -4,9 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-/// Time between two bursts of one frame; libwebrtc's pacer sends at least so often
-/// (`PacingController::kMinSleepTime` and its process interval, 5 ms).
-pub const BURST_INTERVAL: Duration = Duration::from_millis(5);
+use crate::participant::beat::BEAT;
 
 /// A frame of at most so many packets leaves at once, as libwebrtc's pacer lets it: a burst of 40 ms
 /// (`PacingController::kDefaultBurstInterval`) at two and a half times the bitrate
@@ -16,11 +14,15 @@ pub const SMALL_FRAME: usize = 16;
 /// The least that leaves at once of a larger one.
 const SMALL_BURST: usize = 4;
 
+const BEATS_PER_SECOND: u32 = 1_000 / BEAT.subsec_millis();
+
 /// A frame that is later than this is skipped, not sent: a client's encoder drops frames too
 /// when it falls behind.
 pub const MAX_LATE: Duration = Duration::from_millis(250);
 
-/// A constant frame rate, of what is captured at a constant rate that is as high or higher.
+/// A constant frame rate, of what is captured at a constant rate that is as high or higher. Frames
+/// are captured with a [`BEAT`] from the start on, the first when a frame's time has come: at 30 a
+/// second after 0, 40 and 70 ms.
 #[derive(Clone, Copy, Debug)]
 pub struct Schedule {
     start: Instant,
@@ -29,7 +31,7 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Frame 0 is due at `start`; `per_second` is at least 1.
+    /// Frame 0 is due at `start`; `per_second` is at least 1, and at most as many as beats.
     pub fn new(start: Instant, per_second: u32) -> Self {
         Schedule::of_captured(start, per_second, per_second)
     }
@@ -52,33 +54,27 @@ impl Schedule {
 
     /// A frame's time on a clock of `rate` ticks a second, to the tick below.
     pub fn ticks(&self, frame: u64, rate: u32) -> u64 {
-        let ticks = u128::from(self.captured(frame)) * u128::from(rate);
-        u64::try_from(ticks / u128::from(self.captured_per_second)).unwrap_or(u64::MAX)
+        let since = self.captured_at(self.captured(frame)) - self.start;
+        let ticks = since.as_nanos() * u128::from(rate) / 1_000_000_000;
+        u64::try_from(ticks).unwrap_or(u64::MAX)
     }
 
     /// The first frame that is due at `now` or later.
     pub fn first_from(&self, now: Instant) -> u64 {
-        let captured_per_second = u128::from(self.captured_per_second);
-        let nanos = now.saturating_duration_since(self.start).as_nanos();
-        let before = nanos * captured_per_second / 1_000_000_000;
-        let before = u64::try_from(before).unwrap_or(u64::MAX);
-        let captured = before + u64::from(self.captured_at(before) < now);
-        // The first frame whose capture is that one or a later one.
-        captured.checked_sub(1).map_or(0, |past| {
-            let frames = u128::from(past) * u128::from(self.per_second) / captured_per_second;
-            u64::try_from(frames).map_or(u64::MAX, |frames| frames + 1)
-        })
+        let since = now.saturating_duration_since(self.start).as_nanos();
+        let beats = narrow(since.div_ceil(BEAT.as_nanos()));
+        let captured = first_reaching(beats, BEATS_PER_SECOND, self.captured_per_second);
+        first_reaching(captured, self.captured_per_second, self.per_second)
     }
 
     /// Which of the captured frames a frame is.
     fn captured(&self, frame: u64) -> u64 {
-        let of_rates = u128::from(frame) * u128::from(self.captured_per_second);
-        u64::try_from(of_rates.div_ceil(u128::from(self.per_second))).unwrap_or(u64::MAX)
+        reached(frame, self.captured_per_second, self.per_second)
     }
 
     fn captured_at(&self, captured: u64) -> Instant {
-        let nanos = u128::from(captured) * 1_000_000_000 / u128::from(self.captured_per_second);
-        self.start + Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+        let beats = reached(captured, BEATS_PER_SECOND, self.captured_per_second);
+        self.start + BEAT * u32::try_from(beats).unwrap_or(u32::MAX)
     }
 
     /// How many packets of a frame leave with each burst, if it has `packets`: all of a small frame,
@@ -88,11 +84,27 @@ impl Schedule {
             return packets.max(1);
         }
         let interval_ms = 1_000 / self.captured_per_second;
-        let bursts = interval_ms * 4 / 5 / 5 + 1;
+        let bursts = interval_ms * 4 / 5 / BEAT.subsec_millis() + 1;
         packets
             .div_ceil(usize::try_from(bursts).unwrap_or(usize::MAX))
             .max(SMALL_BURST)
     }
+}
+
+/// Which of `fast` a second is the first that is not before the `n`th of `slow` a second.
+fn reached(n: u64, fast: u32, slow: u32) -> u64 {
+    narrow((u128::from(n) * u128::from(fast)).div_ceil(u128::from(slow)))
+}
+
+/// The first of `slow` a second for which [`reached`] is `n` or more.
+fn first_reaching(n: u64, fast: u32, slow: u32) -> u64 {
+    n.checked_sub(1).map_or(0, |before| {
+        narrow(u128::from(before) * u128::from(slow) / u128::from(fast) + 1)
+    })
+}
+
+fn narrow(n: u128) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -111,7 +123,10 @@ mod tests {
         let schedule = Schedule::new(start, 30);
         assert_eq!(schedule.due(0), start);
         assert_eq!(schedule.due(30 * 3_600), start + Duration::from_secs(3_600));
-        assert_eq!(schedule.due(1) - start, Duration::from_nanos(33_333_333));
+        let ms: Vec<_> = (0..5)
+            .map(|n| (schedule.due(n) - start).as_millis())
+            .collect();
+        assert_eq!(ms, [0, 40, 70, 100, 140]);
     }
 
     #[test]
@@ -120,7 +135,7 @@ mod tests {
             let schedule = Schedule::new(start(), per_second);
             for packets in 1_usize..100 {
                 let bursts = packets.div_ceil(schedule.burst(packets));
-                let last = BURST_INTERVAL * u32::try_from(bursts - 1).unwrap();
+                let last = BEAT * u32::try_from(bursts - 1).unwrap();
                 assert!(last < Duration::from_secs(1) / per_second, "{packets}");
                 assert_eq!(packets <= SMALL_FRAME, bursts == 1, "{packets}");
             }
@@ -130,8 +145,8 @@ mod tests {
     #[test]
     fn fewer_frames_are_some_of_those_captured() {
         let schedule = Schedule::of_captured(start(), 20, 30);
-        let ticks: Vec<_> = (0..7).map(|n| schedule.ticks(n, 90_000) / 3_000).collect();
-        assert_eq!(ticks, [0, 2, 3, 5, 6, 8, 9]);
+        let ticks: Vec<_> = (0..5).map(|n| schedule.ticks(n, 90_000)).collect();
+        assert_eq!(ticks, [0, 6_300, 9_000, 15_300, 18_000]);
         let all = Schedule::new(schedule.start, 30);
         for (frame, captured) in [(0, 0), (1, 2), (2, 3), (60, 90)] {
             assert_eq!(schedule.due(frame), all.due(captured));
@@ -141,8 +156,8 @@ mod tests {
     proptest! {
         #[test]
         fn first_from_is_the_first(
-            per_second in 1_u32..120,
-            more in 0_u32..60,
+            per_second in 1_u32..60,
+            more in 0_u32..=40,
             frame in 0_u64..1_000_000,
         ) {
             let schedule = Schedule::of_captured(start(), per_second, per_second + more);

@@ -4,12 +4,13 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::pace::{BURST_INTERVAL, MAX_LATE, SMALL_FRAME};
+use super::pace::{MAX_LATE, SMALL_FRAME};
 use super::{
     AUDIO_BITRATE, AudioOptions, AudioTrack, KEYFRAME_SPACING, Quality, Sent, VideoOptions,
     VideoTrack, audio_clip, video_clips,
 };
 use crate::job::VideoCodec;
+use crate::participant::beat::BEAT;
 use crate::participant::rtp::h264::{nal, user_data};
 
 const MS: Duration = Duration::from_millis(1);
@@ -228,7 +229,7 @@ fn frames_are_the_clip_in_order_with_the_stamp_behind() {
             assert_eq!(first.picture_id(), (0x7ff0 + n as u16) & 0x7fff);
             assert_eq!(first.payload[4], n as u8, "TL0PICIDX");
             let captured = (n as u32 * 30).div_ceil(layer.fps);
-            let ticks = 90_000 / 30 * captured;
+            let ticks = 90_000 / 100 * (captured * 100).div_ceil(30);
             assert_eq!(
                 first.rtp_timestamp,
                 options.rtp_timestamp.wrapping_add(ticks)
@@ -275,7 +276,7 @@ fn a_small_frame_leaves_at_once_and_a_large_one_over_its_interval() {
                 assert!(bursts > 1 && spread < interval, "{bursts}, {spread:?}");
                 // Polled every millisecond, so a burst may come that much off its time.
                 let bursts = u32::try_from(bursts - 1).unwrap();
-                assert!(spread + MS > BURST_INTERVAL * bursts);
+                assert!(spread + MS > BEAT * bursts);
             }
         }
     }

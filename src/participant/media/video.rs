@@ -4,11 +4,12 @@ use std::time::{Duration, Instant};
 
 use super::clip::{VideoClip, VideoClips};
 use super::h264;
-use super::pace::{BURST_INTERVAL, MAX_LATE, Schedule};
+use super::pace::{MAX_LATE, Schedule};
 use super::packet::{Frame, MediaPacket, Payload, Sent};
 use super::preset::{Layer, Quality};
 use super::vp8::{DESCRIPTOR_LEN, Descriptor};
 use crate::job::VideoCodec;
+use crate::participant::beat::BEAT;
 
 /// A keyframe that was asked for comes at least this long after its layer's last one. LiveKit's
 /// server passes on a PLI for the lowest layer as often and for the others every second
@@ -185,7 +186,7 @@ struct Flight {
 impl Flight {
     fn due(&self) -> Instant {
         let bursts = self.next.checked_div(self.burst).unwrap_or(0);
-        self.frame.due + BURST_INTERVAL * u32::try_from(bursts).unwrap_or(u32::MAX)
+        self.frame.due + BEAT * u32::try_from(bursts).unwrap_or(u32::MAX)
     }
 
     /// The next packet's share of the frame, and zeros that follow it. All packets are equally long:

@@ -12,6 +12,7 @@ use str0m::media::Mid;
 use str0m::net::{Protocol, Receive, TcpType};
 use str0m::{Candidate, Event, IceConnectionState, Input, Output, Reason, Rtc, RtcConfig};
 
+use super::beat::Beats;
 use super::carrier::Transport;
 use super::failure::{Cause, Failure};
 use super::keys::{self, Slot};
@@ -125,6 +126,8 @@ pub struct PeerConfig {
     pub seed: u64,
     /// See [`super::spec::Publish::source`].
     pub stamp_source: u32,
+    /// When it is looked at for what it sends.
+    pub beats: Beats,
 }
 
 /// One peer connection.

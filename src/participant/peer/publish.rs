@@ -1,6 +1,7 @@
 //! The publisher connection's negotiation: from tracks to an offer, from the answer to streams.
 
 use std::collections::HashMap;
+use std::time::Instant;
 
 use str0m::change::SdpAnswer;
 use str0m::media::{Direction, MediaKind, Mid, Rid, Simulcast, SimulcastLayer};
@@ -148,28 +149,29 @@ impl Peer {
     }
 
     pub(super) fn start_tracks(&mut self, now: Moment) {
+        let start = self.config.beats.from(now.at);
         for (track, plans) in std::mem::take(&mut self.planned) {
             let rtp_timestamp = self.random.next();
-            let source = match source(&track, rtp_timestamp, now) {
+            let source = match source(&track, rtp_timestamp, start) {
                 Ok(source) => source,
                 Err(e) => return self.fail(Cause::PublishRefused, e.to_string()),
             };
             let random = &mut self.random;
             let plans = plans.into_iter().map(|plan| (plan, random.next_u16()));
-            self.sender.add(source, plans.collect(), now.at);
+            self.sender.add(source, plans.collect(), start);
         }
     }
 }
 
 /// What is sent on a track.
-fn source(track: &PublishTrack, rtp_timestamp: u32, now: Moment) -> Result<Source, ClipError> {
+fn source(track: &PublishTrack, rtp_timestamp: u32, start: Instant) -> Result<Source, ClipError> {
     Ok(match track.kind {
         TrackKind::Audio => {
             let options = AudioOptions {
                 rtp_timestamp,
                 discontinuous: track.discontinuous,
             };
-            Source::Audio(AudioTrack::new(audio_clip()?, options, now.at))
+            Source::Audio(AudioTrack::new(audio_clip()?, options, start))
         }
         TrackKind::Video => {
             let options = VideoOptions {
@@ -179,7 +181,7 @@ fn source(track: &PublishTrack, rtp_timestamp: u32, now: Moment) -> Result<Sourc
                 ..VideoOptions::default()
             };
             let clips = video_clips(track.codec)?;
-            Source::Video(VideoTrack::new(clips, options, now.at))
+            Source::Video(VideoTrack::new(clips, options, start))
         }
     })
 }

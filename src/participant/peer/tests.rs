@@ -23,13 +23,14 @@ struct World {
     failures: Vec<Failure>,
 }
 
-fn config(role: Role, port: u16) -> PeerConfig {
+fn config(role: Role, port: u16, start: Moment) -> PeerConfig {
     PeerConfig {
         transport: Transport::Udp,
         role,
         local: SocketAddr::from(([127, 0, 0, 1], port)),
         seed: port.into(),
         stamp_source: 5,
+        beats: Beats::new(start.at),
     }
 }
 
@@ -43,7 +44,7 @@ impl World {
         };
         let mut outbox = Outbox::default();
         let mut peer = |role, port| {
-            let peer = Peer::new(config(role, port), start, &mut outbox);
+            let peer = Peer::new(config(role, port, start), start, &mut outbox);
             peer.unwrap_or_else(|e| panic!("{e}"))
         };
         let publisher = peer(Role::Publisher, 1_000);
