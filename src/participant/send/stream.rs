@@ -67,11 +67,12 @@ struct Kept {
     index: u64,
     marker: bool,
     timestamp: u32,
-    /// See [`Payload`].
-    head: Vec<u8>,
+    /// Head and tail of the [`Payload`], side by side.
+    own: Vec<u8>,
+    /// Length of the head.
+    head: usize,
     body: &'static [u8],
     padding: &'static [u8],
-    tail: Vec<u8>,
     /// As first sent, in a stream without its own retransmissions: the same nonce may only ever
     /// meet the same header.
     extensions: Vec<u8>,
@@ -80,11 +81,12 @@ struct Kept {
 
 impl Kept {
     fn payload(&self) -> Payload<'_> {
+        let (head, tail) = self.own.split_at_checked(self.head).unwrap_or_default();
         Payload {
-            head: &self.head,
+            head,
             body: self.body,
             padding: self.padding,
-            tail: &self.tail,
+            tail,
         }
     }
 }
@@ -230,12 +232,12 @@ impl Stream {
             if self.plan.repair.is_none() {
                 kept.extensions.extend_from_slice(&self.extensions);
             }
-            kept.head.clear();
-            kept.head.extend_from_slice(media.payload.head);
+            kept.own.clear();
+            kept.own.extend_from_slice(media.payload.head);
+            kept.own.extend_from_slice(media.payload.tail);
+            kept.head = media.payload.head.len();
             kept.body = media.payload.body;
             kept.padding = media.payload.padding;
-            kept.tail.clear();
-            kept.tail.extend_from_slice(media.payload.tail);
         }
     }
 
