@@ -62,11 +62,12 @@ macro_rules! id {
 }
 
 fn word(s: &str, max: usize) -> bool {
-    let first = s.bytes().next();
-    s.len() <= max
-        && first.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
-        && s.bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    for b in s.as_bytes() {
+        if !matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-') {
+            return false;
+        }
+    }
+    !s.is_empty() && s.len() <= max && !s.starts_with('-')
 }
 
 fn lower_hex(b: u8) -> bool {

@@ -106,6 +106,14 @@ impl Errand {
     }
 }
 
+/// The sooner of two times that may not come.
+pub(super) fn sooner(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        _ => a.or(b),
+    }
+}
+
 /// How long to wait before asking the same again, `waited` after it was first asked: two thirds of that,
 /// from a second and a half up to `longest`. `spread` in 0..=255 takes up to an eighth off, so that a fleet
 /// doesn't ask in step.

@@ -166,7 +166,9 @@ pub fn runs_of(listing: &Listing) -> Vec<RunId> {
 
 impl fmt::Display for RunKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{RUNS}{}/", self.run)?;
+        f.write_str(RUNS)?;
+        f.write_str(self.run.as_str())?;
+        f.write_str("/")?;
         match &self.item {
             Item::Job => f.write_str("job.json"),
             Item::Ticket(v) => write!(f, "tickets/{}.json", v.name()),

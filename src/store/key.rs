@@ -47,11 +47,20 @@ impl Key {
 
 /// Whether `s` is non-empty segments of safe characters, joined by single slashes.
 pub(super) fn is_path(s: &str) -> bool {
-    const SAFE: fn(u8) -> bool =
-        |b| matches!(b, b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-' | b'~' | b'/');
-    s.len() <= MAX_KEY_BYTES
-        && s.bytes().all(SAFE)
-        && s.split('/').all(|name| !matches!(name, "" | "." | ".."))
+    // How long the segment is so far, and whether it is of dots alone.
+    let (mut length, mut dots) = (0, true);
+    for b in s.as_bytes() {
+        match b {
+            b'/' if length == 0 || dots && length <= 2 => return false,
+            b'/' => (length, dots) = (0, true),
+            b'.' => length += 1,
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b'~' => {
+                (length, dots) = (length + 1, false);
+            }
+            _ => return false,
+        }
+    }
+    s.len() <= MAX_KEY_BYTES && length > 0 && !(dots && length <= 2)
 }
 
 impl FromStr for Key {

@@ -59,7 +59,6 @@ async fn pause(delay: Duration) {
 pub struct Settling {
     body: Bytes,
     backoff: Backoff,
-    seed: u64,
     failed: u32,
 }
 
@@ -79,15 +78,9 @@ pub enum Next {
 impl Settling {
     /// Starts with a create. The body's bytes seed the spread of the delays.
     pub fn start(body: Bytes, backoff: Backoff) -> (Self, Next) {
-        let digest = Digest::of(&body);
-        let seed = digest
-            .as_bytes()
-            .iter()
-            .fold(0, |h, b| mix(h ^ u64::from(*b)));
         let settling = Settling {
             body,
             backoff,
-            seed,
             failed: 0,
         };
         (settling, Next::Create)
@@ -126,7 +119,10 @@ impl Settling {
 
     fn wait_or(&mut self, then: Next, error: StoreError) -> Next {
         self.failed += 1;
-        match self.backoff.delay(self.failed, self.seed) {
+        let digest = Digest::of(&self.body);
+        let bytes = digest.as_bytes().iter();
+        let seed = bytes.fold(0, |h, b| mix(h ^ u64::from(*b)));
+        match self.backoff.delay(self.failed, seed) {
             Some(delay) => Next::Wait(delay, Box::new(then)),
             None => done(Err(error)),
         }

@@ -14,7 +14,7 @@ use crate::clock::RunClock;
 use crate::job::{SCHEMA_MAJOR, Span, Timestamp};
 use crate::prober::LiveFigures;
 use crate::rendezvous::chance::{self, write_id};
-use crate::rendezvous::exchange::{Errand, Reply, Request};
+use crate::rendezvous::exchange::{Errand, Reply, Request, sooner};
 use crate::rendezvous::keys::{Item, RunKey};
 use crate::rendezvous::reference::Clocks;
 use crate::rendezvous::{LEASE, RendezvousError, document};
@@ -172,8 +172,6 @@ impl Load {
     }
 
     pub(super) fn wake_at(&self) -> Option<Timestamp> {
-        let parts = self.parts.values().map(|p| p.errand);
-        let errands = parts.chain([self.send]);
         let (abort, limit) = if self.ended {
             // An answer that is still to come may be the one that counts.
             (None, (!self.send.under_way()).then_some(self.give_up))
@@ -181,11 +179,11 @@ impl Load {
             let limit = self.may_load_until();
             (self.abort.wake_at(), (!self.told).then_some(limit))
         };
-        errands
-            .filter_map(|e| e.wake_at())
-            .chain(abort)
-            .chain(limit)
-            .min()
+        let mut first = sooner(sooner(abort, limit), self.send.wake_at());
+        for part in self.parts.values() {
+            first = sooner(first, part.errand.wake_at());
+        }
+        first
     }
 
     /// When its right to load ends, unless the bucket answers. Both are needed: without an abort

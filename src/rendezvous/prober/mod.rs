@@ -32,7 +32,7 @@ use self::testing::Testing;
 use self::wait::{Heard, Wait};
 use super::RendezvousError;
 use super::chance::{self, write_id};
-use super::exchange::{Reply, Request};
+use super::exchange::{Reply, Request, sooner};
 use super::keys::{Item, RunKey};
 use super::progress::ProberProgress;
 use super::reference::Clocks;
@@ -264,7 +264,7 @@ impl Prober {
             Phase::Leaving(leave) => Some(leave.until),
             Phase::Ended(_) => return None,
         };
-        phase.into_iter().chain(pulse).min()
+        sooner(phase, pulse)
     }
 
     /// How it ended, if it has.

@@ -34,6 +34,16 @@ impl Labels {
             Labels::Shared => format!("{}/{}", label(n / 2), n % 2).parse().unwrap(),
         }
     }
+
+    /// What the `n`-th prober is told in a world: its slot, or with the other one of some vantages
+    /// no more than their label, so that each takes a slot that is free.
+    pub(super) fn told(self, seed: u64, n: u64) -> Vantage {
+        let slot = self.slot(n);
+        match self {
+            Labels::Shared if Dice(mix(seed ^ 0xba5e ^ (n / 2))).chance(40) => slot.place(),
+            Labels::Alone | Labels::Shared => slot,
+        }
+    }
 }
 
 /// The vantages of those worlds in which each has two probers, and some only publish or only

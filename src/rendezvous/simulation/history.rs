@@ -27,8 +27,8 @@ pub(super) struct History {
     /// When each process took its slot, and when it ended by itself.
     pub(super) claimed: BTreeMap<usize, Timestamp>,
     pub(super) ended: BTreeMap<usize, Timestamp>,
-    /// By process.
-    pub(super) requests: BTreeMap<usize, RequestCounts>,
+    /// By process, as far as they asked anything.
+    requests: Vec<RequestCounts>,
     /// Of the probers and coordinators, by second since the beginning.
     pub(super) each_second: Vec<u32>,
     /// Objects but heartbeats that somebody wrote over.
@@ -77,10 +77,18 @@ pub(super) struct Finalized {
 
 impl History {
     pub(super) fn asked(&mut self, p: usize, op: Op, key: &str) {
-        self.requests.entry(p).or_default().count(op);
+        if self.requests.len() <= p {
+            self.requests.resize(p + 1, RequestCounts::default());
+        }
+        self.requests[p].count(op);
         if matches!(op, Op::Put | Op::Replace) && !key.contains("/live/") {
             self.overwritten.insert(key.to_owned());
         }
+    }
+
+    /// What a process asked so far.
+    pub(super) fn requests(&self, p: usize) -> RequestCounts {
+        self.requests.get(p).copied().unwrap_or_default()
     }
 
     /// The fleet asked something.

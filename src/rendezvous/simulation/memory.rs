@@ -4,14 +4,31 @@
 use std::any::{Any, TypeId};
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 
 use crate::job::Digest;
 
 struct Memory {
-    parsed: HashMap<(TypeId, Digest), Rc<dyn Any>>,
+    parsed: HashMap<(TypeId, Digest), Rc<dyn Any>, BuildHasherDefault<FirstBytes>>,
     /// What was written counts as parsed.
     writes: bool,
+}
+
+/// Digests are spread as they are.
+#[derive(Default)]
+struct FirstBytes(u64);
+
+impl Hasher for FirstBytes {
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(first) = bytes.first_chunk() {
+            self.0 ^= u64::from_ne_bytes(*first);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 thread_local! {
@@ -20,7 +37,7 @@ thread_local! {
 
 /// Begins to remember, or to remember anew: what was parsed, and if `writes` what was written.
 pub(super) fn remember(writes: bool) {
-    let parsed = HashMap::new();
+    let parsed = HashMap::default();
     MEMORY.set(Some(Memory { parsed, writes }));
 }
 

@@ -300,8 +300,9 @@ impl Scenario {
         };
         let mut job = self.job.document.clone();
         let labels = Labels::of(&job);
-        for vantage in (0..PROBERS).map(|n| labels.slot(n)) {
-            if dice.chance(80) {
+        for (n, vantage) in (0..PROBERS).map(|n| (n, labels.slot(n))) {
+            // A ticket is for a slot.
+            if dice.chance(80) && labels.told(self.seed, n) == vantage {
                 let key = ticket_key(self.seed, &vantage).public();
                 job.ticket_keys.insert(vantage, key);
             }
@@ -348,7 +349,7 @@ impl Scenario {
         let mut cast = vec![casting(&mut dice, Role::Coordinator, 500)];
         let labels = Labels::of(&job);
         for n in 0..probers {
-            let prober = Role::Prober(labels.slot(n));
+            let prober = Role::Prober(labels.told(seed, n));
             cast.push(casting(&mut dice, prober, begin_within_ms));
         }
         for one in &mut cast {
@@ -394,7 +395,7 @@ impl Scenario {
     fn crowd(&mut self, dice: &mut Dice, length: u64) {
         let labels = Labels::of(&self.job);
         for _ in 0..dice.roll(3) {
-            let prober = Role::Prober(labels.slot(dice.roll(PROBERS + 2)));
+            let prober = Role::Prober(labels.told(self.seed, dice.roll(PROBERS + 2)));
             let within = dice.pick(&[6_000, 60_000]);
             self.cast.push(casting(dice, prober, within));
         }

@@ -248,7 +248,7 @@ fn ten_minutes_of_waiting_and_three_tiers_take_sixty_requests() {
             for load in &world.history.loads {
                 let p = load.process;
                 if world.scenario.cast[p].ticket == by_ticket {
-                    let asked = world.history.requests[&p].beside_heartbeats();
+                    let asked = world.history.requests(p).beside_heartbeats();
                     let before = if by_ticket { TICKET_READS } else { 0 };
                     *most = (*most).max(before + asked);
                 }

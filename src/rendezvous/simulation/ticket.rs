@@ -7,13 +7,15 @@ use super::process::signing_key;
 use crate::job::{Job, Vantage};
 use crate::rendezvous::chance::mix;
 use crate::signature::SigningKey;
-use crate::store::{Key, List, Listing};
+use crate::store::{List, Listing};
 use crate::ticket::Doors;
 
-/// A ticket's URLs.
+/// A ticket's URLs, by the keys of what they are for.
 #[derive(Clone, Debug)]
 pub(super) struct Pass {
-    doors: Doors,
+    create: BTreeSet<String>,
+    put: BTreeSet<String>,
+    get: BTreeSet<String>,
     whole: BTreeSet<String>,
 }
 
@@ -26,30 +28,29 @@ pub(super) fn ticket_key(seed: u64, vantage: &Vantage) -> SigningKey {
 
 impl Pass {
     pub(super) fn of(job: &Job, vantage: &Vantage, key: &SigningKey) -> Self {
+        let doors = Doors::of(job, vantage, &key.public());
         Pass {
-            doors: Doors::of(job, vantage, &key.public()),
+            create: doors.create.iter().map(ToString::to_string).collect(),
+            put: doors.put.iter().map(ToString::to_string).collect(),
+            get: doors.get.iter().map(ToString::to_string).collect(),
             whole: Doors::whole(&job.run, vantage),
         }
     }
 
     /// Whether it has a URL for this, or those that make up this listing.
     pub(super) fn opens(&self, call: &Call) -> bool {
-        let run_key = |key: &Key| key.as_str().parse().ok();
         match call {
-            Call::Create(key, _) => run_key(key).is_some_and(|k| self.doors.create.contains(&k)),
-            Call::Put(key, _) | Call::Replace(key, ..) => {
-                run_key(key).is_some_and(|k| self.doors.put.contains(&k))
-            }
-            Call::Get(key, _) => run_key(key).is_some_and(|k| self.doors.get.contains(&k)),
+            Call::Create(key, _) => self.create.contains(key.as_str()),
+            Call::Put(key, _) | Call::Replace(key, ..) => self.put.contains(key.as_str()),
+            Call::Get(key, _) => self.get.contains(key.as_str()),
             Call::List(list) => !list.folders && self.whole.contains(&list.prefix),
         }
     }
 
     /// How many objects it looks at for a listing.
     pub(super) fn reads_to_list(&self, list: &List) -> usize {
-        let all = self.doors.get.iter().map(ToString::to_string);
-        all.filter(|key: &String| key.starts_with(&list.prefix))
-            .count()
+        let all = self.get.iter();
+        all.filter(|key| key.starts_with(&list.prefix)).count()
     }
 
     /// Of a listing, what looking at each of its objects shows.
@@ -57,7 +58,7 @@ impl Pass {
         let Answer::Listed(Ok(Listing { mut objects, .. })) = answer else {
             return answer;
         };
-        objects.retain(|entry| entry.key.parse().is_ok_and(|k| self.doors.get.contains(&k)));
+        objects.retain(|entry| self.get.contains(&entry.key));
         Answer::Listed(Ok(Listing {
             objects,
             ..Listing::default()

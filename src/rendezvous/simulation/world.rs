@@ -292,7 +292,7 @@ impl World {
             self.note(p, &brief(reply));
         }
         let now = self.local(p);
-        let requests = self.history.requests.get(&p).copied().unwrap_or_default();
+        let requests = self.history.requests(p);
         let does = self.processes[p].handle(now, requests, heard);
         for does in does {
             if !self.act(p, does) {

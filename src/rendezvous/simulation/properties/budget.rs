@@ -3,7 +3,6 @@
 use super::ensure;
 use crate::rendezvous::simulation::scenario::Role;
 use crate::rendezvous::simulation::world::World;
-use crate::store::RequestCounts;
 
 /// A prober's requests beside its heartbeats, when none fails.
 pub(in crate::rendezvous::simulation) const PER_PROBER: u64 = 60;
@@ -21,17 +20,13 @@ pub(super) fn a_prober_asks_little(world: &World) -> Result<(), String> {
     };
     for (p, process) in world.processes.iter().enumerate() {
         if let Role::Prober(vantage) = &process.casting.role {
-            let asked = requests(world, p);
+            let asked = world.history.requests(p);
             ensure(asked.beside_heartbeats() <= most, || {
                 format!("{p} ({vantage}) asks {asked:?}")
             })?;
         }
     }
     Ok(())
-}
-
-fn requests(world: &World, p: usize) -> RequestCounts {
-    world.history.requests.get(&p).copied().unwrap_or_default()
 }
 
 /// Request budgets hold per second of the fleet.
@@ -54,7 +49,7 @@ pub(super) fn a_fleet_asks_little_in_any_second(world: &World) -> Result<(), Str
 pub(super) fn a_trigger_reads_each_object_once(world: &World) -> Result<(), String> {
     let objects = world.bucket.all().count() as u64;
     for p in world.triggers() {
-        let asked = requests(world, p);
+        let asked = world.history.requests(p);
         ensure(asked.beside_heartbeats() <= objects + 10, || {
             format!("trigger {p} asks {asked:?} for {objects} objects")
         })?;
