@@ -136,12 +136,30 @@ impl Histogram {
         }
         // Once many have been merged, hardly any is new.
         let mut new: Vec<(Bucket, u64)> = Vec::new();
-        let mut mine = self.counts.iter_mut().peekable();
+        let mut at = 0;
         for (bucket, n) in &other.counts {
-            while mine.next_if(|(b, _)| b < bucket).is_some() {}
-            match mine.next_if(|(b, _)| b == bucket) {
-                Some((_, count)) => *count = count.saturating_add(*n),
-                None => new.push((*bucket, *n)),
+            let rest = self.counts.get_mut(at..).unwrap_or_default();
+            // No further on than by the buckets between, and there if none of them is missing.
+            let apart = |(first, _): &(Bucket, u64)| bucket.0.saturating_sub(first.0).into();
+            let most: usize = rest.first().map_or(0, apart);
+            let found = match rest.get(most) {
+                Some((b, _)) if b == bucket => Ok(most),
+                _ => {
+                    let (near, _) = rest.split_at(rest.len().min(most + 1));
+                    near.binary_search_by_key(bucket, |(b, _)| *b)
+                }
+            };
+            match found {
+                Ok(here) => {
+                    if let Some((_, count)) = rest.get_mut(here) {
+                        *count = count.saturating_add(*n);
+                    }
+                    at += here + 1;
+                }
+                Err(here) => {
+                    new.push((*bucket, *n));
+                    at += here;
+                }
             }
         }
         if new.is_empty() {
