@@ -172,6 +172,8 @@ async fn in_bucket(
     let store: Arc<dyn Store> = Arc::new(store.map_err(|e| e.to_string())?);
     say(&format!("writing a run of {vantages} vantages"));
     let written = write(&run, vantages, &store, say).await?;
+    // Else the disk is still busy with it.
+    server.settle().await?;
     say(&format!("finalizing a run of {vantages} vantages"));
     let told = finalize(server, run.id()).await?;
     if told.measured != vantages {

@@ -36,7 +36,7 @@ const ASK_EVERY: Duration = Duration::from_millis(50);
 pub struct Minio {
     process: Process,
     port: u16,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 /// The server's program: `named`, else the one on PATH, else built below `cache`. `say` gets a
@@ -85,11 +85,7 @@ impl Minio {
             .env("MINIO_ROOT_PASSWORD", SECRET_KEY)
             .env("MINIO_BROWSER", "off");
         let process = Process::start("minio", command).map_err(words)?;
-        let mut server = Minio {
-            process,
-            port,
-            _dir: dir,
-        };
+        let mut server = Minio { process, port, dir };
         let answers = async {
             while !server.answers().await {
                 if let Ok(Some(status)) = server.process.ended() {
@@ -122,6 +118,20 @@ impl Minio {
             Ok::<_, std::io::Error>(answer)
         };
         ask.await.is_ok_and(|answer| answer.contains(" 200 "))
+    }
+
+    /// Waits until all that was written to it is on its disk.
+    ///
+    /// # Errors
+    /// Why that can't be known.
+    pub async fn settle(&self) -> Result<(), String> {
+        let mut sync = Command::new("sync");
+        sync.arg("--file-system").arg(self.dir.path());
+        match sync.status().await {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(format!("sync: {status}")),
+            Err(e) => Err(format!("sync: {e}")),
+        }
     }
 
     /// How to reach its bucket.

@@ -126,7 +126,7 @@ fn text(finalized: &Finalized) -> String {
     let text = format!(
         "muster {} ({build}), {minio}; {} processors for both, on loopback{load}. Each vantage \
          measured {} tiers and the baseline; one in a hundred has no report, so that its tiers \
-         are read.",
+         are read. All was written to the disk before the time began.",
         c.muster, c.processors, finalized.tiers
     );
     out.push_str(&paragraph("Conditions: ", 12, &text));
