@@ -148,6 +148,11 @@ pub fn list_run(run: &RunId) -> List {
     List::all(format!("{RUNS}{run}/"))
 }
 
+/// What of a run is in no folder, and its folders.
+pub fn list_folders(run: &RunId) -> List {
+    List::folder(format!("{RUNS}{run}/"))
+}
+
 /// All revisions of a run's combined report.
 pub fn list_combined(run: &RunId) -> List {
     List::all(format!("{RUNS}{run}/combined."))

@@ -6,7 +6,7 @@ use super::Bucket;
 use crate::clock;
 use crate::job::{Job, RunId};
 use crate::rendezvous::exchange::Reply;
-use crate::rendezvous::finalizer::{Event, Finalizer, Finished, Settings};
+use crate::rendezvous::finalizer::{Event, Finalizer, Finished, Settings, WHOLE_MAX};
 use crate::rendezvous::keys::{Item, RunKey};
 use crate::rendezvous::{RendezvousError, document};
 use crate::store::{RequestCounts, Store};
@@ -41,6 +41,7 @@ pub async fn run_finalizer(
     let settings = Settings {
         run,
         wait,
+        whole_max: WHOLE_MAX,
         place: bucket.place(),
         seed,
     };

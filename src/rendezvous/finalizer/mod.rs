@@ -3,6 +3,7 @@
 //! read never changes.
 
 mod freeze;
+mod looks;
 mod parts;
 mod view;
 
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use self::looks::Lists;
 pub use self::parts::{Part, Terms};
 use self::view::{Found, View};
 use super::admission::Verdict;
@@ -27,6 +29,10 @@ use crate::store::{Op, RequestCounts, Settled, StoreError};
 
 /// The most reads under way at once: each holds a body, and a connection's buffer as large.
 const READS_MAX: usize = 16;
+/// The most listings under way at once.
+const LISTS_MAX: usize = 8;
+/// Objects in a run that is listed at once, not folder by folder: a page of a listing.
+pub const WHOLE_MAX: u64 = 1_000;
 /// How long after a failed request the next try comes.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How often it looks whether the run is over, when it may wait for that.
@@ -54,6 +60,8 @@ pub struct Settings {
     pub run: RunId,
     /// Wait until it is over, instead of saying that it isn't.
     pub wait: bool,
+    /// A run of at most so many objects is listed at once: [`WHOLE_MAX`], or fewer.
+    pub whole_max: u64,
     /// The bucket, for messages.
     pub place: String,
     /// Makes write ids, different for each process.
@@ -84,8 +92,9 @@ pub struct Finalizer {
     settings: Settings,
     bucket: Estimate,
     view: View,
-    list: Errand,
-    fresh: bool,
+    /// When to look at the run, until that has begun.
+    look_at: Option<Timestamp>,
+    lists: Lists,
     queue: VecDeque<Item>,
     reads: BTreeMap<Item, Errand>,
     work: Work,
@@ -117,8 +126,8 @@ impl Finalizer {
             view: View::new(settings.run.clone()),
             settings,
             bucket: Estimate::unknown(),
-            list: Errand::at(now),
-            fresh: false,
+            look_at: Some(now),
+            lists: Lists::default(),
             queue: VecDeque::new(),
             reads: BTreeMap::new(),
             work: Work::Looking,
@@ -174,10 +183,11 @@ impl Finalizer {
     /// When to wake it, if nothing happens before.
     pub fn wake_at(&self) -> Option<Timestamp> {
         let reads = self.reads.values().copied();
-        reads
-            .chain([self.list, self.write])
-            .filter_map(|e| e.wake_at())
-            .min()
+        let errands = reads.chain([self.write]).filter_map(|e| e.wake_at());
+        // It reads what it must know before it looks.
+        let look_at = self.look_at.filter(|_| self.reads.is_empty());
+        let lists = self.lists.wake_at(LISTS_MAX);
+        errands.chain(look_at).chain(lists).min()
     }
 
     /// How it ended, if it has.
@@ -192,19 +202,25 @@ impl Finalizer {
 
     /// Does what can be done now; says whether that made more possible.
     fn act(&mut self, now: Timestamp, out: &mut Vec<Request>) -> bool {
-        if self.list.start(now) {
-            out.push(Request::List(list_run(&self.settings.run)));
-        }
-        if !self.fresh {
+        if self.look_at.is_some_and(|at| at > now) {
             return false;
         }
-        if self.read(now, out) {
+        self.lists.ask(now, LISTS_MAX, out);
+        if !self.lists.is_empty() || self.read(now, out) {
             return false;
         }
         let Some(job) = self.view.job().cloned() else {
             self.no_job();
             return false;
         };
+        let more = match self.look_at.take() {
+            Some(_) => vec![looks::first(&job, self.settings.whole_max)],
+            None => self.view.folders_left(),
+        };
+        if !more.is_empty() {
+            self.lists.add(more, now);
+            return true;
+        }
         match &self.work {
             Work::Looking => return self.look(now, &job),
             Work::Cancel(body) => {
@@ -262,7 +278,11 @@ impl Finalizer {
     /// Asks for what is wanted and not there; says whether something is still to come.
     fn read(&mut self, now: Timestamp, out: &mut Vec<Request>) -> bool {
         if self.queue.is_empty() && self.reads.is_empty() {
-            let mut wanted = self.view.wanted();
+            let mut wanted = match self.look_at {
+                // How large the run is says how it is listed.
+                Some(_) => [Item::Job].into(),
+                None => self.view.wanted(),
+            };
             if let Work::Combined(inputs, _) = &self.work {
                 wanted.extend(freeze::needed(inputs));
             }
@@ -366,11 +386,10 @@ impl Finalizer {
 
     fn look_again(&mut self, at: Timestamp) {
         self.work = Work::Looking;
-        self.fresh = false;
         self.queue.clear();
         self.reads.clear();
         self.view.forget();
-        self.list = Errand::at(at);
+        self.look_at = Some(at);
     }
 
     fn cancel(&mut self, job: &Digested<Job>) {
@@ -406,19 +425,14 @@ impl Finalizer {
 
     fn replied(&mut self, now: Timestamp, reply: Reply) {
         match reply {
-            Reply::Listed(_, answer) => {
-                self.list.answered();
-                match answer {
-                    Ok(listing) => {
-                        self.view.take(&listing);
-                        self.fresh = true;
-                        self.failures = 0;
-                    }
-                    Err(e) => {
-                        self.list.again(now + RETRY_AFTER);
-                        self.failed(e);
-                    }
-                }
+            Reply::Listed(list, Ok(listing)) => {
+                self.failures = 0;
+                self.lists.came(&list);
+                self.lists.add(self.view.take(&listing), now);
+            }
+            Reply::Listed(list, Err(e)) => {
+                self.lists.again(&list, now + RETRY_AFTER);
+                self.failed(e);
             }
             Reply::Read(key, answer) => {
                 let errand = self.reads.entry(key.item.clone()).or_insert(Errand::IDLE);
@@ -439,7 +453,7 @@ impl Finalizer {
                     }
                 };
                 if planted!(ListsForEachPart) {
-                    self.list.again(now);
+                    self.lists.add([list_run(&self.settings.run)], now);
                 }
                 self.learn(key.item, found);
             }

@@ -34,6 +34,8 @@ pub(super) struct View {
     pub(super) listed: BTreeMap<Item, Timestamp>,
     /// Keys below the run that are none of muster's.
     pub(super) strange: BTreeSet<String>,
+    /// Folders of tiers that a listing showed, and that were not listed.
+    pub(super) tier_folders: BTreeSet<String>,
     pub(super) found: BTreeMap<Item, Found>,
     job: Option<Digested<Job>>,
     verdict: Option<Verdict>,
@@ -47,6 +49,7 @@ impl View {
             run,
             listed: BTreeMap::new(),
             strange: BTreeSet::new(),
+            tier_folders: BTreeSet::new(),
             found: BTreeMap::new(),
             job: None,
             verdict: None,
@@ -103,7 +106,7 @@ impl View {
         }
     }
 
-    pub(super) fn take(&mut self, listing: &Listing) {
+    pub(super) fn take_objects(&mut self, listing: &Listing) {
         for entry in &listing.objects {
             match entry.key.parse::<RunKey>() {
                 Ok(key) => {
@@ -119,6 +122,7 @@ impl View {
     /// Forgets what may have changed since, to look again.
     pub(super) fn forget(&mut self) {
         self.listed.clear();
+        self.tier_folders.clear();
         self.found.retain(|item, found| {
             matches!(found, Found::Body(..) | Found::Part(_)) && !matches!(item, Item::Live(_))
         });

@@ -111,6 +111,8 @@ impl Process {
                 finalizer::Settings {
                     run,
                     wait: *waits,
+                    // Half of them list it folder by folder.
+                    whole_max: finalizer::WHOLE_MAX * (seed % 2),
                     place: "sim".into(),
                     seed,
                 },

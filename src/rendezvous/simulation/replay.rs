@@ -7,7 +7,7 @@ use super::process::{Exchange, Then};
 use crate::clock::Sample;
 use crate::job::{RunId, Timestamp};
 use crate::rendezvous::RendezvousError;
-use crate::rendezvous::finalizer::{Event, Finalizer, Finished, Settings};
+use crate::rendezvous::finalizer::{Event, Finalizer, Finished, Settings, WHOLE_MAX};
 
 /// What a single call at `now` makes of a run.
 pub(super) fn finalize(
@@ -18,6 +18,7 @@ pub(super) fn finalize(
     let settings = Settings {
         run: run.clone(),
         wait: false,
+        whole_max: WHOLE_MAX,
         place: "sim".into(),
         seed: 0xf17a1,
     };
