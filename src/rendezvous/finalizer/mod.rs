@@ -185,7 +185,8 @@ impl Finalizer {
         let reads = self.reads.values().copied();
         let errands = reads.chain([self.write]).filter_map(|e| e.wake_at());
         // It reads what it must know before it looks.
-        let look_at = self.look_at.filter(|_| self.reads.is_empty());
+        let under_way = !(self.reads.is_empty() && self.lists.is_empty());
+        let look_at = self.look_at.filter(|_| !under_way);
         let lists = self.lists.wake_at(LISTS_MAX);
         errands.chain(look_at).chain(lists).min()
     }
