@@ -35,6 +35,8 @@ pub struct AudioTrack {
     rtp_timestamp: u32,
     /// The next packet's number.
     number: u64,
+    /// When it is due.
+    due: Instant,
     step: u64,
     payload: Vec<u8>,
     /// Nothing was sent just before: the next packet starts a talkspurt.
@@ -44,9 +46,11 @@ pub struct AudioTrack {
 impl AudioTrack {
     /// A track whose first packet is due at `start`.
     pub fn new(clip: &'static AudioClip, options: AudioOptions, start: Instant) -> Self {
+        let schedule = Schedule::new(start, PACKETS_PER_SECOND);
         AudioTrack {
             clip,
-            schedule: Schedule::new(start, PACKETS_PER_SECOND),
+            schedule,
+            due: schedule.due(0),
             rtp_timestamp: options.rtp_timestamp,
             number: 0,
             step: if options.discontinuous {
@@ -60,8 +64,8 @@ impl AudioTrack {
     }
 
     /// When to call [`poll`](Self::poll) next.
-    pub fn next_due(&self) -> Instant {
-        self.schedule.due(self.number)
+    pub const fn next_due(&self) -> Instant {
+        self.due
     }
 
     /// Gives out all packets that are due at `now`.
@@ -75,14 +79,14 @@ impl AudioTrack {
         mut out: impl FnMut(MediaPacket<'_>),
     ) -> Sent {
         let mut sent = Sent::default();
-        if now.saturating_duration_since(self.next_due()) > MAX_LATE {
+        if now.saturating_duration_since(self.due) > MAX_LATE {
             let number = self.schedule.first_from(now);
             sent.skipped_frames += (number - self.number) / self.step;
             self.number = number;
+            self.due = self.schedule.due(number);
             self.silent = true;
         }
-        let mut due = self.next_due();
-        while due <= now {
+        while self.due <= now {
             let length = u64::try_from(self.clip.frames.len()).unwrap_or(u64::MAX);
             let index = self.number.checked_rem(length).unwrap_or(0);
             let Some(packet) = usize::try_from(index)
@@ -94,7 +98,7 @@ impl AudioTrack {
             let frame = Frame {
                 layer: 0,
                 number: self.number,
-                due,
+                due: self.due,
             };
             self.payload.clear();
             opus::stamp(&packet.data, &trailer(frame), &mut self.payload);
@@ -114,10 +118,10 @@ impl AudioTrack {
                     voice: packet.level <= VOICE_LEVEL,
                 }),
             });
-            sent.packet(self.payload.len(), now - due, true);
+            sent.packet(self.payload.len(), now - self.due, true);
             self.silent = false;
             self.number += self.step;
-            due = self.next_due();
+            self.due = self.schedule.due(self.number);
         }
         sent
     }

@@ -59,6 +59,8 @@ impl Default for VideoOptions {
 pub struct VideoTrack {
     layers: Vec<Layer>,
     streams: Vec<Stream>,
+    /// When something of a layer is due: apart from the layers, as it is asked far more often.
+    due: Option<Instant>,
     /// Room for the head of a payload, kept.
     head: Vec<u8>,
     /// Room for the layers of which something is due, by the length of their packets, kept.
@@ -83,6 +85,7 @@ impl VideoTrack {
             })
             .collect();
         VideoTrack {
+            due: first_due(&streams),
             layers: streams.iter().map(|stream| stream.clip.layer).collect(),
             streams,
             head: Vec::new(),
@@ -109,11 +112,12 @@ impl VideoTrack {
         if let Some(stream) = self.streams.get_mut(layer) {
             stream.set_active(active);
         }
+        self.due = first_due(&self.streams);
     }
 
     /// When to call [`poll`](Self::poll) next; `None` while all layers are paused.
-    pub fn next_due(&self) -> Option<Instant> {
-        self.streams.iter().filter_map(Stream::next_due).min()
+    pub const fn next_due(&self) -> Option<Instant> {
+        self.due
     }
 
     /// Gives out all packets that are due at `now`, of the layer with the longest ones first: a
@@ -129,6 +133,9 @@ impl VideoTrack {
         mut out: impl FnMut(MediaPacket<'_>),
     ) -> Sent {
         let mut sent = Sent::default();
+        if self.due.is_none_or(|due| due > now) {
+            return sent;
+        }
         self.order.clear();
         for (index, stream) in self.streams.iter_mut().enumerate() {
             if let Some(flight) = stream.under_way(now, N, &mut sent) {
@@ -141,8 +148,13 @@ impl VideoTrack {
                 stream.poll(now, &mut self.head, &mut trailer, &mut out, &mut sent);
             }
         }
+        self.due = first_due(&self.streams);
         sent
     }
+}
+
+fn first_due(streams: &[Stream]) -> Option<Instant> {
+    streams.iter().filter_map(Stream::next_due).min()
 }
 
 /// One layer's RTP stream.

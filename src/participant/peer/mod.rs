@@ -43,7 +43,7 @@ use random::Random;
 const MAX_RTCP_SENDERS: usize = 512;
 
 /// Between two looks at a connected str0m that wants to see to RTP, of which it gets none.
-const RTC_INTERVAL: Duration = Duration::from_millis(100);
+const RTC_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Which of LiveKit's two connections this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
