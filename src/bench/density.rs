@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::contest::{CONTENDERS, Contest, MEMORY_SUBSCRIBERS, Round, SENDERS, WARM_UP};
+use super::contest::{CONTENDERS, Contest, MEMORY_SUBSCRIBERS, Round, WARM_UP};
 use super::lk;
 use super::rounds::{self, Received};
 use super::stage::{self, Stage};
@@ -279,7 +279,7 @@ pub async fn measure(setup: &Setup, say: impl Fn(&str)) -> Result<Density, Error
     let rows = rows
         .map(|(publishers, taken)| row(*publishers, &taken))
         .collect();
-    let publishing = rounds::sent(SENDERS, sent);
+    let publishing = rounds::sent(setup.subscribers, sent);
     stage.close().await;
     let mut density = Density {
         conditions,
