@@ -396,7 +396,10 @@ mod tests {
     fn who_takes_the_same_gets_as_much() {
         assert_eq!(miscounted(&taken(218_000.0, 217_000.0)), None);
         let why = miscounted(&taken(218_000.0, 380_000.0)).unwrap();
-        assert!(why.contains("counted 38000 packets a second for lk"), "{why}");
+        assert!(
+            why.contains("counted 38000 packets a second for lk"),
+            "{why}"
+        );
         assert!(miscounted(&taken(218_000.0, 150_000.0)).is_some());
     }
 

@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use super::clip::AudioClip;
+use super::clip::{AudioClip, AudioFrame};
 use super::opus::{self, SAMPLES};
 use super::pace::{MAX_LATE, Schedule};
-use super::packet::{AudioLevel, Frame, MediaPacket, Payload, Sent};
+use super::packet::{AudioLevel, Frame, MediaPacket, Payload, Ready, Sent};
 
 /// Packets per second, of 20 ms each.
 const PACKETS_PER_SECOND: u32 = 50;
@@ -68,6 +68,22 @@ impl AudioTrack {
         self.due
     }
 
+    /// What is due at `now`, if anything is.
+    pub fn ready(&self, now: Instant) -> Option<Ready> {
+        let packet = self.packet().filter(|_| self.due <= now)?;
+        Some(Ready {
+            layer: 0,
+            size: packet.data.len(),
+            lone: self.schedule.due(self.number + self.step) > now,
+        })
+    }
+
+    fn packet(&self) -> Option<&'static AudioFrame> {
+        let length = u64::try_from(self.clip.frames.len()).unwrap_or(u64::MAX);
+        let index = self.number.checked_rem(length)?;
+        self.clip.frames.get(usize::try_from(index).ok()?)
+    }
+
     /// Gives out all packets that are due at `now`.
     ///
     /// `trailer` is asked once per packet, whose last bytes it becomes, inside Opus padding,
@@ -87,12 +103,7 @@ impl AudioTrack {
             self.silent = true;
         }
         while self.due <= now {
-            let length = u64::try_from(self.clip.frames.len()).unwrap_or(u64::MAX);
-            let index = self.number.checked_rem(length).unwrap_or(0);
-            let Some(packet) = usize::try_from(index)
-                .ok()
-                .and_then(|index| self.clip.frames.get(index))
-            else {
+            let Some(packet) = self.packet() else {
                 break;
             };
             let frame = Frame {

@@ -14,15 +14,20 @@ pub const SMALL_FRAME: usize = 16;
 /// The least that leaves at once of a larger one.
 const SMALL_BURST: usize = 4;
 
-const BEATS_PER_SECOND: u32 = 1_000 / BEAT.subsec_millis();
+/// From one instant at which a frame may be captured to the next: every other beat, on which a
+/// packet of sound is due as well, so that a publisher sends its frames and its sound at once. Which
+/// beats these are depends on when it began: those of many publishers are both.
+const CAPTURE: Duration = BEAT.saturating_mul(2);
+
+const CAPTURES_PER_SECOND: u32 = 1_000 / CAPTURE.subsec_millis();
 
 /// A frame that is later than this is skipped, not sent: a client's encoder drops frames too
 /// when it falls behind.
 pub const MAX_LATE: Duration = Duration::from_millis(250);
 
 /// A constant frame rate, of what is captured at a constant rate that is as high or higher. Frames
-/// are captured with a [`BEAT`] from the start on, the first when a frame's time has come: at 30 a
-/// second after 0, 40 and 70 ms.
+/// are captured 20 ms apart or a multiple of it ([`CAPTURE`]), the first time when a frame's time has
+/// come: at 30 a second after 0, 40 and 80 ms.
 #[derive(Clone, Copy, Debug)]
 pub struct Schedule {
     start: Instant,
@@ -31,7 +36,7 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Frame 0 is due at `start`; `per_second` is at least 1, and at most as many as beats.
+    /// Frame 0 is due at `start`; `per_second` is at least 1, and at most 50.
     pub fn new(start: Instant, per_second: u32) -> Self {
         Schedule::of_captured(start, per_second, per_second)
     }
@@ -62,8 +67,8 @@ impl Schedule {
     /// The first frame that is due at `now` or later.
     pub fn first_from(&self, now: Instant) -> u64 {
         let since = now.saturating_duration_since(self.start).as_nanos();
-        let beats = narrow(since.div_ceil(BEAT.as_nanos()));
-        let captured = first_reaching(beats, BEATS_PER_SECOND, self.captured_per_second);
+        let captures = narrow(since.div_ceil(CAPTURE.as_nanos()));
+        let captured = first_reaching(captures, CAPTURES_PER_SECOND, self.captured_per_second);
         first_reaching(captured, self.captured_per_second, self.per_second)
     }
 
@@ -73,17 +78,17 @@ impl Schedule {
     }
 
     fn captured_at(&self, captured: u64) -> Instant {
-        let beats = reached(captured, BEATS_PER_SECOND, self.captured_per_second);
-        self.start + BEAT * u32::try_from(beats).unwrap_or(u32::MAX)
+        let captures = reached(captured, CAPTURES_PER_SECOND, self.captured_per_second);
+        self.start + CAPTURE * u32::try_from(captures).unwrap_or(u32::MAX)
     }
 
     /// How many packets of a frame leave with each burst, if it has `packets`: all of a small frame,
-    /// of a large one so many that it is out before four fifths of its interval are over.
+    /// of a large one so many that it is out before four fifths of its shortest interval are over.
     pub fn burst(&self, packets: usize) -> usize {
         if packets <= SMALL_FRAME {
             return packets.max(1);
         }
-        let interval_ms = 1_000 / self.captured_per_second;
+        let interval_ms = CAPTURES_PER_SECOND / self.captured_per_second * CAPTURE.subsec_millis();
         let bursts = interval_ms * 4 / 5 / BEAT.subsec_millis() + 1;
         packets
             .div_ceil(usize::try_from(bursts).unwrap_or(usize::MAX))
@@ -126,7 +131,7 @@ mod tests {
         let ms: Vec<_> = (0..5)
             .map(|n| (schedule.due(n) - start).as_millis())
             .collect();
-        assert_eq!(ms, [0, 40, 70, 100, 140]);
+        assert_eq!(ms, [0, 40, 80, 100, 140]);
     }
 
     #[test]
@@ -136,7 +141,7 @@ mod tests {
             for packets in 1_usize..100 {
                 let bursts = packets.div_ceil(schedule.burst(packets));
                 let last = BEAT * u32::try_from(bursts - 1).unwrap();
-                assert!(last < Duration::from_secs(1) / per_second, "{packets}");
+                assert!(last < CAPTURE * (50 / per_second), "{packets}");
                 assert_eq!(packets <= SMALL_FRAME, bursts == 1, "{packets}");
             }
         }
@@ -146,7 +151,7 @@ mod tests {
     fn fewer_frames_are_some_of_those_captured() {
         let schedule = Schedule::of_captured(start(), 20, 30);
         let ticks: Vec<_> = (0..5).map(|n| schedule.ticks(n, 90_000)).collect();
-        assert_eq!(ticks, [0, 6_300, 9_000, 15_300, 18_000]);
+        assert_eq!(ticks, [0, 7_200, 9_000, 16_200, 18_000]);
         let all = Schedule::new(schedule.start, 30);
         for (frame, captured) in [(0, 0), (1, 2), (2, 3), (60, 90)] {
             assert_eq!(schedule.due(frame), all.due(captured));
@@ -156,8 +161,8 @@ mod tests {
     proptest! {
         #[test]
         fn first_from_is_the_first(
-            per_second in 1_u32..60,
-            more in 0_u32..=40,
+            per_second in 1_u32..=30,
+            more in 0_u32..=20,
             frame in 0_u64..1_000_000,
         ) {
             let schedule = Schedule::of_captured(start(), per_second, per_second + more);

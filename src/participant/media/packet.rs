@@ -70,6 +70,17 @@ pub struct Frame {
     pub due: Instant,
 }
 
+/// What the next call of `poll` for a layer gives out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// Index into the track's layers; 0 for audio.
+    pub layer: usize,
+    /// Bytes of media in a packet, the longest if they differ.
+    pub size: usize,
+    /// Whether there is but one.
+    pub lone: bool,
+}
+
 /// What one call of `poll` gave out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use = "skipped frames and lag are figures, count them"]

@@ -60,8 +60,18 @@ impl World {
     }
 
     fn poll(&mut self) {
+        let mut ready = Vec::new();
+        let skipped = self
+            .track
+            .ready(self.now, STAMP.len(), |due| ready.push(due.layer));
+        self.total.skipped_frames += skipped;
+        ready.into_iter().for_each(|layer| self.poll_layer(layer));
+    }
+
+    fn poll_layer(&mut self, layer: usize) {
         let (now, start, sent) = (self.now, self.start, &mut self.sent);
         let done = self.track.poll(
+            layer,
             now,
             |_| STAMP,
             |packet| {
@@ -229,7 +239,7 @@ fn frames_are_the_clip_in_order_with_the_stamp_behind() {
             assert_eq!(first.picture_id(), (0x7ff0 + n as u16) & 0x7fff);
             assert_eq!(first.payload[4], n as u8, "TL0PICIDX");
             let captured = (n as u32 * 30).div_ceil(layer.fps);
-            let ticks = 90_000 / 100 * (captured * 100).div_ceil(30);
+            let ticks = 90_000 / 50 * (captured * 50).div_ceil(30);
             assert_eq!(
                 first.rtp_timestamp,
                 options.rtp_timestamp.wrapping_add(ticks)

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::clip::{VideoClip, VideoClips};
 use super::h264;
 use super::pace::{MAX_LATE, Schedule};
-use super::packet::{Frame, MediaPacket, Payload, Sent};
+use super::packet::{Frame, MediaPacket, Payload, Ready, Sent};
 use super::preset::{Layer, Quality};
 use super::vp8::{DESCRIPTOR_LEN, Descriptor};
 use crate::job::VideoCodec;
@@ -63,8 +63,6 @@ pub struct VideoTrack {
     due: Option<Instant>,
     /// Room for the head of a payload, kept.
     head: Vec<u8>,
-    /// Room for the layers of which something is due, by the length of their packets, kept.
-    order: Vec<(usize, usize)>,
 }
 
 impl VideoTrack {
@@ -89,7 +87,6 @@ impl VideoTrack {
             layers: streams.iter().map(|stream| stream.clip.layer).collect(),
             streams,
             head: Vec::new(),
-            order: Vec::new(),
         }
     }
 
@@ -120,35 +117,43 @@ impl VideoTrack {
         self.due
     }
 
-    /// Gives out all packets that are due at `now`, of the layer with the longest ones first: a
-    /// shorter one may leave in the same run.
+    /// Tells `each` of what is due at `now`. Returns how many frames are never sent, as it is too late
+    /// for them. `trailer` is the length of a frame's.
+    pub fn ready(&mut self, now: Instant, trailer: usize, mut each: impl FnMut(Ready)) -> u64 {
+        let mut skipped = 0;
+        if self.due.is_none_or(|due| due > now) {
+            return skipped;
+        }
+        for (layer, stream) in self.streams.iter_mut().enumerate() {
+            if let Some(flight) = stream.under_way(now, trailer, &mut skipped) {
+                each(Ready {
+                    layer,
+                    size: flight.size(trailer),
+                    lone: flight.next + 1 == flight.packets,
+                });
+            }
+        }
+        self.due = first_due(&self.streams);
+        skipped
+    }
+
+    /// Gives out all packets of a layer that are due at `now`.
     ///
     /// `trailer` is asked once per frame. With VP8, its bytes end the frame's last packet: after
     /// the last partition, where decoders ignore them. With H.264 they ride in the first one, as
     /// user data. `N` stays the same over a track's life and is at most half of `max_payload`.
     pub fn poll<const N: usize>(
         &mut self,
+        layer: usize,
         now: Instant,
         mut trailer: impl FnMut(Frame) -> [u8; N],
         mut out: impl FnMut(MediaPacket<'_>),
     ) -> Sent {
         let mut sent = Sent::default();
-        if self.due.is_none_or(|due| due > now) {
-            return sent;
+        if let Some(stream) = self.streams.get_mut(layer) {
+            stream.poll(now, &mut self.head, &mut trailer, &mut out, &mut sent);
+            self.due = first_due(&self.streams);
         }
-        self.order.clear();
-        for (index, stream) in self.streams.iter_mut().enumerate() {
-            if let Some(flight) = stream.under_way(now, N, &mut sent) {
-                self.order.push((flight.size(N), index));
-            }
-        }
-        self.order.sort_unstable();
-        for (_, index) in self.order.iter().rev() {
-            if let Some(stream) = self.streams.get_mut(*index) {
-                stream.poll(now, &mut self.head, &mut trailer, &mut out, &mut sent);
-            }
-        }
-        self.due = first_due(&self.streams);
         sent
     }
 }
@@ -282,7 +287,7 @@ impl Stream {
         out: &mut impl FnMut(MediaPacket<'_>),
         sent: &mut Sent,
     ) {
-        while let Some(mut flight) = self.under_way(now, N, sent) {
+        while let Some(mut flight) = self.under_way(now, N, &mut sent.skipped_frames) {
             let last = flight.is_last();
             head.clear();
             let (body, padding, tail) = self.write(head, &flight, trailer);
@@ -311,9 +316,9 @@ impl Stream {
     }
 
     /// The frame of which a packet is due.
-    fn under_way(&mut self, now: Instant, trailer: usize, sent: &mut Sent) -> Option<Flight> {
+    fn under_way(&mut self, now: Instant, trailer: usize, skipped: &mut u64) -> Option<Flight> {
         if self.flight.is_none() && self.active {
-            self.catch_up(now, sent);
+            self.catch_up(now, skipped);
         }
         if self.next_due().is_none_or(|due| due > now) {
             return None;
@@ -358,7 +363,7 @@ impl Stream {
     }
 
     /// Leaves out the frames of a pause, and those that are too late.
-    fn catch_up(&mut self, now: Instant, sent: &mut Sent) {
+    fn catch_up(&mut self, now: Instant, skipped: &mut u64) {
         let resumes = std::mem::take(&mut self.resumes);
         let too_late = now.saturating_duration_since(self.frame_due) > MAX_LATE;
         if !(resumes || too_late) {
@@ -369,7 +374,7 @@ impl Stream {
             return;
         }
         if !resumes {
-            sent.skipped_frames += number - self.number;
+            *skipped += number - self.number;
         }
         self.number = number;
         self.frame_due = self.schedule.due(number);

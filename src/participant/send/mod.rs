@@ -1,11 +1,12 @@
 //! All sent RTP of one peer connection: the synthetic tracks, their reports, what is asked again.
 
+mod order;
 mod report_clock;
 mod stream;
 
 use std::time::{Duration, Instant};
 
-use super::media::{AudioLevel, AudioTrack, Frame, MediaPacket, VideoTrack};
+use super::media::{AudioLevel, AudioTrack, Frame, MediaPacket, Ready, VideoTrack};
 use super::moment::Moment;
 use super::outbox::Outbox;
 use super::rtp::rtcp::{self, Block, Compounds, Nacks};
@@ -13,6 +14,7 @@ use super::snapshot::TxTotals;
 use super::srtp::Srtp;
 use super::stamp::{self, Stamp};
 
+use order::{Due, arrange};
 use report_clock::ReportClock;
 pub use stream::{ExtensionIds, StreamPlan};
 use stream::{Media, Stream};
@@ -41,6 +43,8 @@ struct Track {
 /// Sends RTP.
 pub struct Sender {
     tracks: Vec<Track>,
+    /// Room for what is due, kept.
+    due: Vec<Due>,
     /// Of this publisher's stamps.
     stamp_source: u32,
     transport_sequence: u16,
@@ -55,6 +59,7 @@ impl Sender {
     pub fn new(stamp_source: u32) -> Self {
         Self {
             tracks: Vec::new(),
+            due: Vec::new(),
             stamp_source,
             transport_sequence: 0,
             totals: TxTotals::default(),
@@ -74,11 +79,7 @@ impl Sender {
                 .collect(),
             source,
         };
-        // What is short comes behind what is long, and may leave in the same run.
-        match track.source {
-            Source::Audio(_) => self.tracks.push(track),
-            Source::Video(_) => self.tracks.insert(0, track),
-        }
+        self.tracks.push(track);
         self.next_report.get_or_insert(now + FIRST_REPORT);
     }
 
@@ -103,7 +104,11 @@ impl Sender {
 
     /// Sends what is due: media into `out`, reports into `reports`.
     pub fn poll(&mut self, srtp: &Srtp, now: Moment, out: &mut Outbox, reports: &mut Compounds) {
-        for track in &mut self.tracks {
+        self.find_due(now.at);
+        for due in &self.due {
+            let Some(track) = self.tracks.get_mut(due.track) else {
+                continue;
+            };
             let Track {
                 source, streams, ..
             } = track;
@@ -127,7 +132,7 @@ impl Sender {
             };
             let sent = match source {
                 Source::Audio(audio) => audio.poll(now.at, trailer, each),
-                Source::Video(video) => video.poll(now.at, trailer, each),
+                Source::Video(video) => video.poll(due.layer, now.at, trailer, each),
             };
             self.totals.frames += sent.frames;
             self.totals.frames_skipped += sent.skipped_frames;
@@ -138,6 +143,29 @@ impl Sender {
             self.next_report = Some(now.at + REPORT_INTERVAL);
             self.write_reports(now, reports);
         }
+    }
+
+    /// What is due of all tracks, in the order in which it leaves.
+    fn find_due(&mut self, now: Instant) {
+        self.due.clear();
+        for (track, Track { source, .. }) in self.tracks.iter_mut().enumerate() {
+            let due = &mut self.due;
+            let mut each = |Ready { layer, size, lone }| {
+                due.push(Due {
+                    track,
+                    layer,
+                    size,
+                    lone,
+                });
+            };
+            match source {
+                Source::Audio(audio) => audio.ready(now).into_iter().for_each(each),
+                Source::Video(video) => {
+                    self.totals.frames_skipped += video.ready(now, stamp::LEN, &mut each);
+                }
+            }
+        }
+        arrange(&mut self.due);
     }
 
     /// Whether reports were made that [`Sender::left`] is to be told of.

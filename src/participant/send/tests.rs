@@ -14,11 +14,11 @@ use crate::participant::rtp::rtcp::Compounds;
 use super::{ExtensionIds, Sender, Source, StreamPlan};
 
 /// Messages to the kernel a second at most: 30 with the highest layer's frames, 20 with the lower
-/// ones', 30 with sound, of which the rest leaves with frames, and some for what is longer than usual.
+/// ones', 20 with sound, of which the rest leaves with frames, and some for what is longer than usual.
 /// A message for each frame and each packet of sound would be 120.
-const MESSAGES_MAX: usize = 95;
-/// Times a second that something is due: 30 for frames, 50 for sound, of which 20 are the same.
-const VISITS_MAX: usize = 60;
+const MESSAGES_MAX: usize = 85;
+/// Times a second that something is due: 50 for sound, with which frames are captured.
+const VISITS_MAX: usize = 50;
 
 fn plan(ssrc: u32, clock_rate: u32) -> (StreamPlan, u16) {
     let plan = StreamPlan {
