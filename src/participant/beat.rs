@@ -1,10 +1,9 @@
-//! The beat that media is captured on, and leaves on.
+//! The beat that media leave on.
 
 use std::time::{Duration, Instant};
 
-/// From one beat to the next. A packet of Opus is two long, and a hundred a second hold every frame
-/// rate that is sent. libwebrtc's pacer gathers what is due within up to 40 ms
-/// (`PacingController::kDefaultBurstInterval`).
+/// From one beat to the next. A packet of Opus is two long. libwebrtc's pacer gathers what is due
+/// within up to 40 ms (`PacingController::kDefaultBurstInterval`).
 pub const BEAT: Duration = Duration::from_millis(10);
 
 /// Instants that are a [`BEAT`] apart. What shares them is due at once, so that a thread wakes for
