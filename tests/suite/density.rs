@@ -26,7 +26,7 @@ const ALLOCATIONS_MAX: f64 = 0.25;
 /// System calls that receive or send, per received packet. One for each packet would be more than
 /// one.
 const CALLS_MAX: f64 = 0.6;
-/// System calls that receive or send, per sent packet: 60 a second that send what is due, and some that
+/// System calls that receive or send, per sent packet: 50 a second that send what is due, and some that
 /// receive, for about 330 packets. One for each frame and each packet of sound would be more than 0.36.
 const SENDING_CALLS_MAX: f64 = 0.25;
 /// Bytes on the heap per subscriber with four tracks.
