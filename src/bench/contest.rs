@@ -40,7 +40,7 @@ pub const MUSTER: &str = "muster";
 pub const LK: &str = "lk";
 /// The bare loop.
 pub const FLOOR: &str = "floor";
-/// All, in the order of a first round.
+/// All, in the order in which they are told.
 pub const CONTENDERS: [&str; 3] = [MUSTER, LK, FLOOR];
 
 /// How long a step may take beyond what it waits for.
@@ -54,9 +54,11 @@ pub struct Round {
 }
 
 impl Round {
-    /// Every other round goes backwards: what gets slower or faster meanwhile then does so to all.
+    /// muster follows one of those that it is compared with and precedes the other, as a machine is
+    /// most like itself from one minute to the next. Every other round goes backwards: what gets
+    /// slower or faster meanwhile then does so to all.
     fn order(self) -> [&'static str; 3] {
-        let mut order = CONTENDERS;
+        let mut order = [LK, MUSTER, FLOOR];
         if !self.number.is_multiple_of(2) {
             order.reverse();
         }

@@ -23,7 +23,7 @@ pub struct Args {
     publishers: Vec<u32>,
 
     /// How often all is measured, every other time backwards
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=100))]
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
 
     /// How long each contender is measured in a round
