@@ -88,6 +88,7 @@ exits! {
         RendezvousError::NoOpenRun { .. }
         | RendezvousError::NeverStarted { .. }
         | RendezvousError::StartedWithout { .. }
+        | RendezvousError::Declined { .. }
         | RendezvousError::NobodyCame { .. } => Exit::TimedOut,
         RendezvousError::Cancelled { .. }
             | RendezvousError::Aborted { .. }

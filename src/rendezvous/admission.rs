@@ -83,6 +83,18 @@ pub fn admission(start: &Start, job: &Job, claim: &ClaimId) -> Admission {
     }
 }
 
+/// How many vantages the job takes whatever their labels, if the start has them all.
+pub fn full(start: &Start, job: &Job) -> Option<u32> {
+    match job.fleet {
+        Fleet::Expect(expect) => {
+            let seats = u32::try_from(start.roster.len());
+            // An open roster is filled by the first to come.
+            (start.roster.is_empty() || seats == Ok(expect)).then_some(expect)
+        }
+        Fleet::Vantages(_) => None,
+    }
+}
+
 /// With an open roster, the first claims take part, as many as the job expects: by when each
 /// slot's first claim was stored, then by label. Claims after `accept_until` don't count.
 pub fn seat_by_arrival(

@@ -159,6 +159,19 @@ pub enum RendezvousError {
         vantage: Vantage,
     },
 
+    /// The roster was made up without it, as its prober had said that it can't take part.
+    #[error(
+        "run `{run}` started without vantage `{vantage}`, whose prober had said that it can't take part: {why}. What is corrected since then counts for the next run"
+    )]
+    Declined {
+        /// The run.
+        run: RunId,
+        /// The slot's label.
+        vantage: Vantage,
+        /// In the words of that prober.
+        why: String,
+    },
+
     /// Stopped by its user before there was anything to report.
     #[error("stopped before the start{}", of_run(run.as_ref()))]
     Interrupted {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::Settings;
+use super::left_out::{self, LeftOut};
 use crate::clock::Estimate;
 use crate::job::{Digest, Digested, Fleet, Job, RunId, Timestamp, Vantage};
 use crate::rendezvous::admission::{Verdict, verdict};
@@ -38,6 +39,8 @@ pub(super) struct Find {
     candidates: Vec<RunId>,
     at: Option<(RunId, Option<Digested<Job>>)>,
     closed: BTreeSet<RunId>,
+    /// Of the named run, once it is found to go on without this prober.
+    left_out: Option<LeftOut>,
     trouble: Option<RendezvousError>,
 }
 
@@ -71,6 +74,7 @@ impl Find {
             candidates: Vec::new(),
             at: None,
             closed: BTreeSet::new(),
+            left_out: None,
             trouble: None,
         }
     }
@@ -82,6 +86,9 @@ impl Find {
 
     pub(super) fn wake(&mut self, now: Timestamp) -> Step {
         if now >= self.begun + self.timeout {
+            if let Some(left_out) = &self.left_out {
+                return done(Err(left_out.so_far()));
+            }
             let trouble = self.trouble.take();
             return done(Err(trouble.unwrap_or_else(|| RendezvousError::NoOpenRun {
                 place: self.place.clone(),
@@ -105,6 +112,12 @@ impl Find {
     }
 
     pub(super) fn replied(&mut self, now: Timestamp, reply: Reply, bucket: &Estimate) -> Step {
+        if let Some(left_out) = &self.left_out {
+            return match left_out.replied(reply) {
+                left_out::Step::Ask(request) => Step::Ask(request),
+                left_out::Step::Done(e) => done(Err(e)),
+            };
+        }
         match reply {
             Reply::Listed(_, Ok(listing)) => {
                 self.candidates = runs_of(&listing);
@@ -228,6 +241,11 @@ impl Find {
                     reason,
                 },
                 Verdict::Start(_) if job.times.start_at.is_some() => return done(Ok(job)),
+                Verdict::Start(start) if self.named.is_some() => {
+                    let (left_out, ask) = LeftOut::new(&job, &start, &self.vantage);
+                    self.left_out = Some(left_out);
+                    return Step::Ask(ask);
+                }
                 Verdict::Start(_) => RendezvousError::StartedWithout {
                     run: job.run.clone(),
                     vantage: self.vantage.clone(),

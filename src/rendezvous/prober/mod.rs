@@ -10,6 +10,7 @@ mod find;
 mod fit;
 mod function;
 mod leave;
+mod left_out;
 mod load;
 mod pulse;
 mod schedule;

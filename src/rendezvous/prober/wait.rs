@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use super::{Action, ProberProgress, RETRY_AFTER, Settings, leave, never_started};
 use crate::clock::{Estimate, RunClock};
-use crate::job::{ClaimId, Digested, Fleet, Job, SCHEMA_MAJOR, Timestamp, WriteId};
-use crate::rendezvous::admission::{Admission, Seat, Verdict, admission, seat_by_arrival, verdict};
+use crate::job::{ClaimId, Digested, Job, SCHEMA_MAJOR, Timestamp, WriteId};
+use crate::rendezvous::admission::{
+    Admission, Seat, Verdict, admission, full, seat_by_arrival, verdict,
+};
 use crate::rendezvous::chance::{self, write_id};
 use crate::rendezvous::coordinator::claims;
 use crate::rendezvous::exchange::{Errand, Reply, Request, start_poll};
@@ -489,7 +491,6 @@ impl Wait {
 
     fn seated(&mut self, admission: Admission) -> Heard {
         let (run, vantage) = (self.job.run.clone(), self.claim.vantage());
-        let open = self.start.as_ref().is_some_and(|s| s.roster.is_empty());
         match admission {
             Admission::Seated(seat) => {
                 self.seat = Some(seat);
@@ -497,15 +498,14 @@ impl Wait {
             }
             Admission::Replaced => Heard::Failed(RendezvousError::SlotTaken { run, vantage }),
             Admission::Outside | Admission::ByArrival => {
-                let seats = self.start.as_ref().map_or(0, |s| s.roster.len());
-                let full = open || u32::try_from(seats) == Ok(self.job.fleet.size());
-                Heard::Failed(match &self.job.fleet {
-                    Fleet::Expect(expect) if full => RendezvousError::FleetFull {
+                let full = self.start.as_ref().and_then(|s| full(s, &self.job));
+                Heard::Failed(match full {
+                    Some(expect) => RendezvousError::FleetFull {
                         run,
                         vantage,
-                        expect: *expect,
+                        expect,
                     },
-                    _ => RendezvousError::StartedWithout { run, vantage },
+                    None => RendezvousError::StartedWithout { run, vantage },
                 })
             }
         }

@@ -119,7 +119,9 @@ pub(super) fn all_who_read_the_start_decide_alike(world: &World) -> Result<(), S
             Machine::Prober(machine) => match machine.end() {
                 Some(Err(RendezvousError::Cancelled { .. })) => Some(false),
                 Some(Ok(_)) => Some(true),
-                Some(Err(RendezvousError::StartedWithout { .. })) => Some(true),
+                Some(Err(
+                    RendezvousError::StartedWithout { .. } | RendezvousError::Declined { .. },
+                )) => Some(true),
                 _ => None,
             },
             Machine::Coordinator(machine) => match machine.end() {
