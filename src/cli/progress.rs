@@ -59,6 +59,18 @@ impl Shown {
                     tracing::warn!("builds differ: {own} here, {}", each.join("; "));
                 }
             }
+            Progress::StartsWithout { unfit, absent } => {
+                for vantage in unfit {
+                    tracing::warn!(
+                        "{vantage}: the run starts without waiting for it, which can't take part"
+                    );
+                }
+                for vantage in absent {
+                    tracing::warn!(
+                        "{vantage}: the run starts without it, which was not ready in time"
+                    );
+                }
+            }
             Progress::Started { start, local } => {
                 let wait = local.saturating_since(clock::now());
                 let end = start.tiers.last().map_or(start.start_at, |t| t.window.to);

@@ -54,6 +54,13 @@ pub enum Progress {
         /// muster's version and revision, and whose it is.
         builds: BTreeMap<String, Vec<Vantage>>,
     },
+    /// The start is decided, and the job's vantages don't all take part.
+    StartsWithout {
+        /// Whose probers said that they can't.
+        unfit: Vec<Vantage>,
+        /// From which none was ready in time.
+        absent: Vec<Vantage>,
+    },
     /// The start is decided.
     Started {
         /// The decision.

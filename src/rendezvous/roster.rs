@@ -90,7 +90,10 @@ impl Gathered {
             Fleet::Vantages(named) => {
                 let waits: BTreeSet<&Vantage> = fit.iter().map(|(r, _)| &r.vantage).collect();
                 named.iter().all(|v| {
-                    waits.contains(v) || latest.get(v).is_some_and(|(r, _)| r.unfit.is_some())
+                    let unfit = |(r, _): &&(Ready, Timestamp)| {
+                        r.unfit.is_some() && !self.is_retried(&r.claim, stale_before)
+                    };
+                    waits.contains(v) || latest.get(v).copied().is_some_and(|l| unfit(&l))
                 })
             }
             Fleet::Expect(n) => {
@@ -127,6 +130,13 @@ impl Gathered {
         }
     }
 
+    /// Whether another prober has taken the slot of this claim since, and may be about to be ready.
+    fn is_retried(&self, claim: &ClaimId, stale_before: Timestamp) -> bool {
+        let vantage = claim.vantage();
+        let later = (vantage.clone(), claim.k().saturating_add(1))..=(vantage, u32::MAX);
+        self.claims.range(later).any(|(_, at)| *at >= stale_before)
+    }
+
     /// What those say who took no slot, as they can't carry out the job, or can't be read. Their
     /// slots are free.
     fn declined(&self, fleet: &Fleet) -> Vec<String> {
@@ -140,6 +150,26 @@ impl Gathered {
             .filter(|(label, _)| !fleet.slots(label).is_empty())
             .map(|(label, why)| format!("{label}: {why}"))
             .collect()
+    }
+
+    /// The slots that the job names and a roster doesn't: those whose probers said that they can't
+    /// take part, and those from which none was ready.
+    pub fn missing(
+        &self,
+        fleet: &Fleet,
+        roster: &BTreeMap<Vantage, RosterEntry>,
+    ) -> (Vec<Vantage>, Vec<Vantage>) {
+        let unfit: BTreeSet<Vantage> = self
+            .ready
+            .iter()
+            .filter(|(_, (ready, _))| ready.unfit.is_some())
+            .map(|(claim, _)| claim.vantage())
+            .chain(self.unreadable.keys().map(ClaimId::vantage))
+            .collect();
+        let missing = fleet.named().into_iter();
+        missing
+            .filter(|slot| !roster.contains_key(slot))
+            .partition(|slot| unfit.contains(slot))
     }
 
     /// The builds of a roster's probers, and whose each is.
@@ -285,6 +315,49 @@ mod tests {
                 ["a.0.000000000007"]
             );
         }
+    }
+
+    #[test]
+    fn who_has_taken_the_slot_of_one_who_declined_is_waited_for() {
+        let fleet = Fleet::Vantages(["a", "b"].map(|v| v.parse().unwrap()).into());
+        let mut g = gathered(&[(ready("a", 0, None), 9), (ready("b", 0, Some("secret")), 1)]);
+        assert_eq!(started(g.call(&fleet, false, at(0))).len(), 1);
+        g.claims.insert(("b".parse().unwrap(), 1), at(9));
+        assert_eq!(g.call(&fleet, false, at(0)), Call::Wait);
+        // It was never heard of again.
+        g.ready.values_mut().for_each(|(_, seen)| *seen = at(80));
+        assert_eq!(started(g.call(&fleet, false, at(70))).len(), 1);
+        g.ready.insert(
+            ClaimId::new(&"b".parse().unwrap(), 1, 7),
+            (ready("b", 1, None), at(80)),
+        );
+        let claim = ready("b", 1, None).claim;
+        let key = SigningKey::from_seed([1; 32]).unwrap().public();
+        g.keys.insert(claim, key);
+        assert_eq!(started(g.call(&fleet, false, at(70))).len(), 2);
+    }
+
+    #[test]
+    fn who_is_missing_declined_or_was_not_there() {
+        let named = ["a", "b", "c"].map(|v| v.parse().unwrap());
+        let fleet = Fleet::Vantages(named.into());
+        let g = gathered(&[(ready("a", 0, None), 1), (ready("b", 0, Some("no UDP")), 1)]);
+        let Call::Start(roster) = g.call(&fleet, true, at(0)) else {
+            panic!("does not start")
+        };
+        let roster = entries(
+            roster
+                .into_iter()
+                .map(|(v, c)| (v, (Some(c), None)))
+                .collect(),
+        );
+        let (unfit, absent) = g.missing(&fleet, &roster);
+        let labels = |of: &[Vantage]| of.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(
+            (labels(&unfit), labels(&absent)),
+            (vec!["b".into()], vec!["c".into()])
+        );
+        assert_eq!(g.missing(&Fleet::Expect(3), &roster), (vec![], vec![]));
     }
 
     #[test]

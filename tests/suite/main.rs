@@ -31,6 +31,7 @@ mod local;
 mod minio;
 mod operate;
 mod participant;
+mod refusals;
 mod rooms;
 mod skew;
 mod store;

@@ -469,6 +469,11 @@ impl Coordinator {
                 let builds = self.gathered.builds(&start.roster);
                 self.out
                     .push_back(Action::Tell(Progress::Builds { builds }));
+                let (unfit, absent) = self.gathered.missing(&self.job.fleet, &start.roster);
+                if !unfit.is_empty() || !absent.is_empty() {
+                    let without = Progress::StartsWithout { unfit, absent };
+                    self.out.push_back(Action::Tell(without));
+                }
                 let clock = self.clocks.run(&start, None, width_max, now);
                 let local = clock.offset.to_local(start.start_at);
                 self.out.push_back(Action::Tell(Progress::Started {

@@ -1,5 +1,5 @@
 //! Claiming the slot, before anything else is done: of a vantage's several slots the next free one.
-//! A claim that is dead is taken over.
+//! A claim that is dead, or whose prober said that it can't take part, is taken over.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use crate::clock::Estimate;
 use crate::job::{ClaimId, Job, RunId, SCHEMA_MAJOR, Timestamp, Vantage, WriteId};
 use crate::rendezvous::exchange::{Errand, Reply, Request};
 use crate::rendezvous::keys::{Folder, Item, RunKey};
-use crate::rendezvous::objects::Slot;
+use crate::rendezvous::objects::{Ready, Slot};
 use crate::rendezvous::{LEASE, RendezvousError, document};
 use crate::signature::PublicKey;
 use crate::store::{Listing, Settled, StoreError};
@@ -36,6 +36,10 @@ pub(super) struct Claim {
     claims: BTreeMap<u32, Timestamp>,
     /// Of the claim that holds the slot: the last sign of life, by the bucket's clock.
     life: Option<Timestamp>,
+    /// Where the claim that holds the slot says what it found out.
+    said: Option<RunKey>,
+    /// The start will name the claim: where it was fixed with the job, a slot's first claim counts.
+    later_claims_count: bool,
     trouble: Option<StoreError>,
 }
 
@@ -46,6 +50,8 @@ enum Want {
     Free,
     Claims,
     Ready,
+    /// Whether the prober that holds the slot said that it can't take part.
+    Said,
     Live,
     Create(u32),
 }
@@ -91,6 +97,8 @@ impl Claim {
             looked: several,
             claims: BTreeMap::new(),
             life: None,
+            said: None,
+            later_claims_count: job.times.start_at.is_none(),
             trouble: None,
         }
     }
@@ -118,6 +126,10 @@ impl Claim {
             Want::Claims => list(Folder::Slots),
             Want::Ready => list(Folder::Ready),
             Want::Live => list(Folder::Live),
+            Want::Said => match self.said.clone() {
+                Some(key) => Step::Ask(Request::Read(key)),
+                None => Step::Wait,
+            },
             Want::Create(k) => {
                 let slot = Slot {
                     schema: SCHEMA_MAJOR,
@@ -150,7 +162,16 @@ impl Claim {
             }
             Reply::Created(_, Ok(Settled::Theirs(_))) => self.taken(now),
             Reply::Listed(_, Err(e)) | Reply::Created(_, Err(e)) => self.failed(now, e),
-            Reply::Read(..) | Reply::Overwritten(..) => Step::Wait,
+            Reply::Read(_, Err(e)) if e.retryable() => self.failed(now, e),
+            Reply::Read(key, answer) => {
+                let said = answer.map(|object| document::read::<Ready>(&key, &object.body));
+                let unfit = matches!(said, Ok(Ok(ready)) if ready.unfit.is_some());
+                match unfit {
+                    true => self.take_over(now),
+                    false => self.then(now, Want::Live),
+                }
+            }
+            Reply::Overwritten(..) => Step::Wait,
         }
     }
 
@@ -208,9 +229,14 @@ impl Claim {
                         && claim.k() == holder
                     {
                         self.life = self.life.max(Some(at));
+                        self.said = Some(RunKey::new(&self.run, Item::Ready(claim)));
                     }
                 }
-                self.then(now, Want::Live)
+                let want = match self.said {
+                    Some(_) if self.later_claims_count => Want::Said,
+                    _ => Want::Live,
+                };
+                self.then(now, want)
             }
             Want::Live => {
                 for (item, at) in items {
@@ -222,14 +248,18 @@ impl Claim {
                     .life
                     .is_some_and(|last| bucket.surely_past(now, last + LEASE));
                 if dead {
-                    let next = self.holder().saturating_add(1);
-                    self.then(now, Want::Create(next))
+                    self.take_over(now)
                 } else {
                     self.taken(now)
                 }
             }
-            Want::Create(_) => Step::Wait,
+            Want::Said | Want::Create(_) => Step::Wait,
         }
+    }
+
+    fn take_over(&mut self, now: Timestamp) -> Step {
+        let next = self.holder().saturating_add(1);
+        self.then(now, Want::Create(next))
     }
 
     /// The key makes it unique: each prober has its own, and of those that share a ticket one
@@ -268,6 +298,7 @@ impl Claim {
         self.vantage = next;
         self.claims.clear();
         self.life = None;
+        self.said = None;
         self.then(now, Want::Claims)
     }
 }
@@ -329,6 +360,81 @@ mod tests {
             step = claim.replied(T0, reply, &Estimate::unknown());
         }
         panic!("no end");
+    }
+
+    /// What becomes of a prober at `iad`, the one slot, whose holder is alive and found this out.
+    fn second(unfit: Option<&str>, start_at: Option<Timestamp>) -> Result<u32, RendezvousError> {
+        let job = job(JobSpec {
+            start_at,
+            ..JobSpec::default()
+        });
+        let run = &job.run;
+        let keys = [1, 2].map(|n| SigningKey::from_seed([n; 32]).unwrap().public());
+        let iad: Vantage = "iad".parse().unwrap();
+        let first = ClaimId::new(&iad, 0, keys[0].nonce());
+        let ready = Ready {
+            schema: SCHEMA_MAJOR,
+            write_id: WriteId::from_u64(1),
+            run: run.clone(),
+            vantage: iad.clone(),
+            claim: first.clone(),
+            build: "test".into(),
+            sfu_offset: None,
+            sfu_node: String::new(),
+            bucket_offset: None,
+            must_end_by: None,
+            transport: None,
+            unfit: unfit.map(str::to_owned),
+            function: None,
+        };
+        let there = [
+            Item::Slot(iad.clone(), 0),
+            Item::Ready(first),
+            Item::Live(iad.clone()),
+        ];
+        let there = there.map(|item| RunKey::new(run, item));
+        let mut claim = Claim::new(&job, &iad, keys[1], "test".into(), WriteId::from_u64(2), T0);
+        let mut step = claim.wake(T0);
+        for _ in 0..10 {
+            let reply = match step {
+                Step::Ask(Request::List(list)) => {
+                    let keys = there.iter().map(ToString::to_string);
+                    let of_list = keys.filter(|key| key.starts_with(&list.prefix));
+                    let objects = of_list.map(|key| Entry {
+                        key,
+                        last_modified: T0,
+                        size: 1,
+                    });
+                    let listing = Listing {
+                        objects: objects.collect(),
+                        ..Listing::default()
+                    };
+                    Reply::Listed(list, Ok(listing))
+                }
+                Step::Ask(Request::Create(key, body)) if there.contains(&key) => {
+                    Reply::Created(key, Ok(Settled::Theirs(object(body))))
+                }
+                Step::Ask(Request::Create(key, _)) => Reply::Created(key, Ok(Settled::Mine)),
+                Step::Ask(Request::Read(key)) => {
+                    let body = document::write(&ready).unwrap();
+                    Reply::Read(key, Ok(object(body)))
+                }
+                Step::Done(result) => return result.map(|claim| claim.k()),
+                other => panic!("{other:?}"),
+            };
+            step = claim.replied(T0, reply, &Estimate::unknown());
+        }
+        panic!("no end");
+    }
+
+    #[test]
+    fn who_declined_does_not_keep_its_slot() {
+        assert_eq!(second(Some("unauthorized"), None), Ok(1));
+        let fixed = Some(T0 + Duration::from_secs(60));
+        for (unfit, start_at) in [(None, None), (Some("unauthorized"), fixed)] {
+            let e = second(unfit, start_at).unwrap_err();
+            assert!(matches!(e, RendezvousError::SlotTaken { .. }), "{e}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Why a run that has started goes on without a prober that comes now.
 
-use crate::job::{Job, RunId, Vantage};
+use crate::job::{ClaimId, Job, RunId, Vantage};
 use crate::rendezvous::admission::full;
 use crate::rendezvous::exchange::{Reply, Request};
 use crate::rendezvous::keys::{Folder, Item, RunKey};
@@ -43,7 +43,7 @@ impl LeftOut {
         };
         let slot = spare.or(slots.first()).unwrap_or(label).clone();
         let holder = start.roster.get(&slot).and_then(|e| e.claim.as_ref());
-        let k = holder.map_or(0, |claim| claim.k());
+        let k = holder.map_or(0, ClaimId::k);
         let ask = Request::Read(RunKey::new(&job.run, Item::Slot(slot.clone(), k)));
         let left_out = LeftOut {
             run: job.run.clone(),
@@ -101,8 +101,10 @@ impl LeftOut {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::job::{ClaimId, JobSpec, SCHEMA_MAJOR, Timestamp, WriteId};
+    use crate::job::{JobSpec, SCHEMA_MAJOR, WriteId};
     use crate::load::schedule;
     use crate::rendezvous::objects::ReferenceClock;
     use crate::rendezvous::roster::entries;
@@ -210,7 +212,7 @@ mod tests {
         let objects = (0..unfit.len() as u64).map(|n| Entry {
             // Whose name is the greatest says nothing.
             key: key(9 - n).to_string(),
-            last_modified: Timestamp::from_micros(T0.as_micros() + n as i64 * 1_000_000),
+            last_modified: T0 + Duration::from_secs(n),
             size: 1,
         });
         let listing = Listing {
