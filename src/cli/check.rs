@@ -5,6 +5,8 @@
     reason = "the edge: each check is given up after a while, and its room has a random name"
 )]
 
+mod clocks;
+
 use std::fmt::Display;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -18,13 +20,15 @@ use tokio::time::Instant;
 use super::args::{BucketArgs, KeysArgs};
 use super::signals::Signals;
 use super::{edge, output};
+use crate::clock::OffsetInterval;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::job::{RunId, Vantage, sfu_url};
+use crate::participant::snapshot::ClockSample;
 use crate::participant::{Cause, Engine, EngineConfig, Failure, Transport};
 use crate::prober::{LoadContext, SelfTest, SelfTestError, self_test};
-use crate::rooms::{Keys, Rooms};
-use crate::store::{Capabilities, Finding, clear_probe, probe};
+use crate::rooms::{Keys, RoomError, Rooms};
+use crate::store::{Capabilities, Finding, S3Store, clear_probe, probe};
 
 /// How long all checks may take together.
 const ALL_WITHIN: Duration = Duration::from_secs(9);
@@ -71,7 +75,9 @@ pub async fn run(args: &Args) -> Result<Exit, Error> {
             signal = signals.next() => signals.ask_once(signal, &stop)?,
         }
     };
-    let lines: Vec<Line> = sfu.into_iter().chain(bucket).collect();
+    let ((sfu, sfu_clock), (bucket, bucket_clock)) = (sfu, bucket);
+    let clock = clocks::line([("the SFU's", sfu_clock), ("the bucket's", bucket_clock)]);
+    let lines: Vec<Line> = sfu.into_iter().chain(bucket).chain([clock]).collect();
     let text: String = lines.iter().map(Line::text).collect();
     output::print(&text)?;
     if *stop.borrow() {
@@ -169,18 +175,20 @@ fn flat<T, E: Into<Error>>(result: Result<Result<T, E>, Error>) -> Result<T, Err
     result.and_then(|result| result.map_err(Into::into))
 }
 
-async fn check_sfu(args: &Args, limit: &Limit) -> Vec<Line> {
+async fn check_sfu(args: &Args, limit: &Limit) -> (Vec<Line>, Option<OffsetInterval>) {
     let url = match sfu_url(args.url.clone()) {
         Ok(url) => url,
-        Err(error) => return vec![failed("keys", error)],
+        Err(error) => return (vec![failed("keys", error)], None),
     };
     let keys = match args.keys.keys() {
         Ok(keys) => keys,
-        Err(error) => return vec![failed("keys", error)],
+        Err(error) => return (vec![failed("keys", error)], None),
     };
     let rooms = Rooms::new(&url, &keys);
-    let mut lines = vec![match flat(limit.work(rooms.list()).await) {
-        Ok(found) => ok(
+    let run = edge::origin(None).run;
+    let room = format!("muster-check-{run}");
+    let mut lines = vec![match limit.work(rooms.list()).await {
+        Ok(Ok(found)) => ok(
             "keys",
             format!(
                 "{url} accepts `{}`, and has {} rooms",
@@ -188,10 +196,21 @@ async fn check_sfu(args: &Args, limit: &Limit) -> Vec<Line> {
                 found.len()
             ),
         ),
-        Err(error) => return vec![failed("keys", error)],
+        Ok(Err(error)) => {
+            // A token that is not valid yet is answered as an unknown key is; signalling tells.
+            let refused = matches!(error, RoomError::Strange { .. } | RoomError::Refused { .. });
+            let line = match refused {
+                true => limit.work(try_path(&url, keys, &room, &run)).await,
+                false => Err(too_late()),
+            };
+            let line = match line {
+                Ok(Err(path)) if path.failure.cause == Cause::Clock => failed("keys", path),
+                _ => failed("keys", error),
+            };
+            return (vec![line], None);
+        }
+        Err(error) => return (vec![failed("keys", error)], None),
     }];
-    let run = edge::origin(None).run;
-    let room = format!("muster-check-{run}");
     let made = flat(limit.work(rooms.create(&room, &run, ROOM_TIMEOUT)).await);
     let path = match &made {
         Ok(_) => Some(limit.work(try_path(&url, keys, &room, &run)).await),
@@ -211,14 +230,18 @@ async fn check_sfu(args: &Args, limit: &Limit) -> Vec<Line> {
         Ok(_) => ok("rooms", "can be created and deleted"),
         Err(error) => failed("rooms", error),
     });
+    let mut clock = None;
     if let Some(path) = path {
         lines.push(match flat(path) {
-            Ok(test) => ok("udp path", seen(&test)),
+            Ok(test) => {
+                clock = clocks::read(test.clock.iter().map(ClockSample::sample));
+                ok("udp path", seen(&test))
+            }
             Err(error) => failed("udp path", error),
         });
         lines.push(tcp.unwrap_or_else(|error| failed(TCP, error)));
     }
-    lines
+    (lines, clock)
 }
 
 /// Joins a participant until media could flow.
@@ -291,39 +314,46 @@ fn seen(test: &SelfTest) -> String {
     format!("{path}{rtt}, LiveKit {}", test.sfu.version)
 }
 
-async fn check_bucket(args: &BucketArgs, limit: &Limit) -> Vec<Line> {
-    const NAME: &str = "bucket";
+async fn check_bucket(args: &BucketArgs, limit: &Limit) -> (Vec<Line>, Option<OffsetInterval>) {
     if args.bucket.is_none() {
         let why = "give --bucket s3://name/prefix or set MUSTER_BUCKET";
-        return vec![skipped(NAME, why)];
+        return (vec![skipped(BUCKET, why)], None);
     }
     let store = match flat(limit.work(args.open()).await) {
         Ok(store) => store,
-        Err(error) => return vec![failed(NAME, error)],
+        Err(error) => return (vec![failed(BUCKET, error)], None),
     };
+    let line = try_bucket(&store, limit).await;
+    (vec![line], clocks::read(store.dates().latest()))
+}
+
+/// The name of the check of the bucket.
+const BUCKET: &str = "bucket";
+
+async fn try_bucket(store: &S3Store, limit: &Limit) -> Line {
     let nonce = edge::random();
-    let found = match limit.work(probe(&store, nonce)).await {
+    let found = match limit.work(probe(store, nonce)).await {
         Ok(Ok(found)) => found,
-        Ok(Err(error)) => return vec![failed(NAME, error)],
+        Ok(Err(error)) => return failed(BUCKET, error),
         Err(given_up) => {
             // The probe was dropped before it could do this itself.
-            return match limit.cleanup(clear_probe(&store, nonce)).await {
-                Ok(Finding::Yes) => vec![failed(NAME, given_up)],
+            return match limit.cleanup(clear_probe(store, nonce)).await {
+                Ok(Finding::Yes) => failed(BUCKET, given_up),
                 Ok(Finding::No(why)) => {
                     let text = format!("{given_up}; what it wrote is left: {why}");
-                    vec![failed(NAME, Error::new(given_up.exit(), text))]
+                    failed(BUCKET, Error::new(given_up.exit(), text))
                 }
                 Err(_) => {
                     let text = format!("{given_up}; something may be left below probe/");
-                    vec![failed(NAME, Error::new(given_up.exit(), text))]
+                    failed(BUCKET, Error::new(given_up.exit(), text))
                 }
             };
         }
     };
-    vec![match found.require(&store) {
-        Ok(()) => ok(NAME, works(&found)),
-        Err(error) => failed(NAME, error),
-    }]
+    match found.require(store) {
+        Ok(()) => ok(BUCKET, works(&found)),
+        Err(error) => failed(BUCKET, error),
+    }
 }
 
 fn works(found: &Capabilities) -> String {

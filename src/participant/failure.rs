@@ -20,6 +20,8 @@ pub enum Cause {
     },
     /// The server refused the token (HTTP 401 or 403).
     Unauthorized,
+    /// The server refused the token, which is not valid yet or any more by the server's clock.
+    Clock,
     /// No `JoinResponse` in time.
     JoinTimeout,
     /// The server never sent what ICE needs, or ICE did not find a path in time.
@@ -55,6 +57,7 @@ impl Cause {
             Cause::Tls => "tls",
             Cause::WebsocketRefused { .. } => "websocket_refused",
             Cause::Unauthorized => "unauthorized",
+            Cause::Clock => "clock",
             Cause::JoinTimeout => "join_timeout",
             Cause::IceTimeout => "ice_timeout",
             Cause::Dtls => "dtls",
@@ -79,6 +82,7 @@ impl Cause {
                 "check that the URL names a LiveKit server and not a proxy's error page"
             }
             Cause::Unauthorized => "check that API key and secret are the server's own",
+            Cause::Clock => "set the clock of the machine that makes the tokens",
             Cause::JoinTimeout => {
                 "the server took the connection and did not answer: is it overloaded?"
             }

@@ -43,6 +43,7 @@ use std::time::Duration;
 
 pub use carrier::Transport;
 pub use failure::{Cause, Failure};
+pub use signal::TOKEN_LEEWAY;
 pub use snapshot::{Event, Samples, Snapshot, State, TrackSnapshot};
 pub use spec::{ParticipantSpec, Publish, Subscribe};
 

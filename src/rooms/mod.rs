@@ -28,7 +28,7 @@ pub enum RoomError {
     },
     /// Something answers, and not as LiveKit's room service does.
     #[error(
-        "{url} answers, but not as a LiveKit server that knows the API key `{key}` with this secret ({why}); check --url, LIVEKIT_API_KEY and LIVEKIT_API_SECRET"
+        "{url} answers, but not as a LiveKit server that knows the API key `{key}` with this secret ({why}); check --url, LIVEKIT_API_KEY, LIVEKIT_API_SECRET, and this machine's clock"
     )]
     Strange {
         /// The SFU.
@@ -40,7 +40,7 @@ pub enum RoomError {
     },
     /// The key is unknown, its secret is wrong, or it may not do this.
     #[error(
-        "the SFU at {url} refuses the API key `{key}`: {why}; check LIVEKIT_API_KEY and LIVEKIT_API_SECRET"
+        "the SFU at {url} refuses the API key `{key}`: {why}; check LIVEKIT_API_KEY, LIVEKIT_API_SECRET, and this machine's clock"
     )]
     Refused {
         /// The SFU.

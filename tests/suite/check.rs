@@ -9,6 +9,7 @@ use muster::local::EmbeddedBucket;
 use muster::rooms::{Keys, Rooms};
 
 use crate::cli::{changed, environment, keys_in, muster};
+use crate::fixtures::faketime::{Faketime, Shift};
 use crate::fixtures::livekit;
 use crate::fixtures::skip::skip;
 
@@ -27,7 +28,7 @@ async fn check_tells_what_works() {
     ];
     let output = muster(&["check"], &changed(&env, &right));
     let stdout = String::from_utf8_lossy(&output.stdout);
-    for name in ["keys", "rooms", "udp path", "tcp path", "bucket"] {
+    for name in ["keys", "rooms", "udp path", "tcp path", "bucket", "clock"] {
         let works = stdout
             .lines()
             .any(|line| line.starts_with("ok ") && line.contains(&format!(" {name} ")));
@@ -53,6 +54,52 @@ async fn check_tells_what_works() {
         .expect("listed");
     assert_eq!(rooms, []);
     assert_eq!(keys_in(&settings).await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_an_hour_off_is_blamed_and_the_key_is_not() {
+    let Some(faketime) = Faketime::find() else {
+        skip!("faketime");
+    };
+    let Some(server) = livekit::start().await else {
+        skip!("livekit-server or Go");
+    };
+    let bucket = EmbeddedBucket::start().await.expect("a bucket");
+    let env = environment(&bucket.settings().expect("settings"));
+    let right = [
+        ("LIVEKIT_API_KEY", server.key()),
+        ("LIVEKIT_API_SECRET", server.secret().expose()),
+        ("LIVEKIT_URL", server.url()),
+    ];
+    // The tokens for the room service are good for hours, those that join for minutes.
+    for (ahead_s, name, way) in [(3_600, "keys", "ahead of"), (-3_600, "udp path", "behind")] {
+        let shift = faketime.env(Shift {
+            ahead_s,
+            ppm: 0,
+            monotonic: false,
+        });
+        let mut changes = right.to_vec();
+        changes.extend(shift.iter().map(|(k, v)| (k.as_str(), v.as_str())));
+        let output = muster(&["check"], &changed(&env, &changes));
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        for (name, whose) in [(name, "the server's"), ("clock", "the bucket's")] {
+            let failed = format!("failed     {name:<12} ");
+            let line = stdout.lines().find(|line| line.starts_with(&failed));
+            let line = line.unwrap_or_else(|| panic!("{name} does not fail: {stdout}"));
+            assert!(line.contains(&format!(" s {way} {whose}")), "{line}");
+            assert!(line.contains("set the clock"), "{line}");
+        }
+        assert!(!stdout.contains("API key"), "{stdout}");
+        assert!(!stdout.contains("eyJ"), "{stdout}");
+    }
+    // With a right clock it is the key.
+    let mut wrong = right;
+    wrong[1].1 = "not-the-secret-that-the-server-has";
+    let output = muster(&["check"], &changed(&env, &wrong));
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(stdout.starts_with("failed     keys"), "{stdout}");
+    assert!(stdout.contains("LIVEKIT_API_SECRET"), "{stdout}");
+    assert!(stdout.contains("ok         clock"), "{stdout}");
 }
 
 #[test]

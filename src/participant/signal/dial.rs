@@ -18,10 +18,12 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, http};
 
+use crate::clock;
 use crate::participant::failure::{Cause, Failure};
 use crate::participant::snapshot::Phases;
 use crate::secret::Secret;
 
+use super::refusal::refusal;
 use super::tls;
 use super::url::Endpoint;
 
@@ -153,20 +155,11 @@ async fn upgrade(
     let upgraded = tokio_tungstenite::client_async_with_config(request, stream, Some(config));
     match upgraded.await {
         Ok((websocket, _)) => Ok(websocket),
-        Err(tungstenite::Error::Http(response)) => Err(refusal(place, &response)),
+        Err(tungstenite::Error::Http(response)) => {
+            Err(refusal(place, token, &response, clock::now()))
+        }
         Err(e) => Err(Failure::new(Cause::SignalClosed, format!("{place}: {e}"))),
     }
-}
-
-fn refusal(place: &str, response: &http::Response<Option<Vec<u8>>>) -> Failure {
-    let status = response.status().as_u16();
-    let said = response.body().as_deref().unwrap_or_default();
-    let said = String::from_utf8_lossy(said.get(..said.len().min(200)).unwrap_or_default());
-    let cause = match status {
-        401 | 403 => Cause::Unauthorized,
-        _ => Cause::WebsocketRefused { status },
-    };
-    Failure::new(cause, format!("{place} answered {status} {}", said.trim()))
 }
 
 #[cfg(test)]

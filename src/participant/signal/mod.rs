@@ -4,6 +4,7 @@ mod candidate;
 mod dial;
 mod inbox;
 mod ping;
+mod refusal;
 mod request;
 mod session;
 mod subscriptions;
@@ -12,4 +13,5 @@ mod tls;
 mod url;
 mod weigh;
 
+pub use refusal::TOKEN_LEEWAY;
 pub use task::run;
