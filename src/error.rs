@@ -127,6 +127,7 @@ exits! {
 fn store(error: &StoreError) -> Exit {
     match error {
         StoreError::Exists { .. } => Exit::Internal,
+        StoreError::NoCredentials { .. } => Exit::BadConfiguration,
         _ => Exit::Unreachable,
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! One writer for each object: nobody but the coordinator writes the job, no vantage another's
 //! objects, and the finalizer touches neither. All may list, because a store answers a missing
-//! key with "forbidden" to who may not (S3's `GetObject`), and only a definite answer counts.
+//! key with "forbidden" to who may not (S3's `GetObject`), and only a definite answer counts. That
+//! right can't be had for a prefix alone: a `GetObject` has no `s3:prefix` that it could be judged
+//! by, so that a condition on it forbids missing keys as well.
 
 use serde_json::{Value, json};
 

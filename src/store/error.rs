@@ -175,7 +175,18 @@ pub enum StoreError {
         why: String,
     },
 
-    /// There are no credentials, or the store doesn't accept them.
+    /// There are no credentials here, or what should say them is wrong.
+    #[error(
+        "{at}: credentials {why}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+    )]
+    NoCredentials {
+        /// The store.
+        at: At,
+        /// What is wrong with them.
+        why: String,
+    },
+
+    /// The credentials could not be fetched, or the store doesn't accept them.
     #[error(
         "{at}: credentials {why}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, to credentials of this store"
     )]
@@ -270,6 +281,7 @@ impl StoreError {
             | StoreError::NoBucket { at }
             | StoreError::Denied { at, .. }
             | StoreError::NoTicketFor { at, .. }
+            | StoreError::NoCredentials { at, .. }
             | StoreError::BadCredentials { at, .. }
             | StoreError::TooLarge { at, .. }
             | StoreError::Unreachable { at, .. }

@@ -81,6 +81,9 @@ fn read(body: &[u8]) -> Result<Handed, TicketError> {
             false => Ticket::read(text).map(|ticket| Handed::Ticket(Box::new(ticket))),
         };
     }
+    if text.is_empty() {
+        return Err(TicketError::Malformed("it is empty".into()));
+    }
     let url = std::str::from_utf8(text).ok();
     match url.filter(|url| parse_url(url).is_some()) {
         Some(url) => Ok(Handed::Url(Secret::new(url))),

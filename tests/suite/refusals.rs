@@ -1,11 +1,13 @@
-//! What a prober is told that comes when its place is gone.
+//! What somebody is told who can't have what was asked for.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use muster::exit::Exit;
+use muster::local::EmbeddedBucket;
 use muster::store::{List, S3Store, Store};
 
+use crate::cli::{changed, environment, muster};
 use crate::fixtures::fleet::{Fleet, SMALL_RUN};
 use crate::fixtures::meeting::Meeting;
 use crate::fixtures::skip::skip;
@@ -93,5 +95,24 @@ async fn a_prober_that_declined_leaves_its_slot_and_one_that_comes_late_is_told_
             .contains("sjc: the run starts without waiting for it"),
         "{}",
         ended.stderr
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_credentials_the_environment_is_wrong() {
+    let bucket = EmbeddedBucket::start().await.expect("a bucket");
+    let env = environment(&bucket.settings().expect("settings"));
+    let none = [
+        ("AWS_ACCESS_KEY_ID", ""),
+        ("AWS_SECRET_ACCESS_KEY", ""),
+        ("AWS_EC2_METADATA_DISABLED", "true"),
+    ];
+    let output = muster(&["report"], &changed(&env, &none));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let bad = i32::from(Exit::BadConfiguration.code());
+    assert_eq!(output.status.code(), Some(bad), "{stderr}");
+    assert!(
+        stderr.contains("credentials were found nowhere"),
+        "{stderr}"
     );
 }

@@ -275,9 +275,13 @@ fn what_is_no_ticket_is_refused_without_showing_it() {
     std::fs::write(&large, vec![b'x'; (8 << 20) + 1]).expect("a file");
     let large = large.to_str().expect("a plain path");
     let url = "https://store.example/hunter2?X-Amz-Signature=hunter2";
-    let refused: [(&[&str], &str, &str); 6] = [
+    let empty = dir.path().join("empty");
+    std::fs::write(&empty, "\n").expect("a file");
+    let empty = empty.to_str().expect("a plain path");
+    let refused: [(&[&str], &str, &str); 7] = [
         (&["--ticket", url], "", "others see arguments"),
         (&["--ticket-file", large], "", "more than the 8388608 bytes"),
+        (&["--ticket-file", empty], "", "it is empty"),
         (&["--ticket-file", "/nonexistent"], "", "/nonexistent"),
         (&[], "hunter2", "neither a URL nor a ticket"),
         (&[], r#"{"schema": 1, "hunter2": 2}"#, "missing or wrong"),

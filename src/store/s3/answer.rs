@@ -53,17 +53,23 @@ where
 }
 
 pub(super) fn bad_credentials(error: &CredentialsError, at: At) -> StoreError {
-    let why = match error {
-        CredentialsError::CredentialsNotLoaded(_) => "were found nowhere".to_owned(),
-        CredentialsError::InvalidConfiguration(_) => {
-            format!("are misconfigured ({})", chain(error))
-        }
-        other => format!(
-            "could not be loaded from where AWS's chain looked last ({})",
-            chain(other)
-        ),
-    };
-    StoreError::BadCredentials { at, why }
+    match error {
+        CredentialsError::CredentialsNotLoaded(_) => StoreError::NoCredentials {
+            at,
+            why: "were found nowhere".to_owned(),
+        },
+        CredentialsError::InvalidConfiguration(_) => StoreError::NoCredentials {
+            at,
+            why: format!("are misconfigured ({})", chain(error)),
+        },
+        other => StoreError::BadCredentials {
+            at,
+            why: format!(
+                "could not be loaded from where AWS's chain looked last ({})",
+                chain(other)
+            ),
+        },
+    }
 }
 
 /// A refusal, reduced to what its meaning depends on.
@@ -122,7 +128,8 @@ impl Answer<'_> {
             ("NotImplemented", _) | (_, 501) => StoreError::Unsupported { at, why },
             ("SlowDown" | "RequestTimeout" | "InternalError" | "ServiceUnavailable", _)
             | (_, 429 | 500..=599) => StoreError::Busy { at, why },
-            ("", 200..=299 | 400 | 404 | 405) => StoreError::Unsupported {
+            // S3 says 403 to whom it doesn't know.
+            ("", 200..=299 | 400 | 401 | 404 | 405) => StoreError::Unsupported {
                 at,
                 why: format!(
                     "{why} with no S3 error in it: does --endpoint name an S3 endpoint, with the right one of http:// and https://?"
@@ -225,10 +232,7 @@ mod tests {
         let missing = CredentialsError::not_loaded("nothing in the chain");
         let sent: SdkError<GetObjectError, HttpResponse> = SdkError::construction_failure(missing);
         let said = error(sent, at(), Op::Get);
-        assert!(
-            matches!(said, StoreError::BadCredentials { .. }),
-            "{said:?}"
-        );
+        assert!(matches!(said, StoreError::NoCredentials { .. }), "{said:?}");
         assert!(said.to_string().contains("set AWS_ACCESS_KEY_ID"), "{said}");
     }
 
@@ -248,6 +252,7 @@ mod tests {
                 matches!(e, StoreError::Denied { .. })
             }),
             (403, None, |e| matches!(e, StoreError::Denied { .. })),
+            (401, None, |e| matches!(e, StoreError::Unsupported { .. })),
             (403, Some("InvalidAccessKeyId"), |e| {
                 matches!(e, StoreError::BadCredentials { .. })
             }),

@@ -173,11 +173,12 @@ impl S3Store {
     /// What signs URLs with this store's credentials as they are now.
     ///
     /// # Errors
-    /// [`StoreError::BadCredentials`] when there are none, or they can't be loaded.
+    /// [`StoreError::NoCredentials`] when there are none, [`StoreError::BadCredentials`] when they
+    /// can't be loaded.
     pub async fn signer(&self) -> Result<UrlSigner, StoreError> {
         let at = || At::store(&self.location);
         let provider = self.credentials.clone();
-        let provider = provider.ok_or_else(|| StoreError::BadCredentials {
+        let provider = provider.ok_or_else(|| StoreError::NoCredentials {
             at: at(),
             why: "were found nowhere".into(),
         })?;
