@@ -13,7 +13,7 @@ use crate::exit::Exit;
 use crate::job::{RunId, Span, Timestamp, sfu_url};
 use crate::rendezvous::keys::{self, Item, RUNS, RunKey};
 use crate::rendezvous::status::Status;
-use crate::rooms::Rooms;
+use crate::rooms::{Room, Rooms};
 use crate::store::{Key, S3Store, Store};
 
 /// How many deletions are under way at a time.
@@ -58,22 +58,33 @@ pub struct Args {
 pub async fn run(args: Args) -> Result<Exit, Error> {
     let days = args.expire_after.map(whole_days).transpose()?;
     let onlooker = Onlooker::new(args.bucket.open().await?);
+    // Before the runs: a room's run is then among them, however new.
+    let rooms = match args.rooms {
+        true => Some(Found::look(&args).await?),
+        false => None,
+    };
     let runs = keys::runs_of(&onlooker.store.list(&keys::list_runs()).await?);
     let statuses = onlooker.look_at(&runs).await?;
     let statuses: BTreeMap<RunId, Status> =
         statuses.into_iter().map(|s| (s.run.clone(), s)).collect();
     let now = onlooker.now();
     // First the rooms: which are a run's is told by its job.
-    if args.rooms {
-        clean_rooms(&args, &statuses, now).await?;
+    if let Some(rooms) = rooms {
+        rooms.clean(&statuses, now, args.dry_run).await?;
     }
-    let (mut removed, mut kept) = (0, 0);
+    let (mut removed, mut live, mut young) = (0, 0, 0);
     for (run, status) in &statuses {
-        if !is_old(status, args.older_than.0, now) {
-            kept += 1;
-            continue;
+        match kept(status, args.older_than.0, now) {
+            Some(Kept::Live) => {
+                live += 1;
+                continue;
+            }
+            Some(Kept::Young) => {
+                young += 1;
+                continue;
+            }
+            None => removed += 1,
         }
-        removed += 1;
         let objects = status.objects;
         if args.dry_run {
             output::print(&format!("run {run} would be removed ({objects} objects)"))?;
@@ -83,19 +94,32 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
         }
     }
     let would = if args.dry_run { " would be" } else { "" };
-    tracing::info!("{removed} runs{would} removed, {kept} kept");
+    tracing::info!(
+        "{removed} runs{would} removed; kept: {young} that changed within {}, {live} whose probers may still put on load",
+        args.older_than
+    );
     if let Some(days) = days {
         expire(&args, &onlooker.store, days).await?;
     }
     Ok(Exit::Passed)
 }
 
-/// Whether nothing of a run changed for `age`, and nothing of it still runs.
-fn is_old(status: &Status, age: Duration, now: Timestamp) -> bool {
-    let over = status.job.is_none() || status.load_is_over(now);
-    over && status
-        .touched
-        .is_some_and(|touched| now.saturating_since(touched) > age)
+/// Why a run is not removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kept {
+    /// Its probers may still put on load.
+    Live,
+    /// Something of it changed not long ago.
+    Young,
+}
+
+/// Why a run is not removed, if nothing may have changed of it for `age`.
+fn kept(status: &Status, age: Duration, now: Timestamp) -> Option<Kept> {
+    if status.job.is_some() && !status.load_is_over(now) {
+        return Some(Kept::Live);
+    }
+    let old = |touched| now.saturating_since(touched) > age;
+    (!status.touched.is_some_and(old)).then_some(Kept::Young)
 }
 
 /// Removes all objects of a run, its job last: a run that is half removed is still one.
@@ -117,32 +141,51 @@ async fn remove(store: &S3Store, run: &RunId) -> Result<(), Error> {
     Ok(store.delete(&job).await?)
 }
 
-async fn clean_rooms(
-    args: &Args,
-    statuses: &BTreeMap<RunId, Status>,
-    now: Timestamp,
-) -> Result<(), Error> {
-    let url = sfu_url(args.url.clone())?;
-    let rooms = Rooms::new(&url, &args.keys.keys()?);
-    for room in rooms.list().await? {
-        let Some(run) = room.run else {
-            continue;
-        };
-        let name = room.name;
-        let line = match statuses.get(&run) {
-            None => format!("room {name} stays: its run {run} is not in this bucket"),
-            Some(status) if !status.load_is_over(now) => {
-                format!("room {name} stays: its run {run} is not over")
-            }
-            Some(_) if args.dry_run => format!("room {name} of run {run} would be deleted"),
-            Some(_) => {
-                rooms.delete(&name, &run).await?;
-                format!("deleted room {name} of run {run}")
-            }
-        };
-        output::print(&line)?;
+/// The rooms at an SFU.
+struct Found {
+    rooms: Rooms,
+    all: Vec<Room>,
+}
+
+impl Found {
+    async fn look(args: &Args) -> Result<Found, Error> {
+        let url = sfu_url(args.url.clone())?;
+        let rooms = Rooms::new(&url, &args.keys.keys()?);
+        let all = rooms.list().await?;
+        Ok(Found { rooms, all })
     }
-    Ok(())
+
+    /// Deletes those of runs of this bucket that are over.
+    async fn clean(
+        self,
+        statuses: &BTreeMap<RunId, Status>,
+        now: Timestamp,
+        dry_run: bool,
+    ) -> Result<(), Error> {
+        for room in self.all {
+            let Some(run) = room.run else {
+                continue;
+            };
+            let name = room.name;
+            let line = match statuses.get(&run) {
+                None => format!("room {name} stays: its run {run} is not in this bucket"),
+                Some(status) if !status.load_is_over(now) => {
+                    let until = status.load_until().map_or_else(
+                        || "as its job can't be read".to_owned(),
+                        |until| format!("until {until}"),
+                    );
+                    format!("room {name} stays: probers of its run {run} may put on load, {until}")
+                }
+                Some(_) if dry_run => format!("room {name} of run {run} would be deleted"),
+                Some(_) => {
+                    self.rooms.delete(&name, &run).await?;
+                    format!("deleted room {name} of run {run}")
+                }
+            };
+            output::print(&line)?;
+        }
+        Ok(())
+    }
 }
 
 async fn expire(args: &Args, store: &S3Store, days: u32) -> Result<(), Error> {

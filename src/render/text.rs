@@ -54,7 +54,7 @@ fn head(c: &Combined) -> String {
         })
         .collect();
     let sfu = if sfu.is_empty() {
-        "unknown: nobody joined".to_owned()
+        "unknown: nothing was measured there".to_owned()
     } else {
         sfu.join("; ")
     };
@@ -71,7 +71,7 @@ fn head(c: &Combined) -> String {
     }
     let roles = job.roles.iter();
     for (vantage, role) in roles {
-        fleet.push_str(&format!(", {vantage} {}s alone", role.name()));
+        fleet.push_str(&format!(", {vantage} to {} alone", role.name()));
     }
     let load = format!(
         "{fleet}, {ramp}, {} each after {} to settle; per vantage {} and {}; layout {}",
@@ -468,7 +468,7 @@ fn summary(c: &Combined) -> String {
     }
     if let Some(r) = &c.recommended {
         let text = format!(
-            "{} in total, {} per vantage: {} % of the capacity, rounded down",
+            "at most {} in total, at most {} at a vantage: {} % of the capacity, each rounded down",
             count(r.subscribers, "subscriber"),
             r.subscribers_per_vantage,
             r.headroom_percent

@@ -164,13 +164,17 @@ impl Status {
         status
     }
 
-    /// Whether no prober of the run can put on load any more, at `now` on the bucket's clock:
-    /// not before its hard deadline, whatever else is known. Without a readable job nothing is
-    /// known, and this is false.
+    /// Until when probers of the run may put on load, on the bucket's clock: its hard deadline and
+    /// the grace, whatever else is known. Without a readable job nothing is known.
+    pub fn load_until(&self) -> Option<Timestamp> {
+        let times = &self.job.as_ref()?.times;
+        Some(times.hard_deadline + times.grace.0)
+    }
+
+    /// Whether no prober of the run can put on load any more, at `now` on the bucket's clock. False
+    /// where nothing is known.
     pub fn load_is_over(&self, now: Timestamp) -> bool {
-        self.job
-            .as_ref()
-            .is_some_and(|job| now > job.times.hard_deadline + job.times.grace.0)
+        self.load_until().is_some_and(|until| now > until)
     }
 
     /// Whether nothing more will come of the run by itself.

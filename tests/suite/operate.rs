@@ -204,6 +204,18 @@ async fn who_waits_is_gone_soon_with_credentials_or_a_ticket_by_abort_or_ctrl_c(
     let bare = fleet.bare().with("MUSTER_TICKET", url);
     let ticket_holder = bare.start("ticket", &["probe"]);
     claimed("by-ticket").await;
+
+    // Its coordinator looks often yet, and cancels it before the prober looks.
+    let at_once = start("at-once", &[]);
+    let probe = ["probe", "--vantage", "iad", "--run", "at-once"];
+    let prober = fleet.start("soon", &probe);
+    claimed("at-once").await;
+    let abort = ["abort", "at-once", "--reason", "fire drill"];
+    command(fleet, &abort).expect(Exit::Passed);
+    for process in [prober, at_once] {
+        let ended = process.ended(GONE).expect(Exit::Aborted);
+        assert!(ended.stderr.contains("fire drill"), "{}", ended.stderr);
+    }
     tokio::time::sleep(WAITED).await;
 
     for (run, coordinator, prober) in [

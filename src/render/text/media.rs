@@ -84,7 +84,7 @@ pub fn media(c: &Combined) -> String {
             "ms",
             "mean",
             "min",
-            "",
+            "begun",
             "%",
             "before rtx %",
             "after %",

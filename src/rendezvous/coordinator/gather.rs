@@ -35,7 +35,7 @@ impl Coordinator {
                     self.gathered.live.insert(vantage.clone(), at);
                 }
                 Item::Abort if self.abort.is_none() => {
-                    self.abort = Some("abort.json was written".to_owned());
+                    self.abort_listed = true;
                     self.read(key);
                 }
                 _ => {}
@@ -82,9 +82,8 @@ impl Coordinator {
                 self.out.push_back(Action::Tell(progress));
             }
             Item::Abort => {
-                if let Ok(abort) = document::read::<Abort>(&key, body) {
-                    self.abort = Some(abort.reason);
-                }
+                let abort = document::read::<Abort>(&key, body);
+                self.abort = Some(abort.map_or_else(|e| e.to_string(), |abort| abort.reason));
             }
             _ => {}
         }

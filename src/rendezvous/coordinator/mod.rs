@@ -105,6 +105,8 @@ pub struct Coordinator {
     begun: Timestamp,
     phase: Phase,
     abort: Option<String>,
+    /// Somebody pulled the kill switch, whatever else is known of it.
+    abort_listed: bool,
     write_job: Errand,
     look: Errand,
     decide: Errand,
@@ -145,6 +147,7 @@ impl Coordinator {
             begun: now,
             phase: Phase::Writing,
             abort: None,
+            abort_listed: false,
             write_job: Errand::at(now),
             look: Errand::IDLE,
             decide: Errand::IDLE,
@@ -300,6 +303,12 @@ impl Coordinator {
     fn gather(&mut self, now: Timestamp) {
         // While answers are still to come, once per look is enough.
         let looks = self.look.wake_at().is_some_and(|t| t <= now);
+        if self.abort_listed && self.abort.is_none() {
+            if !looks {
+                return;
+            }
+            self.abort = Some("the kill switch was pulled, and can't be read".to_owned());
+        }
         if (looks || self.reads.is_empty() || self.abort.is_some()) && !self.must_wait(now) {
             self.phase = Phase::Deciding;
             self.decide = Errand::at(now);

@@ -3,7 +3,8 @@
 use super::*;
 use crate::job::ClaimId;
 use crate::job::JobSpec;
-use crate::rendezvous::sample::{T0, job, object};
+use crate::rendezvous::objects::Abort;
+use crate::rendezvous::sample::{T0, absent, job, object};
 use crate::store::{Listing, RequestCounts};
 
 fn coordinator() -> Coordinator {
@@ -122,4 +123,56 @@ fn what_a_newer_prober_found_out_is_said_once_to_be_unreadable() {
             .handle(T0, listed())
             .contains(&Action::Ask(Request::Read(ready)))
     );
+}
+
+#[test]
+fn who_waits_is_told_why_the_run_was_aborted() {
+    for readable in [true, false] {
+        let run = job(JobSpec::default()).run.clone();
+        let settings = Settings {
+            detach: false,
+            seed: 1,
+        };
+        let mut machine = Coordinator::new(job(JobSpec::default()), settings, T0);
+        let (key, _) = creates(machine.handle(T0, Event::Wake)).remove(0);
+        machine.handle(T0, mine(key));
+        let abort = RunKey::new(&run, Item::Abort);
+        let listing = Listing {
+            objects: vec![crate::store::Entry {
+                key: abort.to_string(),
+                size: 1,
+                last_modified: T0,
+            }],
+            ..Listing::default()
+        };
+        let listed = Event::Replied(Reply::Listed(list_run(&run), Ok(listing)));
+        let asked = machine.handle(T0, listed);
+        assert_eq!(asked, [Action::Ask(Request::Read(abort.clone()))]);
+        let document = Abort {
+            schema: SCHEMA_MAJOR,
+            write_id: write_id(1, 1),
+            run,
+            reason: "fire drill".to_owned(),
+        };
+        let body = document::write(&document).unwrap();
+        let answer = if readable { Ok(object(body)) } else { absent() };
+        let decided = machine.handle(T0, Event::Replied(Reply::Read(abort, answer)));
+        let decided = if readable {
+            decided
+        } else {
+            assert_eq!(creates(decided), []);
+            machine.handle(T0 + GATHER_LAST, Event::Wake)
+        };
+        let (start, body) = creates(decided).remove(0);
+        let document: StartDocument = document::read(&start, &body).unwrap();
+        let Decision::Cancel { reason } = document.decision else {
+            panic!("{:?}", document.decision);
+        };
+        let expected = if readable {
+            "fire drill"
+        } else {
+            "can't be read"
+        };
+        assert!(reason.contains(expected), "{reason}");
+    }
 }

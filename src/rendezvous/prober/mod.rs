@@ -481,7 +481,10 @@ impl Prober {
     fn wait_heard(&mut self, now: Timestamp, heard: Heard) {
         match heard {
             Heard::Nothing => {}
-            Heard::Failed(e @ RendezvousError::Aborted { .. }) => self.leave(now, e),
+            // Whoever stopped the run waits for a sign of it.
+            Heard::Failed(
+                e @ (RendezvousError::Aborted { .. } | RendezvousError::Cancelled { .. }),
+            ) => self.leave(now, e),
             Heard::Failed(e) => self.end_with(Err(e)),
             Heard::Load(begin) => {
                 let beat_ok = self.pulse.as_mut().map_or(now, |pulse| {
