@@ -55,10 +55,12 @@ impl FreezeMeter {
 
     /// Time has passed without a frame: a stream that never comes back is frozen too.
     pub fn check(&mut self, now: Instant) -> Freezes {
-        let (Some(last), Some(threshold)) = (self.last, self.threshold()) else {
+        let Some(last) = self.last else {
             return Freezes::default();
         };
-        if now.saturating_duration_since(last) < threshold {
+        let since = now.saturating_duration_since(last);
+        // No threshold is below the margin, and nearly every interval is.
+        if since < MARGIN || self.threshold().is_none_or(|threshold| since < threshold) {
             return Freezes::default();
         }
         let from = self.frozen_until.replace(now);
