@@ -57,6 +57,10 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
         job_sha256,
         key,
     } = admission(&args).await?;
+    if run.is_none() {
+        let place = bucket.place();
+        tracing::info!("looking for a run in {place} that accepts `{vantage}`");
+    }
     let engine = Engine::start(EngineConfig::default()).map_err(|e| {
         Error::new(
             Exit::Internal,

@@ -7,7 +7,9 @@ use crate::report::combined::RunVerdict;
 
 /// A line for each run.
 pub fn runs(runs: &[Status]) -> String {
-    let head = ["run", "state", "ready", "reported", "ramp", "room", "SFU"];
+    let head = [
+        "run", "state", "answered", "reported", "ramp", "room", "SFU",
+    ];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     rows.extend(runs.iter().map(row));
     table(&rows)
@@ -60,7 +62,7 @@ pub fn state(state: &State) -> String {
             Some(RunVerdict::Incomplete) => "incomplete".to_owned(),
             None => "combined, unreadable".to_owned(),
         },
-        State::Aborted { reason } => format!("aborted {reason}"),
+        State::Aborted { reason } => format!("aborted: {reason}"),
         State::Cancelled { .. } => "cancelled".to_owned(),
         State::NeverStarted => "never started".to_owned(),
         State::Unreadable { .. } => "unreadable".to_owned(),

@@ -91,7 +91,7 @@ pub struct Status {
     pub expected: Option<u32>,
     /// Who has taken a slot.
     pub claimed: BTreeSet<Vantage>,
-    /// Who has tried its path.
+    /// Who has tried its path: it is ready, or has declined.
     pub ready: BTreeSet<Vantage>,
     /// Whose report is there.
     pub reported: BTreeSet<Vantage>,
