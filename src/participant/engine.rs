@@ -463,14 +463,18 @@ impl Thread {
             loop {
                 let more = batch.receive(socket);
                 for datagram in batch.datagrams() {
+                    let arrival = clock.moment(datagram.came);
                     if let Some(drops) = datagram.drops {
-                        seat.drops = extend_drops(seat.drops, drops);
+                        let before = seat.drops;
+                        seat.drops = extend_drops(before, drops);
+                        if seat.drops > before {
+                            seat.peer.dropped(seat.drops - before, arrival.at);
+                        }
                     }
                     let is_rtp = rtp::Datagram::of(datagram.bytes) == rtp::Datagram::Rtp;
                     if is_rtp && chance.hits(faults.drop_received_ppm) {
                         continue;
                     }
-                    let arrival = clock.moment(datagram.came);
                     seat.peer
                         .datagram(datagram.bytes, datagram.source, arrival, now, out);
                 }

@@ -31,6 +31,8 @@ pub struct StreamInfo {
     pub track: Arc<str>,
     /// The stream that this one retransmits.
     pub repairs: Option<u32>,
+    /// Another one retransmits it.
+    pub has_repairs: bool,
 }
 
 /// A payload type.
@@ -136,6 +138,9 @@ impl Description {
                     && let Some(stream) = self.streams.get_mut(&repair)
                 {
                     stream.repairs = Some(primary);
+                    if let Some(repaired) = self.streams.get_mut(&primary) {
+                        repaired.has_repairs = true;
+                    }
                 }
             }
         }
@@ -215,6 +220,7 @@ impl Description {
                     kind,
                     track: track.into(),
                     repairs: None,
+                    has_repairs: false,
                 },
             );
         }

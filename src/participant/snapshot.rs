@@ -116,12 +116,16 @@ pub struct RxTotals {
     pub expected: u64,
     /// Sequence numbers that did not come by themselves, late ones aside.
     pub missing_before_rtx: u64,
-    /// Of these: came as a retransmission.
+    /// Of these: put down to the participant's own receive buffer, by its socket's drop counter.
+    pub missing_own: u64,
+    /// Of all missing: came as a retransmission.
     pub recovered: u64,
     /// Of these: still hoped for.
     pub pending: u64,
     /// Of these: given up. Loss after retransmission.
     pub lost: u64,
+    /// Of these: died in the participant's own receive buffer.
+    pub lost_own: u64,
     /// Packets whose sequence number had come before.
     pub duplicates: u64,
     /// Packets that came after a higher sequence number, retransmissions aside.

@@ -344,12 +344,14 @@ fn add(part: &mut TierPart, s: &Seen, base: &Base, length: Duration) {
     p.received += expected.saturating_sub(lost).saturating_sub(pending);
     p.missing_before_rtx += rx.missing_before_rtx.saturating_sub(rx0.missing_before_rtx);
     p.recovered += rx.recovered.saturating_sub(rx0.recovered);
+    let lost_own = rx.lost_own.saturating_sub(rx0.lost_own);
+    p.missing_own += rx.missing_own.saturating_sub(rx0.missing_own);
     p.lost += lost;
-    p.own_drops += drops.min(lost);
+    p.own_drops += lost_own;
     p.duplicates += rx.duplicates.saturating_sub(rx0.duplicates);
     p.reordered += rx.reordered.saturating_sub(rx0.reordered);
     p.bytes += bytes;
-    let not_own = lost.saturating_sub(drops);
+    let not_own = lost.saturating_sub(lost_own);
     if let Some(ppm) = not_own.saturating_mul(1_000_000).checked_div(expected) {
         part.loss_ppm.record(ppm);
     }

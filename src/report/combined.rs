@@ -286,7 +286,7 @@ pub struct Figures {
     pub loss_percent: Option<f64>,
     /// Packets that had to be asked for again or never came, own drops left out.
     pub loss_before_rtx_percent: Option<f64>,
-    /// Packets that died in the prober's own receive buffers.
+    /// Packets that died in the prober's own receive buffers, whether they came again or not.
     pub own_drops_percent: Option<f64>,
     /// Loss of each subscriber.
     pub subscriber_loss_percent: Option<Distribution>,

@@ -64,7 +64,7 @@ pub fn figures(m: &TierMerge, latency: &Latency) -> Figures {
         receiving_percent: share(receiving_percent(m)),
         loss_percent: share(loss_percent(m)),
         loss_before_rtx_percent: share(percent(m.missing_on_path, m.packets.expected)),
-        own_drops_percent: share(percent(m.packets.own_drops, m.packets.expected)),
+        own_drops_percent: share(percent(m.packets.missing_own, m.packets.expected)),
         subscriber_loss_percent: distribution(&m.loss_ppm, PPM_PER_PERCENT),
         rtt_ms: ms(&m.rtt_us),
         rtt_by_ms: named_ms(&m.rtt_by_us),
@@ -348,8 +348,11 @@ mod tests {
         part.packets.expected = 1_000;
         part.packets.lost = 30;
         part.packets.own_drops = 20;
+        part.packets.missing_own = 50;
+        part.packets.missing_before_rtx = 70;
         let f = figures(&TierMerge::of(part), &Latency::none());
         assert_eq!(f.loss_percent, Some(1.0));
-        assert_eq!(f.own_drops_percent, Some(2.0));
+        assert_eq!(f.loss_before_rtx_percent, Some(2.0));
+        assert_eq!(f.own_drops_percent, Some(5.0));
     }
 }

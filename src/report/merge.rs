@@ -84,10 +84,13 @@ pub struct Second {
 impl TierMerge {
     /// One part's.
     pub fn of(part: TierPart) -> Self {
-        let p = &part.packets;
+        let mut packets = part.packets;
+        // An older part tells only of own drops that never came.
+        packets.missing_own = packets.missing_own.max(packets.own_drops);
+        let p = &packets;
         // Own drops are a part of what was lost; a part that says otherwise gains nothing by it.
         let lost_on_path = p.lost.saturating_sub(p.own_drops);
-        let missing_on_path = p.missing_before_rtx.saturating_sub(p.own_drops);
+        let missing_on_path = p.missing_before_rtx.saturating_sub(p.missing_own);
         let measured = part.measured.to.saturating_since(part.measured.from);
         let bps = |bytes: u64| {
             let us = measured.as_micros();
@@ -115,7 +118,7 @@ impl TierMerge {
             connected,
             subscriptions_wanted: part.subscriptions_wanted,
             subscriptions_receiving: part.subscriptions_receiving,
-            packets: part.packets,
+            packets,
             sent: part.sent,
             lost_on_path,
             missing_on_path,
@@ -289,6 +292,10 @@ mod tests {
         losing.packets.lost = 500;
         let total = sum([&TierMerge::of(dropping), &TierMerge::of(losing)]);
         assert_eq!(total.lost_on_path, 500);
+        assert_eq!(
+            total.packets.missing_own, 1_000,
+            "of a part that knows no other figure"
+        );
     }
 
     #[test]

@@ -93,9 +93,15 @@ pub struct PacketCounts {
     pub received: u64,
     /// Not there when their turn came: loss before retransmission.
     pub missing_before_rtx: u64,
+    /// Of `missing_before_rtx`, what the prober's own receive buffers dropped, by the sockets'
+    /// counters, whether it came after all or not.
+    #[serde(default)]
+    pub missing_own: u64,
     /// Came after all, by retransmission.
     pub recovered: u64,
-    /// Never came: loss after retransmission, own drops included.
+    /// Never came: loss after retransmission, own drops included. What is asked for still when
+    /// the window ends counts where it is decided: in the next one, as what was open when this
+    /// one began counts here.
     pub lost: u64,
     /// Of `lost`, what the prober's own receive buffers dropped, by the sockets' counters.
     pub own_drops: u64,
@@ -114,6 +120,7 @@ impl PacketCounts {
         sum(&mut self.expected, other.expected);
         sum(&mut self.received, other.received);
         sum(&mut self.missing_before_rtx, other.missing_before_rtx);
+        sum(&mut self.missing_own, other.missing_own);
         sum(&mut self.recovered, other.recovered);
         sum(&mut self.lost, other.lost);
         sum(&mut self.own_drops, other.own_drops);

@@ -396,6 +396,7 @@ pub fn any_part(seed: u64) -> TierPart {
         expected,
         received: draw(u64::MAX),
         missing_before_rtx: draw(100_000),
+        missing_own: draw(1_000),
         recovered: draw(1_000),
         lost: draw(100_000),
         own_drops: draw(1_000),

@@ -281,6 +281,11 @@ impl Peer {
         }
     }
 
+    /// The kernel dropped so many more datagrams for want of room, ahead of what comes next.
+    pub const fn dropped(&mut self, datagrams: u64, at: Instant) {
+        self.receiver.dropped(datagrams, at);
+    }
+
     /// A datagram came at `arrival`.
     pub fn datagram(
         &mut self,

@@ -1,9 +1,11 @@
 //! All received RTP of one peer connection: each packet decrypted, authenticated, counted once.
 
 mod bandwidth;
+mod filled;
 mod frames;
 mod freeze;
 mod jitter;
+mod own;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -24,6 +26,7 @@ use super::stamp::{self, Stamp, Trailer};
 
 use bandwidth::Estimator;
 use freeze::Freezes;
+use own::OwnDrops;
 use stream::{Brought, Kind, Stream};
 
 /// SSRCs followed per peer connection; packets of further ones are counted as over the limit.
@@ -91,6 +94,7 @@ pub struct Receiver {
     muted: BTreeSet<Arc<str>>,
     estimator: Estimator,
     totals: RxTotals,
+    own_drops: OwnDrops,
     next_report: Instant,
     next_nack: Option<Instant>,
     saw_frame: bool,
@@ -117,6 +121,7 @@ impl Receiver {
             muted: BTreeSet::new(),
             estimator: Estimator::new(now),
             totals: RxTotals::default(),
+            own_drops: OwnDrops::default(),
             next_report: now + REPORT_INTERVAL / 2 + phase,
             next_nack: None,
             saw_frame: false,
@@ -159,6 +164,11 @@ impl Receiver {
     /// Everything counted.
     pub const fn totals(&self) -> &RxTotals {
         &self.totals
+    }
+
+    /// The kernel dropped so many more datagrams for want of room, ahead of what comes next.
+    pub const fn dropped(&mut self, datagrams: u64, at: Instant) {
+        self.own_drops.dropped(datagrams, at);
     }
 
     /// Counts what is no well-formed datagram.
@@ -283,7 +293,9 @@ impl Receiver {
         let track = stream.track.and_then(|track| self.tracks.get_mut(track));
         let is_audio = stream.is_audio();
         let ends_frame = header.marker || is_audio;
+        let (totals, own) = (&mut self.totals, &mut self.own_drops);
         let (brought, media, codec) = if let Some(primary) = stream.repairs {
+            stream.repair(index);
             // RFC 4588: the original's sequence number, then its payload.
             let primary = self.ssrcs.iter().position(|ssrc| *ssrc == primary);
             match (
@@ -292,10 +304,9 @@ impl Receiver {
             ) {
                 (Some((original, media)), Some(stream)) => {
                     let sequence = u16::from_be_bytes(*original);
-                    let totals = &mut self.totals;
                     let marker = header.marker;
                     (
-                        stream.repaired(sequence, marker, media, arrival.at, totals),
+                        stream.repaired(sequence, marker, media, arrival.at, own, totals),
                         media,
                         stream.codec(),
                     )
@@ -304,9 +315,8 @@ impl Receiver {
                 _ => (Brought::default(), &[][..], Codec::Rtx),
             }
         } else {
-            let totals = &mut self.totals;
             (
-                stream.packet(header, payload, index, arrival.at, totals),
+                stream.packet(header, payload, index, arrival.at, own, totals),
                 payload,
                 stream.codec(),
             )
@@ -406,6 +416,7 @@ impl Receiver {
             return;
         };
         stream.repairs = announced.repairs;
+        stream.has_repairs = announced.has_repairs;
         stream.set_live(!self.muted.contains(&announced.track));
         let known = self
             .tracks

@@ -8,9 +8,14 @@ use crate::participant::rtp::rtcp::Block;
 use crate::participant::rtp::sequence::{self, Place, Window};
 use crate::participant::snapshot::{RxTotals, TrackKind};
 
+use super::filled::{Came, Filled, FilledGaps};
 use super::frames::Frames;
 use super::freeze::{FreezeMeter, Freezes};
 use super::jitter::JitterMeter;
+use super::own::OwnDrops;
+
+#[cfg(test)]
+mod tests;
 
 /// Gaps followed per stream; older ones are given up.
 const MAX_GAPS: usize = 512;
@@ -37,6 +42,8 @@ struct Gap {
     since: Instant,
     asked: Option<Instant>,
     tries: u8,
+    /// It died in the receive buffer here.
+    own: bool,
 }
 
 /// What a stream carries, from SDP.
@@ -61,13 +68,20 @@ pub struct Stream {
     pub track: Option<usize>,
     /// The stream that it retransmits.
     pub repairs: Option<u32>,
+    /// Its retransmissions come in a stream of their own: what comes late in this one is no
+    /// retransmission.
+    pub has_repairs: bool,
     /// Packets are expected: announced and not muted.
     pub live: bool,
     kind: Kind,
     base: u64,
     window: Window,
+    /// Each once, repairs included.
     received: u64,
+    /// Of these: came as a repair alone.
+    repaired: u64,
     gaps: Vec<Gap>,
+    filled: FilledGaps,
     jitter: JitterMeter,
     frames: Option<Frames>,
     freezes: FreezeMeter,
@@ -100,12 +114,15 @@ impl Stream {
             ssrc,
             track: None,
             repairs: None,
+            has_repairs: false,
             live: true,
             kind,
             base: index,
             window: Window::new(index),
             received: 0,
+            repaired: 0,
             gaps: Vec::new(),
+            filled: FilledGaps::default(),
             jitter: JitterMeter::new(kind.clock_rate),
             frames: is_video.then(|| Frames::new(index, needs_keyframes)),
             freezes: FreezeMeter::default(),
@@ -155,6 +172,7 @@ impl Stream {
         payload: &[u8],
         index: u64,
         at: Instant,
+        own: &mut OwnDrops,
         totals: &mut RxTotals,
     ) -> Brought {
         let mut brought = Brought::default();
@@ -167,15 +185,22 @@ impl Stream {
         match place {
             Place::Ahead(ahead) => {
                 totals.expected += ahead;
-                brought.gaps = self.open_gaps(index, ahead, at, totals);
+                brought.gaps = self.open_gaps(index, ahead, at, own, totals);
                 if !payload.is_empty() {
                     self.jitter.packet(header.timestamp, at);
                 }
             }
-            Place::Gap => self.fill(index, totals),
+            Place::Gap => self.fill(index, Came::InStream, own, totals),
             Place::Seen | Place::TooOld => {
-                totals.duplicates += 1;
                 brought.duplicate = true;
+                match self.filled.counterpart(index, Came::InStream) {
+                    Some(repair) => {
+                        totals.recovered -= 1;
+                        self.repaired -= 1;
+                        was_late(repair.own, own, totals);
+                    }
+                    None => totals.duplicates += 1,
+                }
                 return brought;
             }
         }
@@ -191,6 +216,7 @@ impl Stream {
         marker: bool,
         payload: &[u8],
         at: Instant,
+        own: &mut OwnDrops,
         totals: &mut RxTotals,
     ) -> Brought {
         let mut brought = Brought::default();
@@ -198,38 +224,63 @@ impl Stream {
             return brought;
         };
         if self.window.place(index) != Place::Gap || index < self.base {
-            totals.duplicates += 1;
+            let original = self.filled.counterpart(index, Came::Repair);
+            totals.duplicates += u64::from(original.is_none());
             brought.duplicate = true;
             return brought;
         }
         self.window.insert(index);
-        self.fill(index, totals);
+        self.fill(index, Came::Repair, own, totals);
         self.received += 1;
+        self.repaired += 1;
         self.follow_frames(marker, payload, index, at, totals, &mut brought);
         brought
     }
 
-    fn open_gaps(&mut self, index: u64, ahead: u64, at: Instant, totals: &mut RxTotals) -> bool {
+    /// A packet of retransmissions came at `index` of their own order.
+    pub fn repair(&mut self, index: u64) {
+        let is_first = self.received == 0;
+        if is_first || matches!(self.window.insert(index), Place::Ahead(_) | Place::Gap) {
+            self.received += 1;
+            self.base = self.base.min(index);
+        }
+    }
+
+    fn open_gaps(
+        &mut self,
+        index: u64,
+        ahead: u64,
+        at: Instant,
+        own: &mut OwnDrops,
+        totals: &mut RxTotals,
+    ) -> bool {
         let missing = ahead - 1;
         if missing == 0 {
             return false;
         }
+        let mut dropped = own.explain(missing, at);
         totals.missing_before_rtx += missing;
+        totals.missing_own += dropped;
         let room = u64::try_from(MAX_GAPS).unwrap_or(u64::MAX);
         let followed = missing.min(room);
         let from = index - followed;
         let lost = missing - followed;
+        let lost_own = dropped.min(lost);
+        dropped -= lost_own;
         totals.lost += lost;
+        totals.lost_own += lost_own;
         totals.pending += followed;
+        let is_own = from.saturating_add(dropped);
         self.gaps.extend((from..index).map(|index| Gap {
             index,
             since: at,
             asked: None,
             tries: 0,
+            own: index < is_own,
         }));
         while self.gaps.len() > MAX_GAPS {
             let oldest = self.gaps.remove(0);
-            self.lose(oldest.index, at, totals);
+            self.lose(oldest, at, totals);
         }
         if lost > 0 {
             self.break_frames(from - 1, at, totals);
@@ -237,16 +288,21 @@ impl Stream {
         true
     }
 
-    fn fill(&mut self, index: u64, totals: &mut RxTotals) {
+    fn fill(&mut self, index: u64, came: Came, own: &mut OwnDrops, totals: &mut RxTotals) {
+        let late = |asked: bool| came == Came::InStream && (self.has_repairs || !asked);
         match self.gaps.iter().position(|gap| gap.index == index) {
             Some(at) => {
                 let gap = self.gaps.remove(at);
+                let asked = gap.asked.is_some();
                 totals.pending -= 1;
-                if gap.asked.is_some() {
-                    totals.recovered += 1;
+                if self.has_repairs && (asked || came == Came::Repair) {
+                    let own = gap.own;
+                    self.filled.filled(Filled { index, came, own });
+                }
+                if late(asked) {
+                    was_late(gap.own, own, totals);
                 } else {
-                    totals.reordered += 1;
-                    totals.missing_before_rtx -= 1;
+                    totals.recovered += 1;
                 }
             }
             // It had been given up, or it precedes the stream's first packet.
@@ -259,16 +315,23 @@ impl Stream {
                 self.base = index;
             }
             None => {
-                totals.lost = totals.lost.saturating_sub(1);
-                totals.recovered += 1;
+                totals.lost -= 1;
+                let is_own = totals.lost_own > totals.lost;
+                totals.lost_own -= u64::from(is_own);
+                if late(true) {
+                    was_late(is_own, own, totals);
+                } else {
+                    totals.recovered += 1;
+                }
             }
         }
     }
 
-    fn lose(&mut self, index: u64, now: Instant, totals: &mut RxTotals) {
+    fn lose(&mut self, gap: Gap, now: Instant, totals: &mut RxTotals) {
         totals.pending -= 1;
         totals.lost += 1;
-        self.break_frames(index, now, totals);
+        totals.lost_own += u64::from(gap.own);
+        self.break_frames(gap.index, now, totals);
     }
 
     fn break_frames(&mut self, index: u64, now: Instant, totals: &mut RxTotals) {
@@ -335,7 +398,7 @@ impl Stream {
                 break;
             }
             self.gaps.remove(0);
-            self.lose(gap.index, now, totals);
+            self.lose(gap, now, totals);
         }
         if self.gaps.is_empty() {
             return None;
@@ -406,7 +469,9 @@ impl Stream {
         }
     }
 
-    /// This stream's report block (RFC 3550, A.3), and the start of the next interval.
+    /// This stream's report block (RFC 3550, A.3), and the start of the next interval. What came
+    /// as a repair did not come in this stream: so libwebrtc has it, and the server's view of a
+    /// path depends on it.
     #[expect(
         clippy::cast_possible_truncation,
         reason = "the wire holds the low bits"
@@ -414,12 +479,13 @@ impl Stream {
     pub fn report(&mut self, now: Instant) -> Block {
         let highest = self.window.highest();
         let expected = highest + 1 - self.base;
+        let received = self.received - self.repaired;
         let (expected_before, received_before) =
-            std::mem::replace(&mut self.reported, (expected, self.received));
+            std::mem::replace(&mut self.reported, (expected, received));
         let expected_now = expected.saturating_sub(expected_before);
-        let lost_now = expected_now.saturating_sub(self.received - received_before);
+        let lost_now = expected_now.saturating_sub(received - received_before);
         let fraction = (lost_now * 256).checked_div(expected_now).unwrap_or(0);
-        let lost = expected.saturating_sub(self.received);
+        let lost = expected.saturating_sub(received);
         let (last_sr, delay) = self.last_sr.map_or((0, 0), |(ntp, at)| {
             let delay = now.saturating_duration_since(at).as_micros() * 65_536 / 1_000_000;
             (ntp, u32::try_from(delay).unwrap_or(u32::MAX))
@@ -436,135 +502,12 @@ impl Stream {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const VP8: Kind = Kind {
-        kind: TrackKind::Video,
-        codec: Codec::Vp8,
-        clock_rate: 90_000,
-        nack: true,
-    };
-
-    fn header(index: u64) -> Header {
-        let mut bytes = Vec::new();
-        crate::participant::rtp::Outgoing {
-            payload_type: 96,
-            marker: true,
-            sequence: sequence::low(index),
-            timestamp: u32::try_from(index * 3_600).unwrap(),
-            ssrc: 1,
-            extensions: &[],
-        }
-        .write(&mut bytes);
-        Header::parse(&bytes).unwrap()
-    }
-
-    struct Bench {
-        stream: Stream,
-        totals: RxTotals,
-        start: Instant,
-    }
-
-    impl Bench {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "a test needs some instant to start from"
-        )]
-        fn new(first: u64) -> Self {
-            let start = Instant::now();
-            let stream = Stream::new(1, first, VP8, start);
-            Self {
-                stream,
-                totals: RxTotals::default(),
-                start,
-            }
-        }
-        fn come(&mut self, index: u64, ms: u64) -> Brought {
-            let at = self.start + Duration::from_millis(ms);
-            self.stream
-                .packet(&header(index), b"x", index, at, &mut self.totals)
-        }
-        fn nacks(&mut self, ms: u64) -> Vec<u16> {
-            let mut ask = Vec::new();
-            let now = self.start + Duration::from_millis(ms);
-            self.stream.due_nacks(now, None, &mut self.totals, &mut ask);
-            ask
-        }
-        fn check(&self) {
-            let t = &self.totals;
-            assert_eq!(
-                t.expected,
-                self.stream.received + t.pending + t.lost,
-                "{t:?}"
-            );
-            assert_eq!(
-                t.missing_before_rtx,
-                t.recovered + t.pending + t.lost,
-                "{t:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_gap_is_asked_for_and_then_recovered() {
-        let mut b = Bench::new(65_534);
-        b.come(65_534, 0);
-        assert!(b.come(65_537, 40).gaps);
-        assert_eq!(b.nacks(45), [0u16; 0]);
-        assert_eq!(b.nacks(50), [65_535, 0]);
-        assert_eq!(b.nacks(60), [0u16; 0], "not again at once");
-        b.come(65_535, 70);
-        assert_eq!((b.totals.recovered, b.totals.pending), (1, 1));
-        assert_eq!(b.nacks(150), [0]);
-        assert_eq!(b.nacks(1_040), [0u16; 0]);
-        assert_eq!((b.totals.lost, b.totals.missing_before_rtx), (1, 2));
-        b.check();
-    }
-
-    #[test]
-    fn reordering_is_neither_missing_nor_recovered() {
-        let mut b = Bench::new(5);
-        for (index, ms) in [(5, 0), (7, 1), (6, 2), (7, 3)] {
-            b.come(index, ms);
-        }
-        let t = &b.totals;
-        assert_eq!((t.reordered, t.duplicates, t.missing_before_rtx), (1, 1, 0));
-        b.check();
-    }
-
-    #[test]
-    fn a_report_tells_the_loss_of_its_interval() {
-        let mut b = Bench::new(1);
-        for index in (1..=100).filter(|i| i % 4 != 0 || *i == 100) {
-            b.come(index, index);
-        }
-        let block = b.stream.report(b.start);
-        assert_eq!((block.lost, block.fraction_lost), (24, 61));
-        b.come(101, 200);
-        assert_eq!(b.stream.report(b.start).fraction_lost, 0);
-    }
-
-    proptest! {
-        #[test]
-        fn every_packet_is_accounted_for(
-            first in 0u64..70_000,
-            steps in proptest::collection::vec((-30i64..1_500, 0u64..60), 1..300),
-        ) {
-            let mut b = Bench::new(first);
-            b.come(first, 0);
-            let (mut index, mut ms) = (first, 0);
-            for (step, wait) in steps {
-                let step = if step > 30 && step < 1_400 { 1 } else { step };
-                index = index.saturating_add_signed(step);
-                ms += wait;
-                b.come(index, ms);
-                b.nacks(ms);
-                b.check();
-            }
-            prop_assert!(b.stream.gaps.len() <= MAX_GAPS);
-        }
+/// A packet that was thought to be missing was only late.
+const fn was_late(own: bool, drops: &mut OwnDrops, totals: &mut RxTotals) {
+    totals.reordered += 1;
+    totals.missing_before_rtx -= 1;
+    if own {
+        totals.missing_own -= 1;
+        drops.mistaken();
     }
 }

@@ -166,8 +166,11 @@ fn a_second_that_nobody_looked_at_is_unknown() {
 fn own_drops_are_not_the_paths_loss() {
     let after = RxTotals {
         expected: 1_000,
-        lost: 10,
-        own_buffer_drops: 10,
+        missing_before_rtx: 30,
+        missing_own: 25,
+        lost: 12,
+        lost_own: 10,
+        own_buffer_drops: 40,
         ..RxTotals::default()
     };
     let tally = Tally::default();
@@ -177,6 +180,8 @@ fn own_drops_are_not_the_paths_loss() {
         HostSample::default(),
         1.0,
     );
-    assert_eq!(part.packets.own_drops, 10);
-    assert_eq!(part.loss_ppm.max(), Some(0));
+    let p = &part.packets;
+    assert_eq!((p.missing_own, p.own_drops), (25, 10));
+    assert_eq!(part.generator.receive_drops, 40, "also of RTCP and STUN");
+    assert_eq!(part.loss_ppm.max(), Some(2_000));
 }
