@@ -189,6 +189,36 @@ async fn participant_gets_back_what_was_dropped_on_its_way() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn participant_takes_the_blame_for_what_its_own_buffer_dropped() {
+    let _alone = alone().await;
+    let Some(server) = livekit::start().await else {
+        skip!("livekit-server or Go");
+    };
+    let roomy = engine(Faults::default());
+    // Room for a few packets: a keyframe of a tick is too much.
+    let tight = Engine::start(EngineConfig {
+        recv_buffer_bytes: 4_096,
+        ..EngineConfig::default()
+    })
+    .expect("threads start");
+    let publisher = roomy.join(publisher(&server, "tight", "publisher"));
+    connected(&publisher).await;
+    let subscriber = tight.join(subscriber(&server, "tight", "subscriber"));
+    connected(&subscriber).await;
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    let rx = subscriber.leave().await.rx;
+    assert!(
+        rx.own_buffer_drops > 20 && rx.missing_before_rtx > 20,
+        "{rx:?}"
+    );
+    assert!(rx.recovered > 0, "some of it came again: {rx:?}");
+    // The path is loopback: it loses nothing.
+    let not_own = rx.missing_before_rtx - rx.missing_own;
+    assert!(not_own * 50 <= rx.missing_before_rtx, "{rx:?}");
+    assert!(rx.lost - rx.lost_own <= not_own, "{rx:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn participant_sends_again_what_was_dropped_on_the_way_to_the_server() {
     let _alone = alone().await;
     let Some(server) = livekit::start().await else {
