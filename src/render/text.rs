@@ -2,6 +2,7 @@
 
 mod clocks;
 mod few;
+mod matrix;
 mod media;
 mod slots;
 
@@ -23,7 +24,7 @@ pub fn text(c: &Combined) -> String {
         head(c),
         tiers(c),
         media::media(c),
-        media::matrix(c),
+        matrix::matrix(c),
         media::connecting(c),
         notes(c),
         thresholds(c),

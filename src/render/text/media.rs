@@ -1,15 +1,8 @@
 //! What participants went through: each phase of connecting, then what they saw and heard.
 
-use std::collections::BTreeSet;
-
 use super::super::table::table;
-use super::{count, decimal, known, line, tier_name};
-use crate::job::Vantage;
-use crate::report::combined::{Combined, Figures, FlowReport, LatencyFigures, Tier};
-use crate::report::flow::Publisher;
-
-/// Vantages that the matrix has room for.
-const MATRIX_MAX: usize = 8;
+use super::{decimal, known, line, tier_name};
+use crate::report::combined::{Combined, Figures};
 
 /// The phases of connecting in their order, with their column's head.
 const PHASES: [(&str, &str); 9] = [
@@ -146,51 +139,4 @@ fn layers(f: &Figures) -> Option<String> {
         .map(|(layer, n)| format!("{layer} {} %", share(*n)))
         .collect();
     (all > 0).then(|| texts.join(", "))
-}
-
-/// End-to-end latency of the last tier, from each vantage to each.
-pub fn matrix(c: &Combined) -> String {
-    let last = c.tiers.iter().rev();
-    let Some(tier) = last.into_iter().find(|t| t.flows.iter().any(has_latency)) else {
-        return String::new();
-    };
-    let to: BTreeSet<&Vantage> = tier.flows.iter().map(|f| &f.to).collect();
-    let from: BTreeSet<&Publisher> = tier.flows.iter().map(|f| &f.from).collect();
-    let shown: Vec<&Vantage> = to.iter().copied().take(MATRIX_MAX).collect();
-    let mut head = cells(&["Latency"]);
-    head.extend(shown.iter().map(|to| format!("to {to}")));
-    let mut rows = vec![head];
-    for from in from.into_iter().take(MATRIX_MAX) {
-        let mut row = vec![format!("from {from}")];
-        row.extend(shown.iter().map(|to| cell(tier, from, to)));
-        rows.push(row);
-    }
-    let mut out = table(&rows);
-    out.push_str(&format!(
-        "p95 ms in {}, from the publishers of a row to the subscribers of a column, ± what the clocks leave open.\n",
-        tier_name(tier.tier)
-    ));
-    if let Some(more) = to.len().checked_sub(MATRIX_MAX).filter(|n| *n > 0) {
-        let more = count(u32::try_from(more).unwrap_or(u32::MAX), "more vantage");
-        out.push_str(&format!("The JSON report has {more}.\n"));
-    }
-    out
-}
-
-fn has_latency(flow: &FlowReport) -> bool {
-    flow.latency.ms.is_some() || flow.latency.contradictory > 0
-}
-
-fn cell(tier: &Tier, from: &Publisher, to: &Vantage) -> String {
-    let flow = tier.flows.iter().find(|f| f.from == *from && f.to == *to);
-    known(flow.and_then(|flow| latency(&flow.latency)))
-}
-
-fn latency(l: &LatencyFigures) -> Option<String> {
-    let p95 = decimal(Some(l.ms?.p95), 1);
-    Some(match l.plus_minus_ms {
-        Some(0.0) => p95,
-        Some(error) => format!("{p95} ±{}", decimal(Some(error), 1)),
-        None => format!("{p95} ±?"),
-    })
 }
