@@ -16,8 +16,9 @@ pub struct Stamp {
     pub source: u32,
     /// Counts the frames of a stream; wraps.
     pub sequence: u32,
-    /// When the frame left, on the clock that the run's participants share
-    /// ([`super::Engine::set_shared_clock`]), in microseconds since the Unix epoch.
+    /// When the frame's last packet left, or, in one that leaves earlier, when that is due: on the
+    /// clock that the run's participants share ([`super::Engine::set_shared_clock`]), in
+    /// microseconds since the Unix epoch.
     pub unix_us: i64,
 }
 

@@ -102,6 +102,11 @@ async fn counts_are_plausible(codec: VideoCodec) {
             assert!(track.frames > 150 && track.lost == 0, "{track:?}");
             assert!(track.counted_at.is_some(), "{track:?}");
         }
+        for track in &tracks {
+            // Of H.264 too, whose stamps are in other packets than the frames' ends.
+            let of_frames = samples.latency.get(&track.sid).map_or(0, Vec::len) as u64;
+            assert!(of_frames * 10 > track.frames * 9, "{of_frames} {track:?}");
+        }
         let of_tracks = |sid: &Arc<str>| tracks.iter().any(|t| t.sid == *sid);
         let s = subscriber.leave().await;
         let rx = &s.rx;

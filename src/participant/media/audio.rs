@@ -110,6 +110,7 @@ impl AudioTrack {
                 layer: 0,
                 number: self.number,
                 due: self.due,
+                last_due: self.due,
             };
             self.payload.clear();
             opus::stamp(&packet.data, &trailer(frame), &mut self.payload);

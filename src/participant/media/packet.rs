@@ -68,6 +68,8 @@ pub struct Frame {
     pub number: u64,
     /// When the frame's first packet was due.
     pub due: Instant,
+    /// When its last one is due.
+    pub last_due: Instant,
 }
 
 /// What the next call of `poll` for a layer gives out.

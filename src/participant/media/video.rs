@@ -202,8 +202,7 @@ struct Flight {
 
 impl Flight {
     fn due(&self) -> Instant {
-        let bursts = self.next.checked_div(self.burst).unwrap_or(0);
-        self.frame.due + BEAT * u32::try_from(bursts).unwrap_or(u32::MAX)
+        packet_due(self.frame.due, self.next, self.burst)
     }
 
     /// The next packet's share of the frame, and zeros that follow it. All packets are equally long:
@@ -237,6 +236,12 @@ impl Flight {
     const fn is_last(&self) -> bool {
         self.next + 1 == self.packets
     }
+}
+
+/// When a packet of a frame is due that leaves in bursts of so many.
+fn packet_due(frame: Instant, packet: usize, burst: usize) -> Instant {
+    let bursts = packet.checked_div(burst).unwrap_or(0);
+    frame + BEAT * u32::try_from(bursts).unwrap_or(u32::MAX)
 }
 
 impl Stream {
@@ -402,12 +407,14 @@ impl Stream {
             }
             VideoCodec::H264 => 1 + h264::slice_packets(frame.data.len(), self.max_payload),
         };
+        let burst = self.schedule.burst(packets);
         let ticks = self.schedule.ticks(self.number, CLOCK);
         let flight = Flight {
             frame: Frame {
                 layer: self.index,
                 number: self.number,
                 due,
+                last_due: packet_due(due, packets.saturating_sub(1), burst),
             },
             parameters: &frame.parameters,
             data: frame.data,
@@ -415,7 +422,7 @@ impl Stream {
             #[expect(clippy::cast_possible_truncation, reason = "RTP timestamps wrap")]
             rtp_timestamp: self.rtp_timestamp.wrapping_add(ticks as u32),
             packets,
-            burst: self.schedule.burst(packets),
+            burst,
             next: 0,
         };
         self.number += 1;

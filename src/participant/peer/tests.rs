@@ -18,6 +18,9 @@ struct World {
     outbox: Outbox,
     /// Of the publisher's RTP, every so manyth is lost.
     lose_every: Option<u32>,
+    /// What the last packets of the publisher's frames take longer than the others.
+    hold_last: Duration,
+    held: Vec<(Duration, Vec<u8>)>,
     sent: u32,
     lost: u64,
     failures: Vec<Failure>,
@@ -35,8 +38,12 @@ fn config(role: Role, port: u16, start: Moment) -> PeerConfig {
 }
 
 impl World {
-    #[expect(clippy::disallowed_methods, reason = "simulated time starts somewhere")]
     fn new() -> Self {
+        Self::of(VideoCodec::Vp8)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "simulated time starts somewhere")]
+    fn of(codec: VideoCodec) -> Self {
         let start = Moment {
             at: Instant::now(),
             wall: Timestamp::from_micros(1_700_000_000_000_000),
@@ -56,6 +63,8 @@ impl World {
             subscriber,
             outbox,
             lose_every: None,
+            hold_last: Duration::ZERO,
+            held: Vec::new(),
             sent: 0,
             lost: 0,
             failures: Vec::new(),
@@ -64,7 +73,7 @@ impl World {
             cid: cid.to_owned(),
             kind,
             simulcast: false,
-            codec: VideoCodec::Vp8,
+            codec,
             discontinuous: false,
         };
         let tracks = vec![
@@ -92,6 +101,7 @@ impl World {
         while self.elapsed < until {
             self.elapsed += TICK;
             let now = self.now();
+            self.release();
             self.signal();
             self.publisher.timeout(now, &mut self.outbox);
             self.deliver(Role::Subscriber);
@@ -131,6 +141,22 @@ impl World {
         }
     }
 
+    /// Lets those go on that were held for long enough.
+    fn release(&mut self) {
+        let now = self.now();
+        let from = SocketAddr::from(([127, 0, 0, 1], 1_000));
+        let held = std::mem::take(&mut self.held);
+        for (due, mut datagram) in held {
+            if due > self.elapsed {
+                self.held.push((due, datagram));
+                continue;
+            }
+            let subscriber = &mut self.subscriber;
+            subscriber.datagram(&mut datagram, from, now, now, &mut self.outbox);
+        }
+        self.deliver(Role::Publisher);
+    }
+
     /// Delivers the outbox, and the answers to it, until nothing is left.
     fn deliver(&mut self, to: Role) {
         let mut to = to;
@@ -150,6 +176,11 @@ impl World {
                         self.lost += 1;
                         continue;
                     }
+                    let marker = datagram.get(1).is_some_and(|byte| byte & 0x80 != 0);
+                    if marker && !self.hold_last.is_zero() {
+                        self.held.push((self.elapsed + self.hold_last, datagram));
+                        continue;
+                    }
                 }
                 let (peer, from) = match to {
                     Role::Subscriber => (&mut self.subscriber, 1_000),
@@ -165,8 +196,20 @@ impl World {
         }
     }
 
+    /// One-way times of the publisher's video so far, in microseconds.
+    fn latency_us(&mut self) -> Vec<i64> {
+        let by_track = self.subscriber.receiver.latency();
+        let video = by_track.filter(|(sid, _)| ***sid == *"camera");
+        let samples = video.flat_map(|(_, samples)| std::mem::take(samples));
+        samples.map(|sample| sample.us).collect()
+    }
+
     fn connected() -> Self {
-        let mut world = Self::new();
+        Self::connected_with(VideoCodec::Vp8)
+    }
+
+    fn connected_with(codec: VideoCodec) -> Self {
+        let mut world = Self::of(codec);
         world.run(Duration::from_secs(2));
         assert!(world.failures.is_empty(), "{:?}", world.failures);
         assert!(world.publisher.connected && world.subscriber.connected);
@@ -226,6 +269,52 @@ fn losses_are_seen_and_repaired() {
         "{rx:?} {tx:?}"
     );
     assert_eq!(rx.pending, 0, "{rx:?}");
+}
+
+#[test]
+fn latency_is_that_of_the_last_packet_with_either_codec() {
+    for codec in [VideoCodec::Vp8, VideoCodec::H264] {
+        let mut world = World::connected_with(codec);
+        world.latency_us();
+        let (tx, rx) = (
+            *world.publisher.sender.totals(),
+            *world.subscriber.receiver.totals(),
+        );
+        world.hold_last = 3 * TICK;
+        world.run(Duration::from_secs(10));
+        let sent = *world.publisher.sender.totals();
+        // A frame that takes several bursts leaves over several beats.
+        assert!(
+            sent.packets - tx.packets > 2 * (sent.frames - tx.frames),
+            "{sent:?}"
+        );
+        let latency = world.latency_us();
+        let frames = world.subscriber.receiver.totals().frames - rx.frames;
+        assert!(latency.len() as u64 >= frames && frames > 250, "{frames}");
+        assert!(
+            latency.iter().all(|us| *us == 15_000),
+            "{codec:?} {latency:?}"
+        );
+    }
+}
+
+#[test]
+fn latency_of_what_came_again_counts_with_either_codec() {
+    for codec in [VideoCodec::Vp8, VideoCodec::H264] {
+        let mut world = World::connected_with(codec);
+        world.latency_us();
+        let before = world.subscriber.receiver.totals().frames;
+        world.lose_every = Some(20);
+        world.run(Duration::from_secs(10));
+        let frames = world.subscriber.receiver.totals().frames - before;
+        let latency = world.latency_us();
+        assert!(
+            latency.len() as u64 * 100 >= frames * 95,
+            "{codec:?} {frames}"
+        );
+        let late = latency.iter().filter(|us| **us > 0).count();
+        assert!(late > 5, "{codec:?} {late} of {}", latency.len());
+    }
 }
 
 #[test]

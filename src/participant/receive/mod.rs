@@ -6,6 +6,7 @@ mod frames;
 mod freeze;
 mod jitter;
 mod own;
+mod pictures;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ use super::stamp::{self, Stamp, Trailer};
 use bandwidth::Estimator;
 use freeze::Freezes;
 use own::OwnDrops;
+use pictures::Pictures;
 use stream::{Brought, Kind, Stream};
 
 /// SSRCs followed per peer connection; packets of further ones are counted as over the limit.
@@ -78,6 +80,7 @@ pub enum First {
 
 struct Track {
     count: TrackCount,
+    pictures: Pictures,
     latency: Vec<LatencySample>,
 }
 
@@ -100,6 +103,7 @@ pub struct Receiver {
     saw_frame: bool,
     firsts: Vec<First>,
     /// Of streams without a track.
+    pictures: Pictures,
     latency: Vec<LatencySample>,
     /// Their name.
     no_track: Arc<str>,
@@ -126,6 +130,7 @@ impl Receiver {
             next_nack: None,
             saw_frame: false,
             firsts: Vec::new(),
+            pictures: Pictures::default(),
             latency: Vec::new(),
             no_track: Arc::default(),
             ask: Vec::new(),
@@ -333,13 +338,14 @@ impl Receiver {
             _ if ends_frame => Stamp::read(media),
             _ => Trailer::Absent,
         };
-        let mut latency = &mut self.latency;
+        let (mut pictures, mut latency) = (&mut self.pictures, &mut self.latency);
         if let Some(Track {
             count: track,
-            latency: of_track,
+            pictures: of_track,
+            latency: samples,
         }) = track
         {
-            latency = of_track;
+            (pictures, latency) = (of_track, samples);
             if track.packets == 0 {
                 self.firsts.push(First::Packet {
                     sid: Arc::clone(&track.sid),
@@ -360,18 +366,25 @@ impl Receiver {
             self.saw_frame = true;
             self.firsts.push(First::Frame { at: arrival.at });
         }
-        match trailer {
-            Trailer::Absent => {}
-            Trailer::Malformed => self.totals.stamps_malformed += 1,
-            Trailer::Valid(stamp) => {
-                self.totals.stamps += 1;
-                latency.push(LatencySample {
-                    source: stamp.source,
-                    us: arrival.shared.as_micros().saturating_sub(stamp.unix_us),
-                    at: arrival.wall,
-                });
+        let stamp = match trailer {
+            Trailer::Valid(stamp) => Some(stamp),
+            Trailer::Absent | Trailer::Malformed => None,
+        };
+        self.totals.stamps += u64::from(stamp.is_some());
+        self.totals.stamps_malformed += u64::from(trailer == Trailer::Malformed);
+        let of_whole = match codec {
+            Codec::H264 if brought.duplicate => None,
+            Codec::H264 => {
+                let ends = ends_frame && !media.is_empty();
+                pictures.packet(header.timestamp, stamp, ends)
             }
-        }
+            _ => stamp,
+        };
+        latency.extend(of_whole.map(|stamp| LatencySample {
+            source: stamp.source,
+            us: arrival.shared.as_micros().saturating_sub(stamp.unix_us),
+            at: arrival.wall,
+        }));
     }
 
     fn add_stream(&mut self, header: &Header, index: u64, now: Instant) -> Option<usize> {
@@ -437,8 +450,11 @@ impl Receiver {
                 freezes: Freezes::default(),
                 size: None,
             };
-            let latency = Vec::new();
-            self.tracks.push(Track { count, latency });
+            self.tracks.push(Track {
+                count,
+                pictures: Pictures::default(),
+                latency: Vec::new(),
+            });
             self.tracks.len() - 1
         }));
     }

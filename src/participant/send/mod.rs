@@ -281,10 +281,12 @@ fn level_byte(level: AudioLevel) -> u8 {
 
 #[expect(clippy::cast_possible_truncation, reason = "the stamp's count wraps")]
 fn stamp(source: u32, frame: Frame, now: Moment) -> [u8; stamp::LEN] {
+    // It may ride in a packet before the last one.
+    let last = now.shared + frame.last_due.saturating_duration_since(now.at);
     let stamp = Stamp {
         source,
         sequence: frame.number as u32,
-        unix_us: now.shared.as_micros(),
+        unix_us: last.as_micros(),
     };
     stamp.encode()
 }
