@@ -80,6 +80,8 @@ pub struct Stream {
     received: u64,
     /// Of these: came as a repair alone.
     repaired: u64,
+    /// Given up, and not come since.
+    lost: u64,
     gaps: Vec<Gap>,
     filled: FilledGaps,
     jitter: JitterMeter,
@@ -121,6 +123,7 @@ impl Stream {
             window: Window::new(index),
             received: 0,
             repaired: 0,
+            lost: 0,
             gaps: Vec::new(),
             filled: FilledGaps::default(),
             jitter: JitterMeter::new(kind.clock_rate),
@@ -145,9 +148,8 @@ impl Stream {
     }
 
     /// Packets lost after retransmission.
-    pub fn lost(&self) -> u64 {
-        let pending = u64::try_from(self.gaps.len()).unwrap_or(u64::MAX);
-        (self.window.highest() + 1 - self.base).saturating_sub(self.received + pending)
+    pub const fn lost(&self) -> u64 {
+        self.lost
     }
 
     /// How its payloads are read.
@@ -267,6 +269,7 @@ impl Stream {
         let lost = missing - followed;
         let lost_own = dropped.min(lost);
         dropped -= lost_own;
+        self.lost += lost;
         totals.lost += lost;
         totals.lost_own += lost_own;
         totals.pending += followed;
@@ -310,11 +313,15 @@ impl Stream {
                 totals.expected += self.base - index;
                 let between = self.base - index - 1;
                 totals.missing_before_rtx += between;
+                self.lost += between;
                 totals.lost += between;
                 totals.reordered += 1;
                 self.base = index;
             }
+            // A stream that was announced as another's repairs before: nobody missed this.
+            None if self.lost == 0 => totals.duplicates += 1,
             None => {
+                self.lost -= 1;
                 totals.lost -= 1;
                 let is_own = totals.lost_own > totals.lost;
                 totals.lost_own -= u64::from(is_own);
@@ -329,6 +336,7 @@ impl Stream {
 
     fn lose(&mut self, gap: Gap, now: Instant, totals: &mut RxTotals) {
         totals.pending -= 1;
+        self.lost += 1;
         totals.lost += 1;
         totals.lost_own += u64::from(gap.own);
         self.break_frames(gap.index, now, totals);

@@ -17,6 +17,10 @@ const OFFER: &str = "v=0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96 97 98\r\na=mid:0\r\n\
     m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:1\r\na=rtpmap:111 opus/48000/2\r\n\
     a=ssrc:4 msid:PA TR_a\r\n";
 
+fn offer_with(group: &str) -> String {
+    OFFER.replace("FID 1 2", group)
+}
+
 #[expect(clippy::disallowed_methods, reason = "simulated time starts somewhere")]
 fn start() -> Moment {
     let wall = Timestamp::from_micros(1_700_000_000_000_000);
@@ -161,9 +165,16 @@ impl World {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn authentic_nonsense_is_accounted_for(lies in proptest::collection::vec(lie(1u32..7), 1..200)) {
+    fn authentic_nonsense_is_accounted_for(
+        lies in proptest::collection::vec((lie(1u32..7), 0usize..40), 1..200),
+    ) {
         let mut world = World::new();
-        for lie in &lies {
+        // Who repairs whom, the other way round and itself: the server changes its mind.
+        let offers = [OFFER.to_owned(), offer_with("FID 2 1"), offer_with("FID 1 1")];
+        for (lie, offer) in &lies {
+            if let Some(offer) = offers.get(*offer) {
+                world.receiver.describe(Description::parse(offer, &HashMap::new()));
+            }
             world.send(lie);
             world.check();
         }

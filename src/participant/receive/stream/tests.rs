@@ -89,6 +89,7 @@ impl Bench {
         assert!(t.lost_own <= t.lost.min(t.missing_own), "{t:?}");
         assert!(t.missing_own <= t.missing_before_rtx, "{t:?}");
         assert!(self.stream.repaired <= t.recovered, "{t:?}");
+        assert_eq!(self.stream.lost(), t.lost);
     }
 }
 
