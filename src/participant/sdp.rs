@@ -267,13 +267,18 @@ pub const CANDIDATES_MAX: usize = 64;
 pub const CANDIDATE_LEN: usize = 1_024;
 
 /// An offer as str0m is to see it. The server offers `sendrecv`, for which str0m would build
-/// senders; and it would keep receivers, with timers, for streams that never reach it.
+/// senders; and it would keep receivers, with timers, for streams that never reach it. Feedback on
+/// each packet's arrival (transport-cc) isn't sent here, so it isn't agreed to.
 ///
 /// # Errors
 /// When it is too long to be one.
 pub fn narrow_offer(sdp: &str) -> Result<String, String> {
     narrow(sdp, |line| match line {
         line if line.starts_with("a=ssrc") => None,
+        line if line.starts_with("a=rtcp-fb:") && line.trim_end().ends_with(" transport-cc") => {
+            None
+        }
+        line if line.starts_with("a=extmap:") && line.contains(EXT_TRANSPORT_CC) => None,
         "a=sendrecv" => Some("a=sendonly"),
         line => Some(line),
     })
@@ -361,6 +366,14 @@ mod tests {
         let narrow = narrow_offer(OFFER).unwrap();
         assert!(!narrow.contains("sendrecv") && !narrow.contains("a=ssrc"));
         assert!(narrow.contains("a=sendonly\r\n"));
+    }
+
+    #[test]
+    fn feedback_that_is_not_sent_is_not_agreed_to() {
+        let feedback = format!("a=rtcp-fb:96 transport-cc\r\na=extmap:5 {EXT_TRANSPORT_CC}\r\n");
+        let offer = format!("{OFFER}{feedback}");
+        assert_eq!(narrow_offer(&offer), narrow_offer(OFFER));
+        assert!(narrow_offer(OFFER).unwrap().contains("goog-remb"));
     }
 
     #[test]
