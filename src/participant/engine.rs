@@ -30,10 +30,12 @@ use super::wake::{Due, Wakeups};
 use super::{EngineConfig, EngineHealth, Faults};
 
 mod bare;
+mod chance;
 mod health;
 #[cfg(test)]
 mod tests;
 
+use chance::Chance;
 use health::Health;
 
 /// Commands of one peer that may wait for its thread: a tick sees a few, the start of a session in
@@ -42,6 +44,10 @@ const COMMANDS_MAX: usize = 8_192;
 
 /// What a candidate that only connects has as its port (RFC 6544 section 4.5).
 const ACTIVE_PORT: u16 = 9;
+
+/// Batches taken from one socket at a look: thousands of datagrams. A flood leaves time for the
+/// neighbours.
+const BATCHES_MAX: usize = 64;
 
 /// Between two times that counts are told: for each wakeup they are many.
 const TELL_INTERVAL: Duration = Duration::from_millis(100);
@@ -154,6 +160,7 @@ impl Threads {
                 at_ticks: Epoll::new()?,
                 prompt: Epoll::new()?,
                 ready: Vec::new(),
+                flooded: Vec::new(),
                 seats: Vec::new(),
                 due: Vec::new(),
                 batch: Batch::new(),
@@ -243,6 +250,8 @@ struct Thread {
     prompt: Epoll,
     /// What epoll told, kept for its room.
     ready: Vec<usize>,
+    /// Sockets that were left with something, of which epoll doesn't tell again.
+    flooded: Vec<usize>,
     /// By slot, which epoll tells; a free slot is used again.
     seats: Vec<Option<Box<Seat>>>,
     /// When each seat wants to be looked at, by slot: side by side, as every wakeup reads them.
@@ -289,6 +298,7 @@ impl Thread {
         }
         let mut ready = std::mem::take(&mut self.ready);
         ready.clear();
+        ready.append(&mut self.flooded);
         if let Some(lag) = woken.tick {
             self.health.count_tick(lag, self.config.tick);
             self.at_ticks.ready(&mut ready);
@@ -445,6 +455,7 @@ impl Thread {
     fn drain(&mut self, slot: usize, clock: KernelClock) {
         let faults = self.config.faults;
         let mut batch = std::mem::replace(&mut self.batch, Batch::empty());
+        let mut more = false;
         self.with(slot, |seat, now, out, chance| {
             let socket = match &mut seat.carrier {
                 Carrier::Udp(socket) => socket,
@@ -460,8 +471,8 @@ impl Thread {
                 }
                 Carrier::Awaited => return,
             };
-            loop {
-                let more = batch.receive(socket);
+            for _ in 0..BATCHES_MAX {
+                more = batch.receive(socket);
                 for datagram in batch.datagrams() {
                     let arrival = clock.moment(datagram.came);
                     if let Some(drops) = datagram.drops {
@@ -484,6 +495,9 @@ impl Thread {
             }
         });
         self.batch = batch;
+        if more {
+            self.flooded.push(slot);
+        }
     }
 
     /// Lets a seat's peer do something, then what is due, and carries out what came of it.
@@ -567,25 +581,5 @@ fn extend_drops(before: u64, counter: u32) -> u64 {
         before
     } else {
         before + ahead
-    }
-}
-
-/// Which packets the injected faults hit: the same for the same seed.
-struct Chance(u64);
-
-impl Chance {
-    const fn new(seed: u64) -> Self {
-        Self(seed | 1)
-    }
-
-    /// Xorshift64.
-    const fn hits(&mut self, per_million: u32) -> bool {
-        if per_million == 0 {
-            return false;
-        }
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % 1_000_000 < per_million as u64
     }
 }
