@@ -11,13 +11,21 @@ use crate::participant::TrackSnapshot;
 use crate::participant::snapshot::{LatencySample, TrackKind};
 use crate::report::flow::{Flow, Publisher};
 
-/// The flows of a tier in the making.
+/// Identities that flows are told apart by; what comes of more is one together, others'.
+const FLOWS_MAX: usize = 16_384;
+/// Sizes of video told apart; LiveKit has three layers a track.
+const LAYERS_MAX: usize = 64;
+/// What comes of too many publishers or sizes.
+const OTHER: &str = "other";
+
+/// The flows of a tier in the making. A server that makes up tracks, people and sizes does not
+/// make it grow.
 #[derive(Debug, Default)]
 pub struct Flows {
     /// Each participant's tracks as they were a second ago.
     tracks: BTreeMap<Id, BTreeMap<Arc<str>, TrackSnapshot>>,
-    /// Who publishes a track.
-    publishers: BTreeMap<Arc<str>, Arc<str>>,
+    /// Who publishes a track, by the latest look and by the one before.
+    publishers: [BTreeMap<Arc<str>, Arc<str>>; 2],
     /// By the publisher's identity.
     flows: BTreeMap<Arc<str>, Flow>,
     layers: BTreeMap<String, u64>,
@@ -32,7 +40,7 @@ impl Flows {
             let since = |count: fn(&TrackSnapshot) -> u64| {
                 count(track).saturating_sub(before.map_or(0, count))
             };
-            let flow = self.flows.entry(Arc::clone(&track.publisher)).or_default();
+            let flow = flow(&mut self.flows, &track.publisher);
             flow.lost += since(|t| t.lost);
             flow.freezes += since(|t| t.freezes);
             flow.freeze_us += since(|t| t.freeze_us);
@@ -48,7 +56,11 @@ impl Flows {
                     flow.frame_rate_milli.record(if came { rate } else { 0 });
                 }
                 if came {
-                    *self.layers.entry(layer(track)).or_default() += 1;
+                    let layer = layer(track);
+                    let is_told =
+                        self.layers.len() < LAYERS_MAX || self.layers.contains_key(&layer);
+                    let layer = if is_told { layer } else { OTHER.to_owned() };
+                    *self.layers.entry(layer).or_default() += 1;
                 }
             }
         }
@@ -56,11 +68,12 @@ impl Flows {
 
     /// Keeps what the next second is compared with.
     pub fn remember(&mut self, seen: &[Seen]) {
+        let [latest, before] = &mut self.publishers;
+        *before = std::mem::take(latest);
         for track in seen.iter().flat_map(|s| &s.tracks) {
-            let publisher = || Arc::clone(&track.publisher);
-            self.publishers
+            latest
                 .entry(Arc::clone(&track.sid))
-                .or_insert_with(publisher);
+                .or_insert_with(|| Arc::clone(&track.publisher));
         }
         let by_sid = |t: &TrackSnapshot| (Arc::clone(&t.sid), t.clone());
         self.tracks = seen
@@ -72,8 +85,8 @@ impl Flows {
     /// Ways of frames. Between which clocks that of an unknown track was can't be told.
     pub fn latency(&mut self, samples: &BTreeMap<Arc<str>, Vec<LatencySample>>) {
         for (sid, samples) in samples {
-            if let Some(publisher) = self.publishers.get(sid) {
-                let flow = self.flows.entry(Arc::clone(publisher)).or_default();
+            if let Some(publisher) = self.publishers.iter().find_map(|known| known.get(sid)) {
+                let flow = flow(&mut self.flows, publisher);
                 for sample in samples {
                     flow.latency_us.record(sample.us);
                 }
@@ -99,6 +112,17 @@ impl Flows {
     pub fn layers(&self) -> &BTreeMap<String, u64> {
         &self.layers
     }
+}
+
+/// The flow of who publishes.
+fn flow<'a>(flows: &'a mut BTreeMap<Arc<str>, Flow>, publisher: &Arc<str>) -> &'a mut Flow {
+    let is_told = flows.len() < FLOWS_MAX || flows.contains_key(publisher);
+    let publisher = if is_told {
+        Arc::clone(publisher)
+    } else {
+        OTHER.into()
+    };
+    flows.entry(publisher).or_default()
 }
 
 /// W3C `framesPerSecond` in thousandths: frames over the time between the two counts, which are
@@ -203,6 +227,30 @@ mod tests {
         assert_eq!(told(from("iad")), (4, 4, 3));
         assert_eq!(told(from("lhr")), (2, 0, 0));
         assert_eq!(told(Publisher::Other), (0, 0, 0));
+    }
+
+    #[test]
+    fn made_up_tracks_people_and_sizes_are_told_together() {
+        let mut flows = Flows::default();
+        let rounds = 40;
+        for round in 0..rounds {
+            let track = |n: u32| {
+                let name = |what: &str| format!("{what}{round}_{n}");
+                let mut track = track(&name("TR_"), &name("P_"), 1);
+                track.kind = TrackKind::Video;
+                track.received = Some((round, n));
+                track
+            };
+            let s = seen((0..1_000).map(track).collect());
+            flows.second(&s);
+            flows.remember(&[s]);
+        }
+        assert_eq!(flows.flows.len(), FLOWS_MAX + 1);
+        assert_eq!(flows.layers.len(), LAYERS_MAX + 1);
+        assert_eq!(flows.layers[OTHER], 40_000 - 64);
+        assert!(flows.publishers.iter().all(|known| known.len() == 1_000));
+        let told = &flows.of(&run())[&Publisher::Other];
+        assert_eq!(told.subscriptions_wanted, 40_000, "nothing is lost");
     }
 
     #[test]
