@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 use crate::participant::moment::Moment;
 use crate::participant::rtp::rtcp::Block;
 
+/// A round trip beyond this is a lie, or of a report that is long forgotten.
+const MAX_AGE: Duration = Duration::from_secs(10);
+
 /// Remembers when the latest sender reports really left.
 #[derive(Debug, Default)]
 pub struct ReportClock {
@@ -59,7 +62,8 @@ impl ReportClock {
             .filter(|reports| reports.ntp_middle == block.last_sr)
             .and_then(|reports| reports.late)
             .unwrap_or_default();
-        (units < 0x8000_0000).then(|| Duration::from_micros(us).saturating_sub(late))
+        let round_trip = Duration::from_micros(us);
+        (units < 0x8000_0000 && round_trip <= MAX_AGE).then(|| round_trip.saturating_sub(late))
     }
 }
 
