@@ -20,7 +20,7 @@ use super::moment::Moment;
 use super::outbox::Outbox;
 use super::receive::{First, Receiver};
 use super::rtp::Datagram;
-use super::rtp::rtcp::{Compound, Compounds, Packet};
+use super::rtp::rtcp::Compounds;
 use super::sdp::{self, Description};
 use super::send::{Sender, StreamPlan};
 use super::shared::{Inner, RttSource};
@@ -32,15 +32,13 @@ use super::wake::Due;
 mod bare;
 mod publish;
 mod random;
+mod reports;
 #[cfg(test)]
 mod tests;
 
 use bare::Indices;
 pub use publish::PublishTrack;
 use random::Random;
-
-/// Senders of SRTCP whose last index is remembered; LiveKit has one per stream.
-const MAX_RTCP_SENDERS: usize = 512;
 
 /// Between two looks at a connected str0m that wants to see to RTP, of which it gets none.
 const RTC_INTERVAL: Duration = Duration::from_millis(250);
@@ -299,15 +297,19 @@ impl Peer {
             Datagram::Rtp => {
                 self.take_keys();
                 if let Some(srtp) = &self.srtp {
-                    self.receiver.packet(srtp, datagram, arrival);
-                    self.remote = Some(source);
+                    // Anyone may send what looks like media; only the server has the keys.
+                    if self.receiver.packet(srtp, datagram, arrival) {
+                        self.remote = Some(source);
+                    }
                 } else {
                     self.receiver.count_unauthentic();
                 }
             }
             Datagram::Rtcp => {
                 out.set_destination(Some(source));
-                self.rtcp(datagram, arrival, now, out);
+                if self.rtcp(datagram, arrival, now, out) {
+                    self.remote = Some(source);
+                }
             }
             Datagram::Other => {
                 if let Some(rtt) = self.stun.received(datagram, arrival.at) {
@@ -465,60 +467,6 @@ impl Peer {
             if self.srtp.is_none() {
                 self.fail(Cause::Dtls, "the server wants an SRTP profile without AEAD");
             }
-        }
-    }
-
-    fn rtcp(&mut self, datagram: &mut [u8], arrival: Moment, now: Moment, out: &mut Outbox) {
-        self.take_keys();
-        let Some(srtp) = &self.srtp else { return };
-        let Some((index, compound)) = srtp.open_rtcp(datagram) else {
-            self.receiver.count_unauthentic();
-            return;
-        };
-        let sender = compound.get(4..8).and_then(|s| s.first_chunk().copied());
-        let sender = sender.map_or(0, u32::from_be_bytes);
-        let seen = self.rtcp_seen.get(&sender).copied();
-        if seen.is_none() && self.rtcp_seen.len() >= MAX_RTCP_SENDERS {
-            return self.receiver.count_over_limit();
-        }
-        // Replayed, or overtaken: a report that is overtaken says nothing new.
-        if seen.is_some_and(|seen| index <= seen) {
-            return;
-        }
-        self.rtcp_seen.insert(sender, index);
-        let mut rtt = None;
-        for packet in Compound(compound) {
-            match packet {
-                Ok(Packet::SenderReport {
-                    ssrc,
-                    ntp_middle,
-                    blocks,
-                }) => {
-                    self.receiver.sender_report(ssrc, ntp_middle, arrival.at);
-                    for block in blocks {
-                        rtt = self.sender.report_block(&block, arrival).or(rtt);
-                    }
-                }
-                Ok(Packet::ReceiverReport(blocks)) => {
-                    for block in blocks {
-                        rtt = self.sender.report_block(&block, arrival).or(rtt);
-                    }
-                }
-                Ok(Packet::Nack { ssrc, entries }) => {
-                    self.sender.nack(srtp, ssrc, entries, now, out);
-                }
-                Ok(Packet::PictureLoss { ssrc }) => self.sender.picture_loss(ssrc),
-                Ok(Packet::FullIntra(ssrcs)) => {
-                    for ssrc in ssrcs {
-                        self.sender.picture_loss(ssrc);
-                    }
-                }
-                Ok(Packet::Other) => {}
-                Err(_) => self.receiver.count_malformed(),
-            }
-        }
-        if let Some(rtt) = rtt {
-            self.note_rtt(RttSource::Rtcp, rtt);
         }
     }
 

@@ -21,6 +21,10 @@ struct World {
     /// What the last packets of the publisher's frames take longer than the others.
     hold_last: Duration,
     held: Vec<(Duration, Vec<u8>)>,
+    /// Media come once more, from a stranger's address.
+    replay: bool,
+    /// How far media's source ports have moved.
+    moved: u16,
     sent: u32,
     lost: u64,
     failures: Vec<Failure>,
@@ -64,6 +68,8 @@ impl World {
             outbox,
             lose_every: None,
             hold_last: Duration::ZERO,
+            replay: false,
+            moved: 0,
             held: Vec::new(),
             sent: 0,
             lost: 0,
@@ -186,8 +192,15 @@ impl World {
                     Role::Subscriber => (&mut self.subscriber, 1_000),
                     Role::Publisher => (&mut self.publisher, 2_000),
                 };
-                let from = SocketAddr::from(([127, 0, 0, 1], from));
+                let is_media = rtp::Datagram::of(&datagram) != rtp::Datagram::Other;
+                let port = if is_media { from + self.moved } else { from };
+                let from = SocketAddr::from(([127, 0, 0, 1], port));
+                let mut again = datagram.clone();
                 peer.datagram(&mut datagram, from, now, now, &mut self.outbox);
+                if self.replay && is_media {
+                    let stranger = SocketAddr::from(([127, 0, 0, 1], 9));
+                    peer.datagram(&mut again, stranger, now, now, &mut self.outbox);
+                }
             }
             to = match to {
                 Role::Subscriber => Role::Publisher,
@@ -238,6 +251,38 @@ fn every_packet_sent_is_counted_once() {
     assert!(tx.reports_received > 0, "{tx:?}");
     assert!(world.publisher.rtt.is_some_and(|rtt| rtt <= TICK));
     assert!(world.failures.is_empty());
+}
+
+#[test]
+fn who_has_no_keys_moves_no_media() {
+    let mut world = World::connected();
+    let stranger = SocketAddr::from(([127, 0, 0, 1], 9));
+    let now = world.now();
+    for datagram in [&[0x80, 96][..], &[0x80, 200][..]] {
+        let datagram = [datagram, &[7; 40]].concat();
+        for peer in [&mut world.publisher, &mut world.subscriber] {
+            peer.datagram(&mut datagram.clone(), stranger, now, now, &mut world.outbox);
+        }
+    }
+    // What was authentic once is not for another.
+    let remotes = |world: &World| [world.publisher.remote, world.subscriber.remote];
+    let at = |port| Some(SocketAddr::from(([127, 0, 0, 1], port)));
+    assert_eq!(remotes(&world), [at(2_000), at(1_000)]);
+    assert_eq!(world.subscriber.receiver.totals().auth_failures, 2);
+    world.replay = true;
+    world.run(Duration::from_secs(1));
+    assert_eq!(remotes(&world), [at(2_000), at(1_000)]);
+    assert!(world.subscriber.receiver.totals().duplicates > 50);
+}
+
+#[test]
+fn the_server_s_media_are_followed_to_another_address() {
+    let mut world = World::connected();
+    world.moved = 5;
+    world.run(Duration::from_secs(3));
+    let moved = |port| Some(SocketAddr::from(([127, 0, 0, 1], port)));
+    assert_eq!(world.publisher.remote, moved(2_005), "by its reports");
+    assert_eq!(world.subscriber.remote, moved(1_005), "by its media");
 }
 
 #[test]

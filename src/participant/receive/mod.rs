@@ -228,11 +228,11 @@ impl Receiver {
         all.filter(|(_, samples)| !samples.is_empty())
     }
 
-    /// An SRTP packet came.
-    pub fn packet(&mut self, srtp: &Srtp, packet: &mut [u8], arrival: Moment) {
+    /// An SRTP packet came. Returns whether it is authentic, and no replay.
+    pub fn packet(&mut self, srtp: &Srtp, packet: &mut [u8], arrival: Moment) -> bool {
         let Some(header) = Header::parse(packet) else {
             self.totals.malformed += 1;
-            return;
+            return false;
         };
         let length = as_u64(packet.len());
         let send_time = self
@@ -241,21 +241,21 @@ impl Receiver {
         let known = self.ssrcs.iter().position(|ssrc| *ssrc == header.ssrc);
         let Some((index, payload)) = self.open(srtp, packet, &header, known) else {
             self.totals.auth_failures += 1;
-            return;
+            return false;
         };
         let Some(payload) = header.unpadded(payload) else {
             self.totals.malformed += 1;
-            return;
+            return false;
         };
         let Some(at) = known.or_else(|| self.add_stream(&header, index, arrival.at)) else {
             self.totals.over_limit += 1;
-            return;
+            return false;
         };
         self.estimator.packet(arrival.at, length, send_time);
         self.totals.packets += 1;
         self.totals.bytes += length;
         self.totals.padding += u64::from(payload.is_empty());
-        self.count(at, &header, index, payload, length, arrival);
+        self.count(at, &header, index, payload, length, arrival)
     }
 
     /// Decrypts a packet. The first of a stream says nothing of how often its sequence number has
@@ -291,16 +291,17 @@ impl Receiver {
         payload: &[u8],
         length: u64,
         arrival: Moment,
-    ) {
+    ) -> bool {
         let Some(stream) = self.streams.get_mut(at) else {
-            return;
+            return false;
         };
         let track = stream.track.and_then(|track| self.tracks.get_mut(track));
         let is_audio = stream.is_audio();
         let ends_frame = header.marker || is_audio;
         let (totals, own) = (&mut self.totals, &mut self.own_drops);
+        let is_new;
         let (brought, media, codec) = if let Some(primary) = stream.repairs {
-            stream.repair(index);
+            is_new = stream.repair(index);
             // RFC 4588: the original's sequence number, then its payload.
             let primary = self.ssrcs.iter().position(|ssrc| *ssrc == primary);
             match (
@@ -317,14 +318,16 @@ impl Receiver {
                     )
                 }
                 // Padding, or retransmissions of a stream that never came.
-                _ => (Brought::default(), &[][..], Codec::Rtx),
+                (original, _) => {
+                    let is_cut = original.is_none() && !payload.is_empty();
+                    totals.malformed += u64::from(is_cut);
+                    (Brought::default(), &[][..], Codec::Rtx)
+                }
             }
         } else {
-            (
-                stream.packet(header, payload, index, arrival.at, own, totals),
-                payload,
-                stream.codec(),
-            )
+            let brought = stream.packet(header, payload, index, arrival.at, own, totals);
+            is_new = !brought.duplicate;
+            (brought, payload, stream.codec())
         };
         if brought.gaps {
             let due = arrival.at + stream::NACK_DELAY;
@@ -385,6 +388,7 @@ impl Receiver {
             us: arrival.shared.as_micros().saturating_sub(stamp.unix_us),
             at: arrival.wall,
         }));
+        is_new
     }
 
     fn add_stream(&mut self, header: &Header, index: u64, now: Instant) -> Option<usize> {

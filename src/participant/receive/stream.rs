@@ -1,5 +1,6 @@
 //! One received RTP stream: what came, what is missing, how evenly.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::participant::rtp::Header;
@@ -82,7 +83,7 @@ pub struct Stream {
     repaired: u64,
     /// Given up, and not come since.
     lost: u64,
-    gaps: Vec<Gap>,
+    gaps: VecDeque<Gap>,
     filled: FilledGaps,
     jitter: JitterMeter,
     frames: Option<Frames>,
@@ -124,7 +125,7 @@ impl Stream {
             received: 0,
             repaired: 0,
             lost: 0,
-            gaps: Vec::new(),
+            gaps: VecDeque::new(),
             filled: FilledGaps::default(),
             jitter: JitterMeter::new(kind.clock_rate),
             frames: is_video.then(|| Frames::new(index, needs_keyframes)),
@@ -239,13 +240,15 @@ impl Stream {
         brought
     }
 
-    /// A packet of retransmissions came at `index` of their own order.
-    pub fn repair(&mut self, index: u64) {
+    /// A packet of retransmissions came at `index` of their own order. Returns whether it is new.
+    pub fn repair(&mut self, index: u64) -> bool {
         let is_first = self.received == 0;
-        if is_first || matches!(self.window.insert(index), Place::Ahead(_) | Place::Gap) {
+        let is_new = is_first || matches!(self.window.insert(index), Place::Ahead(_) | Place::Gap);
+        if is_new {
             self.received += 1;
             self.base = self.base.min(index);
         }
+        is_new
     }
 
     fn open_gaps(
@@ -281,8 +284,9 @@ impl Stream {
             tries: 0,
             own: index < is_own,
         }));
-        while self.gaps.len() > MAX_GAPS {
-            let oldest = self.gaps.remove(0);
+        while self.gaps.len() > MAX_GAPS
+            && let Some(oldest) = self.gaps.pop_front()
+        {
             self.lose(oldest, at, totals);
         }
         if lost > 0 {
@@ -293,9 +297,9 @@ impl Stream {
 
     fn fill(&mut self, index: u64, came: Came, own: &mut OwnDrops, totals: &mut RxTotals) {
         let late = |asked: bool| came == Came::InStream && (self.has_repairs || !asked);
-        match self.gaps.iter().position(|gap| gap.index == index) {
-            Some(at) => {
-                let gap = self.gaps.remove(at);
+        let at = self.gaps.iter().position(|gap| gap.index == index);
+        match at.and_then(|at| self.gaps.remove(at)) {
+            Some(gap) => {
                 let asked = gap.asked.is_some();
                 totals.pending -= 1;
                 if self.has_repairs && (asked || came == Came::Repair) {
@@ -343,7 +347,7 @@ impl Stream {
     }
 
     fn break_frames(&mut self, index: u64, now: Instant, totals: &mut RxTotals) {
-        let first_gap = self.gaps.first().map(|gap| gap.index);
+        let first_gap = self.gaps.front().map(|gap| gap.index);
         let frames = self
             .frames
             .as_mut()
@@ -369,7 +373,7 @@ impl Stream {
             totals.keyframes += u64::from(self.kind.codec != Codec::Other);
         }
         let ends = marker && !payload.is_empty();
-        let first_gap = self.gaps.first().map(|gap| gap.index);
+        let first_gap = self.gaps.front().map(|gap| gap.index);
         brought.frames = frames.packet(index, ends, keyframe.is_some(), first_gap);
         self.count_frames(brought.frames, at, totals);
     }
@@ -401,11 +405,8 @@ impl Stream {
         } else {
             REORDER_LIMIT
         };
-        while let Some(gap) = self.gaps.first().copied() {
-            if now.saturating_duration_since(gap.since) < limit {
-                break;
-            }
-            self.gaps.remove(0);
+        let is_over = |gap: &mut Gap| now.saturating_duration_since(gap.since) >= limit;
+        while let Some(gap) = self.gaps.pop_front_if(is_over) {
             self.lose(gap, now, totals);
         }
         if self.gaps.is_empty() {

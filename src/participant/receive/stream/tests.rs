@@ -250,7 +250,8 @@ fn retransmissions_have_an_order_of_their_own_however_many_come() {
         let place = repairs.index(sequence::low(index));
         assert_eq!(place, Some(index));
         if index % 10 != 3 {
-            repairs.repair(index);
+            assert!(repairs.repair(index));
+            assert!(!repairs.repair(index));
         }
     }
     let block = repairs.report(b.start);
