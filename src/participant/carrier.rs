@@ -16,7 +16,7 @@ pub enum Transport {
     #[default]
     Udp,
     /// ICE over TCP (RFC 6544), to a port where the server waits. The network's losses are delays
-    /// then, and times of arrival are the reader's: up to a millisecond late.
+    /// then, and of what comes within a millisecond the kernel says when the last did.
     Tcp,
 }
 

@@ -461,8 +461,8 @@ impl Thread {
                 Carrier::Udp(socket) => socket,
                 Carrier::Tcp(stream) => {
                     let (remote, peer) = (stream.remote(), &mut seat.peer);
-                    let came = stream.receive(|datagram| {
-                        peer.datagram(datagram, remote, now, now, out);
+                    let came = stream.receive(|datagram, came| {
+                        peer.datagram(datagram, remote, clock.moment(came), now, out);
                     });
                     if let Err(e) = came {
                         seat.peer.carrier_lost(&e);

@@ -32,6 +32,7 @@ pub mod snapshot;
 pub mod spec;
 mod srtp;
 pub mod stamp;
+mod stamped;
 mod stun;
 mod tcp;
 mod udp;

@@ -1,10 +1,12 @@
 //! ICE over TCP: datagrams in a stream, each behind its length (RFC 4571; RFC 6544).
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 use super::outbox::Outbox;
+use super::stamped;
 
 /// Bytes of a datagram's length, in network order (RFC 4571 section 2).
 const LENGTH: usize = 2;
@@ -36,6 +38,7 @@ impl Stream {
     pub fn new(tcp: TcpStream) -> io::Result<Self> {
         tcp.set_nonblocking(true)?;
         tcp.set_nodelay(true)?;
+        stamped::enable(&tcp)?;
         Ok(Self {
             remote: tcp.peer_addr()?,
             tcp,
@@ -63,23 +66,24 @@ impl Stream {
         std::mem::replace(&mut self.calls, 0)
     }
 
-    /// Receives what waits, and hands over each whole datagram.
+    /// Receives what waits, and hands over each whole datagram with when it came, by the wall
+    /// clock, since the Unix epoch. Of what came since the last look that is when the last did.
     ///
     /// # Errors
     /// When the connection has ended or broke; what came before was handed over.
-    pub fn receive(&mut self, mut take: impl FnMut(&mut [u8])) -> io::Result<()> {
+    pub fn receive(&mut self, mut take: impl FnMut(&mut [u8], Option<Duration>)) -> io::Result<()> {
         for _ in 0..READS_MAX {
             let before = self.received.len();
             self.received.resize(before + PIECE, 0);
             self.calls += 1;
             let room = self.received.get_mut(before..).unwrap_or_default();
-            let read = self.tcp.read(room);
-            let count = *read.as_ref().unwrap_or(&0);
+            let read = stamped::receive(&self.tcp, room);
+            let (count, came) = *read.as_ref().unwrap_or(&(0, None));
             self.received.truncate(before + count);
-            self.hand_over(&mut take);
+            self.hand_over(came, &mut take);
             match read {
-                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-                Ok(PIECE) => {}
+                Ok((0, _)) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok((PIECE, _)) => {}
                 Ok(_) => break,
                 Err(e) if is_passing(&e) => break,
                 Err(e) => return Err(e),
@@ -88,7 +92,11 @@ impl Stream {
         Ok(())
     }
 
-    fn hand_over(&mut self, take: &mut impl FnMut(&mut [u8])) {
+    fn hand_over(
+        &mut self,
+        came: Option<Duration>,
+        take: &mut impl FnMut(&mut [u8], Option<Duration>),
+    ) {
         let all = self.received.len();
         let mut rest = self.received.as_mut_slice();
         let mut left = all;
@@ -97,7 +105,7 @@ impl Stream {
             let Some((datagram, behind)) = behind.split_at_mut_checked(length) else {
                 break;
             };
-            take(datagram);
+            take(datagram, came);
             left = behind.len();
             rest = behind;
         }
@@ -152,8 +160,8 @@ fn is_passing(e: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
     use std::net::{Ipv4Addr, TcpListener};
-    use std::time::Duration;
 
     use super::*;
 
@@ -169,7 +177,7 @@ mod tests {
     fn received(stream: &mut Stream, count: usize) -> (Vec<Vec<u8>>, io::Result<()>) {
         let mut all = Vec::new();
         loop {
-            let result = stream.receive(|datagram| all.push(datagram.to_vec()));
+            let result = stream.receive(|datagram, _| all.push(datagram.to_vec()));
             if result.is_err() || all.len() >= count {
                 return (all, result);
             }

@@ -22,7 +22,7 @@ const SEGMENTS: usize = 64;
 /// Larger ones are cut: a WebRTC datagram stays below an Ethernet frame.
 const DATAGRAM: usize = 2_048;
 /// Room for `SCM_TIMESTAMPNS` and `SO_RXQ_OVFL`, of which each takes 32 bytes at most.
-const CONTROL: usize = 64;
+pub const CONTROL: usize = 64;
 
 /// A UDP socket that tells when datagrams came and how many the kernel dropped.
 #[derive(Debug)]
@@ -173,7 +173,15 @@ impl SegmentSize {
     };
 }
 
-fn set_option(socket: &UdpSocket, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+/// Sets an option of the socket layer.
+///
+/// # Errors
+/// When the kernel doesn't know it.
+pub fn set_option(
+    socket: &impl AsRawFd,
+    option: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
     let length = libc::socklen_t::try_from(size_of_val(&value)).unwrap_or(0);
     // SAFETY: `value` is an int of `length` bytes and outlives the call.
     let result = unsafe {
@@ -281,9 +289,10 @@ pub struct Datagram<'a> {
     pub drops: Option<u32>,
 }
 
+/// Room for what the kernel says about a datagram.
 #[repr(C, align(8))]
 #[derive(Clone, Copy)]
-struct Control([u8; CONTROL]);
+pub struct Control(pub [u8; CONTROL]);
 
 /// Room for one system call's worth of datagrams, which a thread keeps.
 pub struct Batch {
@@ -384,9 +393,9 @@ impl Batch {
     }
 }
 
-/// Reads the kernel's ancillary data: a length, a level and a type, then the value, each aligned
-/// to a word (cmsg(3)).
-fn read_control(mut control: &[u8]) -> (Option<Duration>, Option<u32>) {
+/// Reads the kernel's ancillary data, when something came and how much was dropped: a length, a
+/// level and a type, then the value, each aligned to a word (cmsg(3)).
+pub fn read_control(mut control: &[u8]) -> (Option<Duration>, Option<u32>) {
     const WORD: usize = size_of::<usize>();
     let (mut came, mut drops) = (None, None);
     while let Some((length, rest)) = control.split_first_chunk::<WORD>() {
