@@ -71,6 +71,7 @@ pub struct LivekitServer {
     process: Process,
     url: String,
     udp_port: u16,
+    tcp_port: u16,
     metrics: SocketAddr,
     key: String,
     secret: Secret,
@@ -186,6 +187,7 @@ impl LivekitServer {
             process,
             url: format!("ws://{addr}"),
             udp_port: ports.rtc_udp,
+            tcp_port: ports.rtc_tcp,
             metrics: SocketAddr::from((Ipv4Addr::LOCALHOST, ports.metrics)),
             key,
             secret,
@@ -201,6 +203,11 @@ impl LivekitServer {
     /// The UDP port of its media.
     pub fn udp_port(&self) -> u16 {
         self.udp_port
+    }
+
+    /// The TCP port of its media, at which it listens at every address.
+    pub fn tcp_port(&self) -> u16 {
+        self.tcp_port
     }
 
     /// Where it serves its Prometheus metrics, at `/metrics`.

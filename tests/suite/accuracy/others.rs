@@ -25,6 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(40);
 const LK_SUBSCRIBERS: u32 = 3;
 
 /// What others tell of one scene.
+#[derive(Default)]
 pub struct Others {
     /// The Python SDK, if there is a Python.
     pub python: Option<PythonTold>,
@@ -93,8 +94,9 @@ struct RttStats {
 }
 
 impl Python {
-    /// Joins, behind so many sockets of others.
-    pub async fn join(server: &LivekitServer, others: usize, relay: &Relay) -> Option<Python> {
+    /// Joins, with all sockets that the relay meets meanwhile.
+    pub async fn join(server: &LivekitServer, relay: &Relay) -> Option<Python> {
+        let before = relay.flows();
         let suite = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/suite");
         let python = tools::python(&suite.join("counterparts/requirements.txt"))?;
         let mut child = Command::new(python)
@@ -114,7 +116,7 @@ impl Python {
             ask: child.stdin.take().expect("a pipe"),
             lines: BufReader::new(child.stdout.take().expect("a pipe")).lines(),
             _child: child,
-            flows: others..others,
+            flows: before..before,
         };
         assert_eq!(python.line().await, "joined");
         python.flows.end = relay.flows();
@@ -144,7 +146,7 @@ impl Python {
         PythonTold {
             span: Span {
                 window: from..relay::now(),
-                flows: self.flows.clone(),
+                flows: self.flows.clone().collect(),
                 ssrcs: last.streams.iter().map(|s| s.ssrc).collect(),
             },
             rtt_ms,
@@ -223,7 +225,7 @@ impl Lk {
         LkTold {
             span: Span {
                 window: self.from..relay::now(),
-                flows: self.flows..relay.flows(),
+                flows: (self.flows..relay.flows()).collect(),
                 ssrcs: Vec::new(),
             },
             lost_percent: lost.unwrap_or_else(|| panic!("no total:\n{text}")),

@@ -1,4 +1,5 @@
-//! A publisher of the test's own, with the official SDK and `lk` as its subscribers, in all scenes.
+//! A publisher of the test's own, with the official SDK and `lk` as its subscribers, in the scenes
+//! that they have figures of.
 
 use std::time::Duration;
 
@@ -6,10 +7,10 @@ use muster::local::LivekitServer;
 use muster::participant::spec::{AudioPublish, VideoPublish};
 use muster::participant::{Engine, EngineConfig, Participant, ParticipantSpec, Publish};
 
+use super::Scene;
 use super::others::{Lk, Others, Python};
-use super::{Figure, Scene, Span, truth};
 use crate::fixtures::livekit;
-use crate::fixtures::relay::{self, Relay};
+use crate::fixtures::relay::Relay;
 
 /// Where all meet.
 pub const ROOM: &str = "accuracy";
@@ -17,66 +18,32 @@ pub const ROOM: &str = "accuracy";
 /// What was in flight when a scene began has arrived, and every filter has settled.
 const SETTLE: Duration = Duration::from_secs(2);
 /// How long a scene is measured.
-pub const SCENE: Duration = Duration::from_secs(8);
+pub const SCENE: Duration = Duration::from_secs(7);
 
-/// What the publisher saw of one scene.
-pub struct Session {
-    /// Which packets this is about.
-    pub span: Span,
-    /// The least of its round trips by RTCP.
-    pub rtcp_rtt_ms: f64,
-}
-
-/// Runs all scenes.
-pub async fn sessions(
-    server: &LivekitServer,
-    relay: &Relay,
-    scenes: &[Scene],
-) -> Vec<(Session, Others)> {
+/// Runs the scenes in which the others say something.
+pub async fn sessions(server: &LivekitServer, relay: &Relay, scenes: &[Scene]) -> Vec<Others> {
     let engine = Engine::start(EngineConfig::default()).expect("threads start");
     relay.set(scenes[0].conditions);
-    let before = relay.flows();
-    let publisher = join(&engine, server).await;
-    let own_flows = relay.flows();
-    let mut python = Python::join(server, own_flows, relay).await;
+    let _publisher = join(&engine, server).await;
+    let mut python = Python::join(server, relay).await;
     let program = Lk::find();
     let mut sessions = Vec::new();
     for scene in scenes {
-        relay.set(scene.conditions);
-        tokio::time::sleep(SETTLE).await;
-        let is_lossy = |f: &Figure| matches!(f, Figure::Loss(_));
-        let lk = scene.figures.iter().any(is_lossy);
-        let lk = program.as_deref().filter(|_| lk);
-        let lk = lk.map(|program| Lk::start(program, server, relay));
-        let _ = publisher.drain_samples();
-        let from = relay::now();
-        let python_told = match &mut python {
-            Some(python) => Some(python.watch().await),
-            None => {
-                tokio::time::sleep(SCENE).await;
-                None
+        let (asks_python, asks_lk) = scene.others();
+        let mut others = Others::default();
+        if asks_python || asks_lk {
+            relay.set(scene.conditions);
+            tokio::time::sleep(SETTLE).await;
+            let program = program.as_deref().filter(|_| asks_lk);
+            let lk = program.map(|program| Lk::start(program, server, relay));
+            if let Some(python) = &mut python {
+                others.python = Some(python.watch().await);
             }
-        };
-        let span = Span {
-            window: from..relay::now(),
-            flows: before..own_flows,
-            ssrcs: Vec::new(),
-        };
-        let rtcp = publisher.drain_samples().rtcp_rtt_us;
-        let rtcp_rtts_ms = rtcp.iter().map(|us| f64::from(*us) / 1e3);
-        let session = Session {
-            span,
-            rtcp_rtt_ms: truth::least(rtcp_rtts_ms),
-        };
-        let lk = match lk {
-            Some(lk) => Some(lk.ended(relay).await),
-            None => None,
-        };
-        let others = Others {
-            python: python_told,
-            lk,
-        };
-        sessions.push((session, others));
+            if let Some(lk) = lk {
+                others.lk = Some(lk.ended(relay).await);
+            }
+        }
+        sessions.push(others);
     }
     sessions
 }

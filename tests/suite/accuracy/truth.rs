@@ -1,15 +1,15 @@
 //! What really happened to media, by what a relay tells: pure.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Span;
-use crate::fixtures::relay::record::{Nanos, Passed, Rtp, Way, What};
+use crate::fixtures::relay::record::{Nanos, Passed, RTX, Rtp, Way, What};
 
 /// The payload type that LiveKit gives Opus; its clock runs at 48 kHz, that of video at 90.
 const OPUS: u8 = 111;
 
-/// The one that it gives retransmissions of VP8 in a stream of their own (RFC 4588).
-const RTX: u8 = 97;
+/// A sender's report, and a receiver's (RFC 3550, 12.1).
+const REPORTS: [u8; 2] = [200, 201];
 
 const SECOND: Nanos = 1_000_000_000;
 
@@ -76,7 +76,6 @@ fn extend(last: i64, sequence: u16) -> i64 {
 /// What came of one sequence number.
 #[derive(Clone, Copy)]
 struct Copies {
-    came: Nanos,
     rtp: Rtp,
     first_left: Option<Nanos>,
     got_through: bool,
@@ -98,7 +97,7 @@ fn repairs(passed: &[Passed]) -> Repairs {
     repairs
 }
 
-/// Counts the packets to the clients that came within the span.
+/// Counts the packets to the clients of which these could know within the span.
 pub fn sequences(passed: &[Passed], span: &Span) -> Sequences {
     let mut sum = Sequences::default();
     let mut repairs = repairs(passed);
@@ -113,7 +112,6 @@ pub fn sequences(passed: &[Passed], span: &Span) -> Sequences {
             );
             last = last.max(Some(index));
             let copies = seen.entry(index).or_insert(Copies {
-                came: p.came,
                 rtp,
                 first_left: p.left,
                 got_through: false,
@@ -131,27 +129,28 @@ pub fn sequences(passed: &[Passed], span: &Span) -> Sequences {
         let (Some(first), Some(last)) = (through().min(), through().max()) else {
             continue;
         };
-        let mut came = 0;
-        for index in first..=last {
+        // A receiver learns of a packet that is missing from the next that comes.
+        let mut learned = 0;
+        for index in (first..=last).rev() {
             let copies = seen.get(&index);
-            came = copies.map_or(came, |c| c.came);
-            if span.window.contains(&(came + GIVE_UP)) {
+            let first_left = copies.and_then(|c| c.first_left);
+            learned = first_left.unwrap_or(learned);
+            if span.window.contains(&(learned + GIVE_UP)) {
                 sum.lost += u64::from(copies.is_none_or(|c| !c.got_through));
             }
-            if !span.window.contains(&came) {
-                continue;
+            if span.window.contains(&learned) {
+                sum.expected += 1;
+                sum.missing += u64::from(first_left.is_none());
             }
-            sum.expected += 1;
-            sum.missing += u64::from(copies.is_none_or(|c| c.first_left.is_none()));
         }
         let mut left: Vec<_> = seen
             .iter()
-            .filter_map(|(index, c)| Some((c.first_left?, *index, c.came)))
+            .filter_map(|(index, c)| Some((c.first_left?, *index)))
             .collect();
         left.sort_unstable();
         let mut highest = i64::MIN;
-        for (_, index, came) in left {
-            sum.reordered += u64::from(index < highest && span.window.contains(&came));
+        for (left, index) in left {
+            sum.reordered += u64::from(index < highest && span.window.contains(&left));
             highest = highest.max(index);
         }
     }
@@ -223,30 +222,37 @@ pub fn ice_rtts_ms(passed: &[Passed], span: &Span) -> Vec<f64> {
     round_trips
 }
 
-/// The least that the relay held back what is neither media nor ICE, both ways together, in
-/// milliseconds. RTCP is encrypted. Its round trip leaves out the time from the server's reading a
-/// report to its answer, and not what it takes until it reads: only the least has next to none of
-/// that.
+/// How long the relay held back publishers' reports on the way up, and reports to them on the way
+/// down: the medians' sum, in milliseconds. Which of these answers which is encrypted, and the time
+/// from the server's reading one to its answer is in no round trip.
 pub fn rtcp_rtt_ms(passed: &[Passed], span: &Span) -> f64 {
-    let held = |way| {
-        let of = passed.iter().filter(|p| {
-            p.way == way
-                && p.what == What::Other
-                && span.flows.contains(&p.flow)
-                && span.window.contains(&p.came)
-        });
-        let ms = of.filter_map(|p| Some((p.left? - p.came) as f64 / 1e6));
-        least(ms)
+    let of = |way, kind| {
+        passed.iter().filter(move |p| {
+            p.way == way && p.what == What::Rtcp(kind) && span.window.contains(&p.came)
+        })
     };
-    held(Way::Up) + held(Way::Down)
+    let [sender, receiver] = REPORTS;
+    let publishers: BTreeSet<usize> = of(Way::Up, sender)
+        .map(|p| p.flow)
+        .filter(|flow| span.flows.contains(flow))
+        .collect();
+    let held = |way, kind| {
+        let of = of(way, kind).filter(|p| publishers.contains(&p.flow));
+        median(
+            of.filter_map(|p| Some((p.left? - p.came) as f64 / 1e6))
+                .collect(),
+        )
+    };
+    held(Way::Up, sender) + held(Way::Down, receiver)
 }
 
 /// The median way of a frame's last packet from the relay to the server and back and through the
 /// relay, in milliseconds, its own holding back included: from the publisher's packet's coming to
 /// the subscriber's leaving.
 ///
-/// This server leaves payload type, timestamp and length of a packet as they are.
-pub fn latency_ms(passed: &[Passed], span: &Span) -> f64 {
+/// Of what these flows sent. This server leaves payload type, timestamp and length of a packet as
+/// they are.
+pub fn latency_ms(passed: &[Passed], from: &BTreeSet<usize>, span: &Span) -> f64 {
     let frame = |rtp: &Rtp| (rtp.payload_type, rtp.timestamp, rtp.payload);
     let mut came = HashMap::new();
     let mut ways = Vec::new();
@@ -258,7 +264,9 @@ pub fn latency_ms(passed: &[Passed], span: &Span) -> f64 {
         }
         match (p.way, p.left) {
             (Way::Up, _) => {
-                came.insert(frame(&rtp), p.came);
+                if from.contains(&p.flow) {
+                    came.insert(frame(&rtp), p.came);
+                }
             }
             (Way::Down, Some(left)) if span.flows.contains(&p.flow) => {
                 if let Some(came) = came.get(&frame(&rtp))
@@ -271,11 +279,6 @@ pub fn latency_ms(passed: &[Passed], span: &Span) -> f64 {
         }
     }
     median(ways)
-}
-
-/// NaN for no values.
-pub fn least(values: impl Iterator<Item = f64>) -> f64 {
-    values.min_by(f64::total_cmp).unwrap_or(f64::NAN)
 }
 
 /// NaN for no values.
@@ -302,7 +305,7 @@ mod tests {
     fn span(flows: Range<usize>, window: Range<Nanos>) -> Span {
         Span {
             window,
-            flows,
+            flows: flows.collect(),
             ssrcs: Vec::new(),
         }
     }
