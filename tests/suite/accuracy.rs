@@ -144,6 +144,12 @@ fn scenes() -> Vec<Scene> {
                 &[Reordered, NO_LOSS],
             )
         },
+        // Video is asked for again before it comes, and sound isn't, whose next packet tells of it.
+        scene(
+            "each 25th packet 25 ms late",
+            overtaken(ms(25)),
+            &[Reordered, NO_LOSS],
+        ),
         scene(
             "15 ms each way, 1 % lost",
             away.loss_ppm(10_000),
