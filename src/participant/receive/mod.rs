@@ -540,6 +540,7 @@ impl Receiver {
         }
         for ssrc in broken {
             self.totals.plis_sent += 1;
+            out.make_room(rtcp::PICTURE_LOSS_LEN);
             rtcp::picture_loss(&mut out.bytes, self.ssrc, ssrc);
         }
         self.totals.remb_bps = self.estimator.update(now);
@@ -547,6 +548,7 @@ impl Receiver {
             && self.description.remb
         {
             let ssrcs: Vec<u32> = blocks.iter().map(|block| block.ssrc).collect();
+            out.make_room(rtcp::remb_len(ssrcs.len()));
             rtcp::remb(&mut out.bytes, self.ssrc, bps, &ssrcs);
         }
         out.finish();

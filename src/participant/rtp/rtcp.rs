@@ -190,6 +190,10 @@ impl<'a> Compound<'a> {
     }
 }
 
+/// The longest compound, in bytes, unless a single packet is longer: datagrams of 1,200 bytes pass
+/// wherever QUIC does (RFC 9000, 14), and SRTCP adds 20.
+pub const COMPOUND_LEN: usize = 1_180;
+
 /// RTCP to send: plain compounds, one after the other.
 #[derive(Debug, Default)]
 pub struct Compounds {
@@ -204,6 +208,15 @@ impl Compounds {
     pub fn finish(&mut self) {
         if self.ends.last().copied().unwrap_or(0) < self.bytes.len() {
             self.ends.push(self.bytes.len());
+        }
+    }
+
+    /// Closes the compound that is being written if so many bytes more would not fit beside it in a
+    /// datagram. What follows is a compound without a report (RFC 5506).
+    pub fn make_room(&mut self, bytes: usize) {
+        let start = self.ends.last().copied().unwrap_or(0);
+        if self.bytes.len() - start + bytes > COMPOUND_LEN {
+            self.finish();
         }
     }
 
@@ -333,14 +346,25 @@ pub fn nack(out: &mut Vec<u8>, sender: u32, ssrc: u32, missing: &[u16]) {
     });
 }
 
+/// Bytes of a picture loss indication.
+pub const PICTURE_LOSS_LEN: usize = 12;
+
 /// Appends a picture loss indication.
 pub fn picture_loss(out: &mut Vec<u8>, sender: u32, ssrc: u32) {
     packet(out, PSFB, 1, |out| put(out, &[sender, ssrc]));
 }
 
+/// SSRCs that a REMB has room to count.
+const REMB_SSRCS_MAX: usize = 255;
+
+/// Bytes of a REMB about so many streams.
+pub fn remb_len(streams: usize) -> usize {
+    20 + 4 * streams.min(REMB_SSRCS_MAX)
+}
+
 /// Appends a receiver estimated maximum bitrate over `ssrcs` (at most 255).
 pub fn remb(out: &mut Vec<u8>, sender: u32, bps: u64, ssrcs: &[u32]) {
-    let ssrcs = ssrcs.get(..255).unwrap_or(ssrcs);
+    let ssrcs = ssrcs.get(..REMB_SSRCS_MAX).unwrap_or(ssrcs);
     // 18 bits of mantissa.
     let exponent = (64 - bps.leading_zeros()).saturating_sub(18);
     let mantissa = u32::try_from(bps >> exponent).unwrap_or(0x3_ffff);
