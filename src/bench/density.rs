@@ -5,21 +5,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::contest::{CONTENDERS, Contest, MEMORY_SUBSCRIBERS, Round, WARM_UP};
+use super::bounds::{self, Bound};
+use super::contest::{CONTENDERS, Contest, LK, MEMORY_SUBSCRIBERS, Round, WARM_UP};
 use super::lk;
 use super::rounds::{self, Received};
 use super::stage::{self, Stage};
 use crate::error::Error;
-
-/// At most this share of lk's CPU time per received packet, where lk is at its best known: the
-/// first row.
-const LK_SHARE: f64 = 1.0 / 6.0;
-/// At most so many times the floor's CPU time per received packet, in every row.
-const FLOOR_TIMES: f64 = 1.5;
-/// At most so much resident memory per subscriber with two tracks, in bytes.
-const SUBSCRIBER_BYTES: f64 = 250e3;
-/// A sent packet costs at most so many times what a received one costs in the first row.
-const SENDING_TIMES: f64 = 2.0;
 
 /// What is compared.
 #[derive(Clone, Debug)]
@@ -49,7 +40,9 @@ pub struct Density {
     pub memory: Vec<Contender<Memory>>,
     /// What sending costs, in a room of publishers alone.
     pub publishing: Contender<Publishing>,
-    /// Which bound was not kept, or could not be looked at; empty when all were.
+    /// What it is held to, each bound with what was measured.
+    pub bounds: Vec<Bound>,
+    /// Which bound was broken. Empty is no pass where a bound could not be looked at.
     pub findings: Vec<String>,
 }
 
@@ -59,6 +52,8 @@ pub struct Conditions {
     /// Versions, build, machine.
     #[serde(flatten)]
     pub machine: stage::Conditions,
+    /// Whether there is an `lk` to compare with.
+    pub lk_on_path: bool,
     /// lk's version.
     pub lk: Option<String>,
     /// Subscribers of each row.
@@ -200,51 +195,22 @@ impl Density {
         })
     }
 
-    /// Whether all but lk could be measured: without it there is less to compare, and nothing
-    /// wrong.
+    /// Whether all could be measured. Where there is no lk there is less to compare, and nothing
+    /// wrong; one that is there and has no figures leaves a question open.
     pub fn is_complete(&self) -> bool {
         let rows = self.rows.iter().flat_map(|row| &row.contenders);
         let figures = rows.map(|c| (c.name, c.figures.is_some()));
         let memory = self.memory.iter().map(|c| (c.name, c.figures.is_some()));
-        let mut own = figures.chain(memory).filter(|(name, _)| *name != "lk");
-        own.all(|(_, measured)| measured) && self.publishing.figures.is_some()
+        let is_due = |name: &str| name != LK || self.conditions.lk_on_path;
+        let mut due = figures.chain(memory).filter(|(name, _)| is_due(name));
+        due.all(|(_, measured)| measured) && self.publishing.figures.is_some()
     }
 
-    fn find(&mut self) {
-        let mut findings = Vec::new();
-        let mut hold = |what: String, figure: Option<f64>, bound: f64| {
-            if let Some(figure) = figure.filter(|figure| *figure > bound) {
-                findings.push(format!("{what} is {figure:.3}, more than {bound:.3}"));
-            }
-        };
-        for (i, row) in self.rows.iter().enumerate() {
-            let at = format!(
-                "with {} publishers, muster's CPU per received packet",
-                row.publishers
-            );
-            if i == 0 {
-                hold(format!("{at}, divided by lk's,"), row.ratio("lk"), LK_SHARE);
-            }
-            hold(
-                format!("{at}, divided by the floor's,"),
-                row.ratio("floor"),
-                FLOOR_TIMES,
-            );
-        }
-        let own = self.memory.iter().find(|c| c.name == "muster");
-        let bytes = own.and_then(|c| c.figures).map(|f| f.bytes_per_subscriber);
-        let kilobytes = bytes.map(|bytes| bytes / 1e3);
-        hold(
-            "muster's memory per subscriber, in kB,".to_owned(),
-            kilobytes,
-            SUBSCRIBER_BYTES / 1e3,
-        );
-        hold(
-            "the CPU of a sent packet, divided by that of a received one,".to_owned(),
-            self.sending_ratio(),
-            SENDING_TIMES,
-        );
-        self.findings = findings;
+    /// Held against the bounds.
+    pub(super) fn judged(mut self) -> Self {
+        self.bounds = bounds::bounds(&self);
+        self.findings = self.bounds.iter().filter_map(Bound::finding).collect();
+        self
     }
 }
 
@@ -281,15 +247,15 @@ pub async fn measure(setup: &Setup, say: impl Fn(&str)) -> Result<Density, Error
         .collect();
     let publishing = rounds::sent(setup.subscribers, sent);
     stage.close().await;
-    let mut density = Density {
+    let density = Density {
         conditions,
         rows,
         memory,
         publishing,
+        bounds: Vec::new(),
         findings: Vec::new(),
     };
-    density.find();
-    Ok(density)
+    Ok(density.judged())
 }
 
 /// Of what all contenders gave in all rounds.
@@ -307,6 +273,7 @@ fn row(publishers: u32, taken: &[(&'static str, Result<Received, String>)]) -> R
 async fn conditions(setup: &Setup, stage: &Stage, lk: Option<&Path>) -> Conditions {
     Conditions {
         machine: stage.conditions(&setup.livekit_server).await,
+        lk_on_path: lk.is_some(),
         lk: match lk {
             Some(lk) => stage::version(lk).await,
             None => None,
@@ -317,74 +284,5 @@ async fn conditions(setup: &Setup, stage: &Stage, lk: Option<&Path>) -> Conditio
         rounds: setup.rounds,
         seconds: setup.duration.as_secs_f64(),
         join_rate: setup.join_rate,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// CPU of muster, lk and the floor at two rows, of a sent packet, and bytes of a subscriber.
-    fn density(rows: [[f64; 3]; 2], sent: f64, bytes: f64) -> Density {
-        let contender = |name, cpu_us_per_packet| {
-            let figures = Figures {
-                cpu_us_per_packet,
-                rounds: vec![cpu_us_per_packet],
-                ..Figures::default()
-            };
-            Contender::new(name, Ok(figures))
-        };
-        let rows = rows.map(|[muster, lk, floor]| Row {
-            publishers: 2,
-            contenders: vec![
-                contender("muster", muster),
-                contender("lk", lk),
-                contender("floor", floor),
-            ],
-        });
-        let publishing = Publishing {
-            publishers: 30,
-            packets_per_second: 10_000.0,
-            cpu_us_per_packet: sent,
-            rounds: vec![sent],
-            pacing_lag_mean_us: 0.0,
-            pacing_lag_max_us: 0,
-        };
-        let memory = Memory {
-            bytes_per_subscriber: bytes,
-        };
-        let mut density = Density {
-            conditions: Conditions::default(),
-            rows: rows.into(),
-            memory: vec![Contender::new("muster", Ok(memory))],
-            publishing: Contender::new("muster", Ok(publishing)),
-            findings: Vec::new(),
-        };
-        density.find();
-        density
-    }
-
-    #[test]
-    fn bounds_that_are_met_exactly_are_kept() {
-        let density = density([[3.0, 18.0, 2.0], [3.0, 1.0, 2.0]], 6.0, 250e3);
-        assert_eq!(density.findings, [""; 0]);
-        assert!(density.is_complete());
-    }
-
-    #[test]
-    fn each_bound_can_be_broken() {
-        let density = density([[3.1, 18.0, 2.0], [3.1, 1.0, 2.0]], 6.3, 251e3);
-        assert_eq!(density.findings.len(), 5, "{:?}", density.findings);
-        assert!(density.findings[0].contains("lk's, is 0.172, more than 0.167"));
-    }
-
-    #[test]
-    fn without_lk_it_is_complete_and_without_a_floor_it_is_not() {
-        let mut density = density([[3.0, 18.0, 2.0]; 2], 6.0, 0.0);
-        let contenders = &mut density.rows[0].contenders;
-        contenders[1] = Contender::new("lk", Err("not here".to_owned()));
-        assert!(density.is_complete());
-        density.rows[0].contenders[2] = Contender::new("floor", Err("killed".to_owned()));
-        assert!(!density.is_complete());
     }
 }

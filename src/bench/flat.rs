@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 /// Fewer readings than this make no line.
-const POINTS_MIN: usize = 5;
+pub const POINTS_MIN: usize = 5;
 
 /// How a value grew over the time that it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]

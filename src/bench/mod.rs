@@ -6,6 +6,7 @@
 //! | module | what it is |
 //! | --- | --- |
 //! | [`density`] | the comparison: what a packet and a participant cost |
+//! | [`bounds`] | what the comparison is held to |
 //! | [`contest`] | how each contender is run, and what is read off it |
 //! | [`rounds`] | what several rounds of a contender make together |
 //! | [`window`] | what lies between two readings of a process |
@@ -21,6 +22,7 @@
 //! | [`sfu`] | what the server says it sent |
 //! | [`table`] | the result, as text |
 
+pub mod bounds;
 pub mod capacity;
 pub mod child;
 pub mod contest;

@@ -120,6 +120,7 @@ fn number(value: f64, digits: usize) -> String {
 pub fn conditions(density: &Density) -> String {
     let Conditions {
         machine,
+        lk_on_path,
         lk,
         subscribers,
         memory_subscribers,
@@ -128,7 +129,11 @@ pub fn conditions(density: &Density) -> String {
         seconds,
         join_rate,
     } = &density.conditions;
-    let lk = lk.as_ref().map_or_else(String::new, |v| format!(" {v}."));
+    let lk = match lk {
+        Some(version) => format!(" {version}."),
+        None if *lk_on_path => " lk of unknown version.".to_owned(),
+        None => " There is no `lk` on PATH: how muster stands to it is not known.".to_owned(),
+    };
     format!(
         "{}{lk} Publishers send Opus and VP8 in three layers; {subscribers} subscribers take the \
          layout `speaker`, asked to join at {join_rate} a second; in each of {rounds} rounds \
@@ -191,6 +196,7 @@ mod tests {
                     pacing_lag_max_us: 2_100,
                 }),
             ),
+            bounds: Vec::new(),
             findings: Vec::new(),
         }
     }

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{SERVER_HELP, finding, line, measured, server, verdict};
+use super::{SERVER_HELP, finding, line, measured, server};
+use crate::bench::bounds::verdict;
 use crate::bench::density::{self, Setup};
 use crate::bench::table;
 use crate::cli::output;
@@ -65,7 +66,7 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
     let density = measured(density::measure(&setup, say)).await?;
     let mut text = table::text(&density);
     text.push('\n');
-    verdict(&density.findings, "all bounds were kept", &mut text);
+    text.push_str(&verdict(&density.bounds));
     text.push_str(&paragraph("Conditions: ", 12, &table::conditions(&density)));
     output::print(&text)?;
     if let Some(path) = &args.json {
