@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::child::Reading;
-use super::flat::{Growth, growth};
+use super::flat::{Growth, POINTS_MIN, growth};
 use super::stage::{self, Stage};
 use crate::error::Error;
 
@@ -86,6 +86,14 @@ pub struct Moment {
     pub own_drops: u64,
     /// CPU time since the moment before, in percent of one processor.
     pub cpu_percent: f64,
+}
+
+/// The shortest time that has readings enough for a verdict: each falls on a whole second at best.
+pub fn duration_min(interval: Duration) -> Duration {
+    let begun = u64::from(interval.subsec_nanos() > 0);
+    let seconds = interval.as_secs().saturating_add(begun);
+    let readings = u64::try_from(POINTS_MIN).unwrap_or(u64::MAX);
+    Duration::from_secs(seconds.saturating_mul(readings))
 }
 
 /// Starts a server and the process, and reads both until the time is over. `say` gets a line per
@@ -276,6 +284,13 @@ mod tests {
             let found = found(change);
             assert!(found.iter().any(|f| f.contains(what)), "{what}: {found:?}");
         }
+    }
+
+    #[test]
+    fn the_shortest_duration_has_readings_enough() {
+        let least = |ms| duration_min(Duration::from_millis(ms)).as_secs();
+        assert_eq!((least(1_000), least(1_001), least(10_000)), (5, 10, 50));
+        assert_eq!(duration_min(Duration::MAX).as_secs(), u64::MAX);
     }
 
     #[test]

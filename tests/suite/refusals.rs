@@ -116,3 +116,25 @@ async fn without_credentials_the_environment_is_wrong() {
         "{stderr}"
     );
 }
+
+#[test]
+fn a_bench_refuses_at_once_what_it_could_only_fail_at_later() {
+    let json = ["--json", "/nonexistent/bench.json"];
+    let bound = "make it 50s at least";
+    for (bench, flags, says) in [
+        ("joins", &json[..], "a folder that exists"),
+        ("joins", &["--rooms", "501"], "--rooms 501 is more than"),
+        ("capacity", &json, "a folder that exists"),
+        ("capacity", &["--rooms", "1001"], "--rooms 1001 is more"),
+        ("capacity", &["--duration", "0s"], bound),
+        ("capacity", &["--duration", "49s"], bound),
+        ("capacity", &["--interval", "11m"], "make it 55m at least"),
+    ] {
+        let output = muster(&[&["bench", bench], flags].concat(), &[]);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let bad = i32::from(Exit::BadConfiguration.code());
+        assert_eq!(output.status.code(), Some(bad), "{flags:?}: {stderr}");
+        assert!(stderr.contains(says), "{flags:?}: {stderr}");
+        assert!(output.stdout.is_empty(), "{flags:?}: printed a result");
+    }
+}

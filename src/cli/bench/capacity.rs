@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use humantime::format_duration;
+
 use super::{SERVER_HELP, finding, line, measured, server};
-use crate::bench::capacity::{self, Capacity, Moment, Setup, WARM_UP};
+use crate::bench::capacity::{self, Capacity, Moment, Setup, WARM_UP, duration_min};
 use crate::cli::output;
 use crate::error::Error;
 use crate::exit::Exit;
@@ -48,15 +50,34 @@ fn interval(text: &str) -> Result<Duration, String> {
     Ok(interval)
 }
 
+impl Args {
+    /// Fails on what can't be had, before anything starts.
+    fn check(&self) -> Result<(), Error> {
+        if self.rooms > self.participants {
+            let text = format!(
+                "--rooms {} is more than --participants {}: a room needs one at least",
+                self.rooms, self.participants
+            );
+            return Err(Error::new(Exit::BadConfiguration, text));
+        }
+        let least = duration_min(self.interval);
+        if self.duration < least {
+            let text = format!(
+                "--duration {} has too few readings at --interval {}: make it {} at least, or read more \
+                 often",
+                format_duration(self.duration),
+                format_duration(self.interval),
+                format_duration(least)
+            );
+            return Err(Error::new(Exit::BadConfiguration, text));
+        }
+        output::check_path(self.json.as_deref())
+    }
+}
+
 /// Lets them join and stay, and says whether the process was flat.
 pub async fn run(args: Args) -> Result<Exit, Error> {
-    if args.rooms > args.participants {
-        let text = format!(
-            "--rooms {} is more than --participants {}: a room needs one at least",
-            args.rooms, args.participants
-        );
-        return Err(Error::new(Exit::BadConfiguration, text));
-    }
+    args.check()?;
     let setup = Setup {
         livekit_server: server(args.livekit_server.as_deref()).await?,
         participants: args.participants,

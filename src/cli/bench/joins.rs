@@ -31,8 +31,23 @@ pub struct Args {
     json: Option<PathBuf>,
 }
 
+impl Args {
+    /// Fails on what can't be had, before anything starts.
+    fn check(&self) -> Result<(), Error> {
+        if self.rooms > self.subscribers {
+            let text = format!(
+                "--rooms {} is more than --subscribers {}: a room needs one at least",
+                self.rooms, self.subscribers
+            );
+            return Err(Error::new(Exit::BadConfiguration, text));
+        }
+        output::check_path(self.json.as_deref())
+    }
+}
+
 /// Joins, and says how it went.
 pub async fn run(args: Args) -> Result<Exit, Error> {
+    args.check()?;
     let setup = Setup {
         livekit_server: server(args.livekit_server.as_deref()).await?,
         subscribers: args.subscribers,
