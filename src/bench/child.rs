@@ -78,6 +78,8 @@ pub struct Sample {
     pub expected: u64,
     /// Of these: lost after retransmission.
     pub lost: u64,
+    /// Of these: died in the process's own receive buffers.
+    pub lost_own: u64,
     /// Packets that failed authentication.
     pub forged: u64,
     /// Participants that are connected now.

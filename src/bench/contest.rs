@@ -228,6 +228,7 @@ impl Contest<'_> {
             cost: window.cost()?,
             joins_per_second: Some(f64::from(count) * 1_000.0 / joined_ms.max(1) as f64),
             lost: Some(last.sample.lost),
+            lost_own: Some(last.sample.lost_own),
             lost_percent: (last.sample.expected > 0)
                 .then(|| last.sample.lost as f64 * 100.0 / last.sample.expected as f64),
             own_drops: last.usage.drops,
@@ -303,6 +304,8 @@ impl Contest<'_> {
             },
             joins_per_second: Some(f64::from(setup.subscribers) / joined.after.as_secs_f64()),
             lost: lost.map(|(packets, _)| packets),
+            // It doesn't look at what its sockets dropped.
+            lost_own: None,
             lost_percent: lost.map(|(_, percent)| percent),
             own_drops: last.drops,
             server_packets_per_second: Some(packets / seconds),

@@ -103,9 +103,12 @@ pub struct Figures {
     pub joins_per_second: Option<f64>,
     /// Packets that the contender reports as lost.
     pub lost: Option<u64>,
+    /// Of these: those that it puts down to its own receive buffers.
+    pub lost_own: Option<u64>,
     /// The same, in percent of those expected.
     pub lost_percent: Option<f64>,
-    /// Datagrams that died in its own receive buffers, by the kernel's count.
+    /// Datagrams of any kind that died in its own receive buffers, by the kernel's count, those that
+    /// were repaired included.
     pub own_drops: u64,
     /// Packets per second that the server says it sent meanwhile.
     pub server_packets_per_second: Option<f64>,

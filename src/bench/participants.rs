@@ -206,6 +206,7 @@ fn sample(engine: &Engine, all: &[Member], start: Instant) -> Sample {
         sum.bytes += snapshot.rx.bytes + snapshot.tx.bytes;
         sum.expected += snapshot.rx.expected;
         sum.lost += snapshot.rx.lost;
+        sum.lost_own += snapshot.rx.lost_own;
         sum.forged += snapshot.rx.auth_failures;
     }
     sum

@@ -43,6 +43,8 @@ pub struct Received {
     pub joins_per_second: Option<f64>,
     /// See [`Figures::lost`].
     pub lost: Option<u64>,
+    /// See [`Figures::lost_own`].
+    pub lost_own: Option<u64>,
     /// See [`Figures::lost_percent`].
     pub lost_percent: Option<f64>,
     /// See [`Figures::own_drops`].
@@ -87,6 +89,7 @@ fn figures(rounds: &[Received]) -> Result<Figures, String> {
         rounds: each.collect(),
         joins_per_second: mean(|round| round.joins_per_second),
         lost: rounds.iter().map(|round| round.lost).sum(),
+        lost_own: rounds.iter().map(|round| round.lost_own).sum(),
         lost_percent: mean(|round| round.lost_percent),
         own_drops: rounds.iter().map(|round| round.own_drops).sum(),
         server_packets_per_second: mean(|round| round.server_packets_per_second),
@@ -135,6 +138,7 @@ mod tests {
                 cost: cost(packets, cpu_us),
                 joins_per_second: Some(packets / 100.0),
                 lost: Some(lost),
+                lost_own: Some(lost - 1),
                 own_drops: lost,
                 ..Received::default()
             })
@@ -149,6 +153,7 @@ mod tests {
         assert_eq!(figures.rounds, [4.0, 2.0]);
         assert_eq!(figures.joins_per_second, Some(20.0));
         assert_eq!((figures.lost, figures.own_drops), (Some(3), 3));
+        assert_eq!(figures.lost_own, Some(1));
         assert_eq!(figures.lost_percent, None, "unknown in a round");
     }
 

@@ -100,15 +100,22 @@ fn spread(rounds: &[f64]) -> String {
     format!(" ({})", each.join(", "))
 }
 
-/// Whose the loss was that a contender reports: what died in its own receive buffers is its own.
+/// Whose the loss was that a contender reports. Where it doesn't say, the kernel's count of drops is
+/// the most that can be its own: it may have been repaired, or no packet at all.
 fn whose(figures: &Figures) -> String {
-    let own = figures.own_drops;
-    match figures.lost {
-        None if own == 0 => "-".to_owned(),
-        None => format!("{own} its own"),
-        Some(0) if own == 0 => "none".to_owned(),
-        Some(lost) if own == 0 => format!("{lost} on the way"),
-        Some(lost) => format!("{own} its own, {} on the way", lost.saturating_sub(own)),
+    let drops = figures.own_drops;
+    let Some(lost) = figures.lost else {
+        return match drops {
+            0 => "-".to_owned(),
+            _ => format!("not counted, {drops} dropped"),
+        };
+    };
+    match figures.lost_own {
+        _ if lost == 0 => "none".to_owned(),
+        None if drops == 0 => format!("{lost} on the way"),
+        None => format!("{lost}, up to {} its own", drops.min(lost)),
+        Some(0) => format!("{lost} on the way"),
+        Some(own) => format!("{own} its own, {} on the way", lost.saturating_sub(own)),
     }
 }
 
@@ -141,8 +148,9 @@ pub fn conditions(density: &Density) -> String {
          round backwards; figures are of all rounds together, in parentheses each round's. Memory is of {memory_subscribers} \
          subscribers of one publisher, less that of none. CPU and memory are of the contender's \
          process, by /proc. lk's packets are those that the server counts as sent, others count \
-         their own. A loss is a contender's own as far as the kernel's count of datagrams goes \
-         that found its receive buffers full. The floor joins as muster does and gets the same \
+         their own. muster tells of each lost packet whether it died in \
+         its own receive buffer; of lk only the datagrams are known that the kernel dropped there, \
+         repaired ones included: up to as many of its losses are its own. The floor joins as muster does and gets the same \
          packets by the same sockets, tick and recvmmsg, but only decrypts them; its CPU is of the \
          thread that does.",
         machine.text(),
@@ -225,16 +233,23 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_is_ones_own_as_far_as_the_kernel_counted_it() {
-        for (lost, own_drops, expected) in [
-            (None, 0, "-"),
-            (Some(0), 0, "none"),
-            (Some(5), 0, "5 on the way"),
-            (Some(5), 3, "3 its own, 2 on the way"),
-            (Some(5), 7, "7 its own, 0 on the way"),
+    fn a_loss_is_ones_own_as_far_as_one_knows() {
+        for (lost, lost_own, own_drops, expected) in [
+            (None, None, 0, "-"),
+            (None, None, 7, "not counted, 7 dropped"),
+            (Some(0), Some(0), 7, "none"),
+            (Some(0), None, 7, "none"),
+            (Some(5), Some(0), 0, "5 on the way"),
+            // All that the kernel dropped was repaired.
+            (Some(5), Some(0), 7, "5 on the way"),
+            (Some(5), Some(3), 7, "3 its own, 2 on the way"),
+            (Some(5), None, 0, "5 on the way"),
+            (Some(5), None, 3, "5, up to 3 its own"),
+            (Some(5), None, 7, "5, up to 5 its own"),
         ] {
             let figures = Figures {
                 lost,
+                lost_own,
                 own_drops,
                 ..Figures::default()
             };
