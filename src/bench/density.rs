@@ -169,7 +169,13 @@ impl Row {
         Some(self.cost("muster")? / self.cost(other).filter(|cost| *cost > 0.0)?)
     }
 
-    /// The same of each round.
+    /// Another's packets, as a share of muster's.
+    pub fn packets_share(&self, other: &str) -> Option<f64> {
+        let own = self.figures("muster")?.packets_per_second;
+        Some(self.figures(other)?.packets_per_second / own)
+    }
+
+    /// muster's CPU time per packet of each round, divided by another's.
     pub fn ratios(&self, other: &str) -> Vec<f64> {
         let rounds = |name| self.figures(name).map_or(&[][..], |f| &f.rounds);
         ratios(rounds("muster"), rounds(other))

@@ -123,6 +123,19 @@ fn number(value: f64, digits: usize) -> String {
     format!("{value:.digits$}")
 }
 
+/// How many packets the floor got of what muster got, in words.
+fn floor_packets(rows: &[Row]) -> String {
+    let shares = rows.iter().filter_map(|row| {
+        let percent = number(row.packets_share("floor")? * 100.0, 1);
+        Some(format!("{percent} % with {} publishers", row.publishers))
+    });
+    let shares = shares.collect::<Vec<_>>().join(", ");
+    match shares.as_str() {
+        "" => String::new(),
+        _ => format!(", and got of muster's packets {shares}"),
+    }
+}
+
 /// Under which conditions the figures were had.
 pub fn conditions(density: &Density) -> String {
     let Conditions {
@@ -150,10 +163,13 @@ pub fn conditions(density: &Density) -> String {
          process, by /proc. lk's packets are those that the server counts as sent, others count \
          their own. muster tells of each lost packet whether it died in \
          its own receive buffer; of lk only the datagrams are known that the kernel dropped there, \
-         repaired ones included: up to as many of its losses are its own. The floor joins as muster does and gets the same \
-         packets by the same sockets, tick and recvmmsg, but only decrypts them; its CPU is of the \
-         thread that does.",
+         repaired ones included: up to as many of its losses are its own. The floor joins as muster does and takes the same \
+         by the same sockets, tick and recvmmsg, but only decrypts it; its CPU is of the thread that \
+         does. It sends no receiver reports and \
+         no bandwidth estimates{}. Who has a \
+         tenth more or fewer packets than muster is measured again.",
         machine.text(),
+        floor_packets(&density.rows),
     )
 }
 
@@ -230,6 +246,21 @@ mod tests {
         let line = |name| text.lines().find(|line| line.starts_with(name)).unwrap();
         assert!(line("muster").contains("1.250 (1.286, 1.222)"), "{text}");
         assert_eq!(line("floor").matches(" -").count(), 3, "{text}");
+    }
+
+    #[test]
+    fn the_conditions_say_how_many_packets_the_floor_got() {
+        let mut density = density();
+        if let Some(floor) = &mut density.rows[0].contenders[2].figures {
+            floor.packets_per_second = 9_497.0;
+        }
+        let text = conditions(&density);
+        assert!(
+            text.contains("got of muster's packets 95.0 % with 2 publishers."),
+            "{text}"
+        );
+        density.rows.clear();
+        assert!(conditions(&density).contains("no bandwidth estimates. "));
     }
 
     #[test]
