@@ -5,14 +5,13 @@ use serde::Serialize;
 use super::contest::{FLOOR, LK, MUSTER};
 use super::density::Density;
 
-/// At most this share of lk's CPU time per received packet, where lk is at its best known: the
-/// first row.
+/// At most this share of lk's CPU time per received packet, in the row of [`Density::reference`].
 const LK_SHARE: f64 = 1.0 / 6.0;
 /// At most so many times the floor's CPU time per received packet, in every row.
 const FLOOR_TIMES: f64 = 1.5;
 /// At most so much resident memory per subscriber with two tracks, in kB.
 const SUBSCRIBER_KB: f64 = 250.0;
-/// A sent packet costs at most so many times what a received one costs in the first row.
+/// A sent packet costs at most so many times what a received one costs in that row.
 const SENDING_TIMES: f64 = 2.0;
 
 /// A bound, and what is held against it.
@@ -29,13 +28,13 @@ pub struct Bound {
 }
 
 impl Bound {
-    fn new(what: String, figure: Option<f64>, bound: f64) -> Bound {
+    fn new(what: String, figure: Option<f64>, bound: f64, judged: bool) -> Bound {
         let figure = figure.filter(|figure| figure.is_finite());
         Bound {
             what,
             figure,
             bound,
-            kept: figure.map(|figure| figure <= bound),
+            kept: figure.filter(|_| judged).map(|figure| figure <= bound),
         }
     }
 
@@ -47,32 +46,40 @@ impl Bound {
     }
 }
 
-/// All bounds, in the order of the table.
+/// All bounds, in the order of the table. The figures of a debug build are held to none.
 pub fn bounds(density: &Density) -> Vec<Bound> {
     let mut bounds = Vec::new();
+    let mut hold = |what, figure, bound| {
+        let judged = density.conditions.machine.is_release();
+        bounds.push(Bound::new(what, figure, bound, judged));
+    };
+    let reference = density.reference();
     for (i, row) in density.rows.iter().enumerate() {
         let held = [(LK, LK_SHARE), (FLOOR, FLOOR_TIMES)];
-        for (other, bound) in held.into_iter().skip(usize::from(i > 0)) {
+        for (other, bound) in held {
+            if other == LK && reference != Some(i) {
+                continue;
+            }
             let publishers = row.publishers;
             let what = format!(
                 "the ratio of muster's CPU per received packet to {other}'s with {publishers} \
                  publishers"
             );
-            bounds.push(Bound::new(what, row.ratio(other), bound));
+            hold(what, row.ratio(other), bound);
         }
     }
     let own = density.memory.iter().find(|c| c.name == MUSTER);
     let bytes = own.and_then(|c| c.figures).map(|f| f.bytes_per_subscriber);
-    bounds.push(Bound::new(
+    hold(
         "muster's memory per subscriber in kB".to_owned(),
         bytes.map(|bytes| bytes / 1e3),
         SUBSCRIBER_KB,
-    ));
-    bounds.push(Bound::new(
+    );
+    hold(
         "the ratio of the CPU of a sent packet to that of a received one".to_owned(),
         density.sending_ratio(),
         SENDING_TIMES,
-    ));
+    );
     bounds
 }
 
@@ -99,6 +106,7 @@ pub fn verdict(bounds: &[Bound]) -> String {
 mod tests {
     use super::*;
     use crate::bench::density::{Conditions, Contender, Figures, Memory, Publishing, Row};
+    use crate::bench::stage;
 
     /// CPU of muster, lk and the floor at two rows, of a sent packet, and bytes of a subscriber.
     fn density(rows: [[f64; 3]; 2], sent: f64, bytes: f64) -> Density {
@@ -134,6 +142,10 @@ mod tests {
         });
         Density {
             conditions: Conditions {
+                machine: stage::Conditions {
+                    release: true,
+                    ..stage::Conditions::default()
+                },
                 lk_on_path: true,
                 ..Conditions::default()
             },
@@ -208,5 +220,57 @@ mod tests {
         let mut density = density;
         density.conditions.lk_on_path = true;
         assert!(!density.is_complete(), "it was there, and came to nothing");
+    }
+
+    #[test]
+    fn a_debug_build_is_held_to_no_bound() {
+        let mut density = density([[9.0, 1.0, 1.0]; 2], 90.0, 1e6);
+        density.conditions.machine.release = false;
+        let density = density.judged();
+        assert_eq!(density.findings, [""; 0]);
+        assert!(!density.is_complete());
+        assert!(
+            density
+                .bounds
+                .iter()
+                .all(|b| b.figure.is_some() && b.kept.is_none())
+        );
+    }
+
+    #[test]
+    fn lk_is_compared_where_its_own_subscriptions_are() {
+        for (rates, at) in [
+            ([Some(20_000.0), Some(12_000.0)], 1),
+            ([Some(12_000.0), Some(20_000.0)], 0),
+            // Nobody knows what an unmeasured row would have been nearest to.
+            ([None, Some(20_000.0)], 1),
+            ([None, None], 0),
+        ] {
+            let mut density = density([[3.0, 18.0, 2.0], [4.0, 18.0, 2.0]], 6.0, 0.0);
+            for (row, (rate, publishers)) in density.rows.iter_mut().zip(rates.iter().zip([7, 8])) {
+                row.publishers = publishers;
+                for contender in &mut row.contenders {
+                    match (rate, &mut contender.figures) {
+                        (Some(rate), Some(figures)) => figures.packets_per_second = *rate,
+                        (_, figures) => *figures = None,
+                    }
+                }
+            }
+            let density = density.judged();
+            assert_eq!(density.reference(), Some(at), "{rates:?}");
+            let of_lk: Vec<_> = density
+                .bounds
+                .iter()
+                .filter(|b| b.what.contains("lk's"))
+                .collect();
+            assert_eq!(of_lk.len(), 1);
+            assert!(
+                of_lk[0]
+                    .what
+                    .ends_with(&format!("{} publishers", [7, 8][at]))
+            );
+            let sending = rates[at].map(|_| 6.0 / [3.0, 4.0][at]);
+            assert_eq!(density.sending_ratio(), sending, "of the same row");
+        }
     }
 }

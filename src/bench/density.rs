@@ -12,6 +12,9 @@ use super::rounds::{self, Received};
 use super::stage::{self, Stage};
 use crate::error::Error;
 
+/// What 40 subscribers of lk receive where its cost is known best: there it is compared.
+const REFERENCE_PACKETS_PER_SECOND: f64 = 10_000.0;
+
 /// What is compared.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -188,16 +191,35 @@ fn ratios(of: &[f64], by: &[f64]) -> Vec<f64> {
 }
 
 impl Density {
-    /// The cost of a sent packet, divided by that of a received one in the first row.
+    /// The row that lk and sending are held against: the one nearest to lk's own subscriptions, by the
+    /// packets of muster or of who else was measured.
+    pub fn reference(&self) -> Option<usize> {
+        let far = |row: &Row| {
+            let figures = row.contenders.iter().find_map(|c| c.figures.as_ref());
+            let rate = figures?.packets_per_second;
+            Some((rate - REFERENCE_PACKETS_PER_SECOND).abs())
+        };
+        let rows = self.rows.iter().enumerate();
+        let known = rows.filter_map(|(i, row)| Some((i, far(row)?)));
+        let nearest = known.min_by(|(_, a), (_, b)| a.total_cmp(b));
+        let (i, _) = nearest.or((!self.rows.is_empty()).then_some((0, 0.0)))?;
+        Some(i)
+    }
+
+    fn received(&self) -> Option<&Figures> {
+        self.rows.get(self.reference()?)?.figures("muster")
+    }
+
+    /// The cost of a sent packet, divided by that of a received one in the row of reference.
     pub fn sending_ratio(&self) -> Option<f64> {
-        let received = self.rows.first()?.cost("muster").filter(|c| *c > 0.0)?;
+        let received = Some(self.received()?.cpu_us_per_packet).filter(|cost| *cost > 0.0)?;
         let sent = self.publishing.figures.as_ref()?.cpu_us_per_packet;
         Some(sent / received)
     }
 
     /// The same of each round.
     pub fn sending_ratios(&self) -> Vec<f64> {
-        let received = self.rows.first().and_then(|row| row.figures("muster"));
+        let received = self.received();
         let rounds = received.zip(self.publishing.figures.as_ref());
         rounds.map_or_else(Vec::new, |(received, sent)| {
             ratios(&sent.rounds, &received.rounds)
@@ -205,14 +227,17 @@ impl Density {
     }
 
     /// Whether all could be measured. Where there is no lk there is less to compare, and nothing
-    /// wrong; one that is there and has no figures leaves a question open.
+    /// wrong; one that is there and has no figures leaves a question open, and so does a debug build,
+    /// whose figures mean nothing.
     pub fn is_complete(&self) -> bool {
         let rows = self.rows.iter().flat_map(|row| &row.contenders);
         let figures = rows.map(|c| (c.name, c.figures.is_some()));
         let memory = self.memory.iter().map(|c| (c.name, c.figures.is_some()));
         let is_due = |name: &str| name != LK || self.conditions.lk_on_path;
         let mut due = figures.chain(memory).filter(|(name, _)| is_due(name));
-        due.all(|(_, measured)| measured) && self.publishing.figures.is_some()
+        due.all(|(_, measured)| measured)
+            && self.publishing.figures.is_some()
+            && self.conditions.machine.is_release()
     }
 
     /// Held against the bounds.
