@@ -129,10 +129,9 @@ pub async fn report(server: &LivekitServer, relay: &Relay, scenes: &[Scene]) -> 
         json: dir.path().join("tcp.json"),
     };
     let start = |run: &Run, url: &str| {
-        // One more than in the baseline.
-        let subscribers = (run.vantages.len() + 1).to_string();
-        let ramp = vec![subscribers; scenes.len()].join(",");
-        start(run, url, &ramp, &keys)
+        let subscribers = |scene: &Scene| (run.vantages.len() + scene.more).to_string();
+        let ramp: Vec<String> = scenes.iter().map(subscribers).collect();
+        start(run, url, &ramp.join(","), &keys)
     };
     let children = [start(&udp, server.url()), start(&tcp, signalling.url())];
     let mut flows = Flows::new();
