@@ -100,6 +100,7 @@ impl Description {
             payloads: words
                 .skip(2)
                 .filter_map(|w| w.trim().parse().ok())
+                .take(PAYLOADS_MAX)
                 .collect(),
             extensions: BTreeMap::new(),
         };
@@ -261,6 +262,11 @@ fn sections(sdp: &str) -> impl Iterator<Item = &str> {
 
 /// The longest description, in bytes: a room of 1,000 tracks comes to half of it.
 const SDP_LEN: usize = 4 * 1_024 * 1_024;
+/// Media sections of a description: one for each of more tracks than a room shows at once. What is
+/// done for each looks at all the others.
+const SECTIONS_MAX: usize = 2_048;
+/// Payload types have seven bits.
+const PAYLOADS_MAX: usize = 128;
 /// Candidates that are tried per connection; LiveKit has a handful.
 pub const CANDIDATES_MAX: usize = 64;
 /// The longest candidate, in bytes.
@@ -304,8 +310,14 @@ fn narrow(sdp: &str, keep: impl Fn(&str) -> Option<&str>) -> Result<String, Stri
         ));
     }
     let mut out = String::with_capacity(sdp.len());
-    let mut candidates = 0;
+    let (mut candidates, mut sections) = (0, 0);
     for line in sdp.lines().filter_map(keep) {
+        sections += usize::from(line.starts_with("m="));
+        if sections > SECTIONS_MAX {
+            return Err(format!(
+                "its media sections are more than the {SECTIONS_MAX} that any room needs"
+            ));
+        }
         if line.starts_with("a=candidate") {
             candidates += 1;
             if candidates > CANDIDATES_MAX || line.len() > CANDIDATE_LEN {
@@ -380,6 +392,10 @@ mod tests {
     fn a_description_is_as_long_as_a_room_needs_and_has_a_few_candidates() {
         let long = "a=x\r\n".repeat(SDP_LEN / 5 + 1);
         assert!(narrow_offer(&long).is_err() && narrow_answer(&long).is_err());
+        let sections = "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n";
+        assert!(narrow_offer(&sections.repeat(SECTIONS_MAX)).is_ok());
+        let refused = narrow_offer(&sections.repeat(SECTIONS_MAX + 1));
+        assert!(refused.is_err_and(|why| why.contains("2048")));
         let candidate = "a=candidate:1 1 udp 1 127.0.0.1 9 typ host\r\n";
         let narrow = narrow_answer(&candidate.repeat(10_000)).unwrap();
         assert_eq!(narrow.lines().count(), CANDIDATES_MAX);
@@ -397,6 +413,10 @@ mod tests {
         let description = Description::parse(&sdp, &HashMap::new());
         assert_eq!(description.streams.len(), MAX_STREAMS);
         assert_eq!(description.sections.len(), MAX_STREAMS);
+        let payloads = " 111".repeat(100_000);
+        let sdp = format!("v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF{payloads}\r\na=mid:0\r\n");
+        let description = Description::parse(&sdp, &HashMap::new());
+        assert_eq!(description.sections["0"].payloads.len(), PAYLOADS_MAX);
     }
 
     proptest! {

@@ -25,7 +25,7 @@ use crate::fixtures::{livekit, own_process};
 type Socket = WebSocketStream<TcpStream>;
 
 /// What a server may do, by the first part of the URL's path.
-const ATTACKS: [&str; 17] = [
+const ATTACKS: [&str; 18] = [
     "silence",
     "no-http",
     "endless-headers",
@@ -39,6 +39,7 @@ const ATTACKS: [&str; 17] = [
     "absurd-names",
     "absurd-offer",
     "huge-offer",
+    "many-sections",
     "offers",
     "candidates",
     "answers-unasked",
@@ -100,8 +101,14 @@ async fn a_hostile_server_harms_its_own_participant_alone() {
         let expected: &[&str] = match attack.as_str() {
             "silence" => &["join_timeout", "tcp"],
             "no-http" | "endless-headers" => &["signal_closed", "websocket_refused"],
-            "garbage" | "bomb" | "flood" | "absurd-offer" | "huge-offer" => &["protocol"],
+            "garbage" | "bomb" | "flood" | "absurd-offer" | "huge-offer" | "many-sections" => {
+                &["protocol"]
+            }
             "huge-frame" | "endless-fragments" | "closes-at-once" => &["signal_closed"],
+            // Taken, and too many of them.
+            "offers" => &["protocol"],
+            // Taken, and lead nowhere.
+            "candidates" => &["ice_timeout"],
             // These fail as what they are: a session that never comes up.
             _ => &["ice_timeout", "protocol"],
         };
@@ -300,6 +307,13 @@ async fn signal(attack: &str, socket: &mut Socket) -> Sent {
             )
             .await?;
         }
+        "many-sections" => {
+            join(socket).await?;
+            for _ in 0..2 {
+                offer(socket, sections(1_000)).await?;
+            }
+            offer(socket, sections(15_000)).await?;
+        }
         "offers" => {
             join(socket).await?;
             for _ in 0..2_000 {
@@ -382,11 +396,14 @@ fn update(batch: usize, tracks: usize, name: usize) -> Signal {
     })
 }
 
-/// A description of so many sections that looks like one.
+/// A description of so many sections, which can be taken.
 fn sections(count: usize) -> String {
-    let mut sdp = String::from(
+    let mids: String = (0..count).map(|n| format!(" {n}")).collect();
+    let fingerprint = ["AB"; 32].join(":");
+    let mut sdp = format!(
         "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=ice-ufrag:ufrag\r\n\
-         a=ice-pwd:passwordpasswordpassword\r\n",
+         a=ice-pwd:passwordpasswordpassword\r\na=fingerprint:sha-256 {fingerprint}\r\n\
+         a=group:BUNDLE{mids}\r\n",
     );
     for n in 0..count {
         sdp.push_str(&format!(
