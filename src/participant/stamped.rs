@@ -67,11 +67,15 @@ mod tests {
         let mut room = [0; 100];
         let nothing = receive(&near, &mut room).unwrap_err();
         assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
-        far.write_all(b"first").unwrap();
-        std::thread::sleep(WAITED);
-        let (length, came) = receive(&near, &mut room).unwrap();
-        assert_eq!(&room[..length], b"first");
-        let came = std::time::UNIX_EPOCH + came.unwrap();
+        // The first socket of a machine that wants to know has the kernel begin a moment later.
+        let came = (0..100).find_map(|_| {
+            far.write_all(b"first").unwrap();
+            std::thread::sleep(WAITED);
+            let (length, came) = receive(&near, &mut room).unwrap();
+            assert_eq!(&room[..length], b"first");
+            came
+        });
+        let came = std::time::UNIX_EPOCH + came.expect("the kernel tells");
         assert!(came.elapsed().unwrap() >= WAITED);
         drop(far);
         assert_eq!(receive(&near, &mut room).unwrap().0, 0);
