@@ -1,5 +1,6 @@
 //! What a participant's signalling task and media thread tell its holder.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -33,7 +34,9 @@ pub(crate) struct Shared {
 #[derive(Debug, Default)]
 pub(crate) struct Inner {
     pub snapshot: Snapshot,
-    pub tracks: Vec<TrackSnapshot>,
+    tracks: Vec<TrackSnapshot>,
+    /// Where each one is, by its id.
+    places: BTreeMap<Arc<str>, usize>,
     events: Vec<Event>,
     samples: Samples,
 }
@@ -83,10 +86,35 @@ impl Inner {
 }
 
 impl Inner {
+    /// A track that was asked for.
+    pub fn track(&mut self, sid: &str) -> Option<&mut TrackSnapshot> {
+        let place = self.places.get(sid)?;
+        self.tracks.get_mut(*place)
+    }
+
+    /// Keeps the tracks that `keep` keeps, in their order.
+    pub fn keep_tracks(&mut self, keep: impl FnMut(&mut TrackSnapshot) -> bool) {
+        let before = self.tracks.len();
+        self.tracks.retain_mut(keep);
+        if self.tracks.len() < before {
+            let tracks = self.tracks.iter().enumerate();
+            self.places = tracks
+                .map(|(place, track)| (Arc::clone(&track.sid), place))
+                .collect();
+        }
+    }
+
+    /// Adds a track that isn't among them, as the last one.
+    pub fn add_track(&mut self, track: TrackSnapshot) {
+        let place = self.tracks.len();
+        self.places.insert(Arc::clone(&track.sid), place);
+        self.tracks.push(track);
+    }
+
     /// Updates the tracks that were asked for by what came of them.
-    pub fn count_tracks(&mut self, counts: impl Iterator<Item = TrackCount>, now: Instant) {
+    pub fn count_tracks<'a>(&mut self, counts: impl Iterator<Item = &'a TrackCount>, now: Instant) {
         for count in counts {
-            if let Some(track) = self.tracks.iter_mut().find(|t| t.sid == count.sid) {
+            if let Some(track) = self.track(&count.sid) {
                 track.packets = count.packets;
                 track.bytes = count.bytes;
                 track.lost = count.lost;

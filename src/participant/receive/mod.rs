@@ -49,11 +49,11 @@ pub struct TrackCount {
     pub packets: u64,
     /// UDP payload, in bytes.
     pub bytes: u64,
-    /// Packets lost after retransmission.
+    /// Packets lost after retransmission, summed up when asked for.
     pub lost: u64,
     /// Frames completed; of audio, packets.
     pub frames: u64,
-    /// Freezes.
+    /// Freezes, summed up when asked for.
     pub freezes: Freezes,
     /// Size of the latest keyframe.
     pub size: Option<(u32, u32)>,
@@ -202,17 +202,19 @@ impl Receiver {
     }
 
     /// Each track.
-    pub fn tracks(&self) -> impl Iterator<Item = TrackCount> + '_ {
-        self.tracks.iter().enumerate().map(|(i, track)| {
-            let of_track = |s: &&Stream| s.track == Some(i) && s.is_primary();
-            let streams = self.streams.iter().filter(of_track);
-            let mut count = track.count.clone();
-            for stream in streams {
+    pub fn tracks(&mut self) -> impl Iterator<Item = &TrackCount> + '_ {
+        for track in &mut self.tracks {
+            track.count.lost = 0;
+            track.count.freezes = Freezes::default();
+        }
+        for stream in self.streams.iter().filter(|stream| stream.is_primary()) {
+            let track = stream.track.and_then(|track| self.tracks.get_mut(track));
+            if let Some(Track { count, .. }) = track {
                 count.lost += stream.lost();
                 count.freezes.add(stream.freezes());
             }
-            count
-        })
+        }
+        self.tracks.iter().map(|track| &track.count)
     }
 
     /// What happened for the first time since the last call.

@@ -411,7 +411,7 @@ impl Session {
 
     /// Asks for what the layout shows now, where that has changed.
     fn lay_out(&mut self) {
-        let requests = self.subscriptions.lay_out(&mut self.shared.lock());
+        let requests = self.subscriptions.lay_out(&self.shared);
         for request in requests {
             self.send(request);
         }
@@ -450,7 +450,7 @@ impl Session {
                     || since_dial(at),
                     |since| at.saturating_duration_since(since),
                 );
-                if let Some(track) = inner.tracks.iter_mut().find(|track| track.sid == *sid) {
+                if let Some(track) = inner.track(sid) {
                     track.subscribe = Some(after);
                 }
                 let (sid, kind) = (Arc::clone(sid), *kind);

@@ -1,6 +1,6 @@
 //! What others publish, and what of it this participant asks for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use livekit_protocol as proto;
 use proto::signal_request::Message as Request;
 
 use crate::participant::layout::{self, Announced, Size};
-use crate::participant::shared::Inner;
+use crate::participant::shared::Shared;
 use crate::participant::snapshot::{TrackKind, TrackSnapshot};
 use crate::participant::spec::Subscribe;
 
@@ -32,6 +32,8 @@ pub struct Subscriptions {
     wanted: Wanted,
     /// Tracks that were not followed: too many, or with a name that is none.
     refused: u64,
+    /// Something of this has changed since it was laid out.
+    changed: bool,
 }
 
 impl Subscriptions {
@@ -42,6 +44,7 @@ impl Subscriptions {
             announced: Vec::new(),
             wanted: BTreeMap::new(),
             refused: 0,
+            changed: false,
         }
     }
 
@@ -64,10 +67,12 @@ impl Subscriptions {
     ) -> Vec<(String, bool)> {
         let gone = participant.state() == proto::participant_info::State::Disconnected;
         let tracks = if gone { &[][..] } else { &participant.tracks };
+        let before = self.announced.len();
         self.announced.retain(|(known, _)| {
             *known.participant_sid != *participant.sid
                 || tracks.iter().any(|track| *track.sid == *known.sid)
         });
+        self.changed |= self.announced.len() < before;
         let mut mutes = Vec::new();
         for track in tracks {
             let kind = match track.r#type() {
@@ -87,6 +92,7 @@ impl Subscriptions {
                     .any(|name| name.len() > NAME_MAX)
             {
                 self.refused += 1;
+                self.changed = true;
                 continue;
             } else {
                 let announced = Announced {
@@ -97,9 +103,11 @@ impl Subscriptions {
                     muted: track.muted,
                 };
                 self.announced.push((announced, now));
+                self.changed = true;
                 false
             };
             if was_muted != track.muted {
+                self.changed = true;
                 mutes.push((track.sid.clone(), track.muted));
             }
         }
@@ -108,11 +116,13 @@ impl Subscriptions {
 
     /// Lays out what is announced now. Returns the requests for what has changed, and shows the
     /// participant's holder what is wanted.
-    pub fn lay_out(&mut self, shown: &mut Inner) -> Vec<Request> {
+    pub fn lay_out(&mut self, shown: &Shared) -> Vec<Request> {
+        if !std::mem::take(&mut self.changed) {
+            return Vec::new();
+        }
         let announced: Vec<_> = self.announced.iter().map(|(a, _)| a.clone()).collect();
         let wanted = layout::wanted(self.subscribe, &announced);
-        show(&wanted, shown);
-        shown.snapshot.tracks_refused = self.refused;
+        show(&wanted, self.refused, shown);
         let next: Wanted = wanted
             .into_iter()
             .map(|(track, size)| {
@@ -157,19 +167,27 @@ impl Subscriptions {
     }
 }
 
-fn show(wanted: &[(&Announced, Size)], shown: &mut Inner) {
+/// The media thread, which others share, may wait for `shown`: it is locked for what takes one pass.
+fn show(wanted: &[(&Announced, Size)], refused: u64, shown: &Shared) {
     let live = wanted.iter().filter(|(track, _)| !track.muted).count();
-    shown.snapshot.subscriptions_wanted = u32::try_from(live).unwrap_or(u32::MAX);
-    shown
-        .tracks
-        .retain(|track| wanted.iter().any(|(w, _)| w.sid == track.sid));
+    let mut by_sid: HashMap<&str, (&Announced, Size)> = wanted
+        .iter()
+        .map(|(track, size)| (&*track.sid, (*track, *size)))
+        .collect();
+    let mut inner = shown.lock();
+    inner.snapshot.subscriptions_wanted = u32::try_from(live).unwrap_or(u32::MAX);
+    inner.snapshot.tracks_refused = refused;
+    inner.keep_tracks(|shown| {
+        let Some((track, size)) = by_sid.remove(&*shown.sid) else {
+            return false;
+        };
+        shown.wanted = size;
+        shown.muted = track.muted;
+        true
+    });
     for (track, size) in wanted {
-        match shown.tracks.iter_mut().find(|t| t.sid == track.sid) {
-            Some(known) => {
-                known.wanted = *size;
-                known.muted = track.muted;
-            }
-            None => shown.tracks.push(TrackSnapshot {
+        if by_sid.contains_key(&*track.sid) {
+            inner.add_track(TrackSnapshot {
                 sid: Arc::clone(&track.sid),
                 publisher: Arc::clone(&track.publisher),
                 kind: track.kind,
@@ -184,7 +202,7 @@ fn show(wanted: &[(&Announced, Size)], shown: &mut Inner) {
                 freeze_us: 0,
                 counted_at: None,
                 subscribe: None,
-            }),
+            });
         }
     }
 }
@@ -244,36 +262,78 @@ mod tests {
     #[test]
     fn only_what_has_changed_is_asked_for() {
         let mut subscriptions = Subscriptions::new(Subscribe::Layout(Layout::Speaker));
-        let mut shown = Inner::default();
+        let shown = Shared::default();
         let a = participant("a", &[("v", false), ("s", false)]);
         let b = participant("b", &[("v", false)]);
         assert!(subscriptions.announce(&a, now()).is_empty());
-        let asked = short(subscriptions.lay_out(&mut shown));
+        let asked = short(subscriptions.lay_out(&shown));
         assert_eq!(asked, ["+TR_a_s", "+TR_a_v", "TR_a_v 1280x720"]);
         subscriptions.announce(&b, now());
-        let asked = short(subscriptions.lay_out(&mut shown));
+        let asked = short(subscriptions.lay_out(&shown));
         assert_eq!(asked, ["+TR_b_v", "TR_b_v 356x200"]);
-        assert_eq!(shown.snapshot.subscriptions_wanted, 3);
-        assert!(subscriptions.lay_out(&mut shown).is_empty());
+        assert_eq!(shown.snapshot().subscriptions_wanted, 3);
+        assert!(subscriptions.lay_out(&shown).is_empty());
         // The speaker leaves, the next takes its place.
         subscriptions.announce(&participant("a", &[]), now());
-        let asked = short(subscriptions.lay_out(&mut shown));
+        let asked = short(subscriptions.lay_out(&shown));
         assert_eq!(asked, ["-TR_a_s", "-TR_a_v", "TR_b_v 1280x720"]);
-        assert_eq!(shown.tracks.len(), 1);
+        assert_eq!(shown.tracks().len(), 1);
     }
 
     #[test]
     fn a_muted_track_is_asked_for_and_not_expected() {
         let mut subscriptions = Subscriptions::new(Subscribe::Everything);
-        let mut shown = Inner::default();
+        let shown = Shared::default();
         let muted = participant("a", &[("s", true)]);
         let mute = ("TR_a_s".to_owned(), true);
         assert_eq!(subscriptions.announce(&muted, now()), [mute]);
         assert!(subscriptions.announce(&muted, now()).is_empty());
-        assert!(subscriptions.lay_out(&mut shown).is_empty());
+        assert!(subscriptions.lay_out(&shown).is_empty());
         assert_eq!(
-            (shown.snapshot.subscriptions_wanted, shown.tracks.len()),
+            (shown.snapshot().subscriptions_wanted, shown.tracks().len()),
             (0, 1)
         );
+    }
+
+    #[test]
+    fn tracks_are_shown_in_order_and_counted_where_they_are() {
+        let mut subscriptions = Subscriptions::new(Subscribe::Everything);
+        let shown = Shared::default();
+        let sids = || -> Vec<_> {
+            let tracks = shown.tracks().into_iter();
+            tracks.map(|track| track.sid.to_string()).collect()
+        };
+        for name in ["c", "a", "b"] {
+            subscriptions.announce(&participant(name, &[("s", false)]), now());
+        }
+        subscriptions.lay_out(&shown);
+        assert_eq!(sids(), ["TR_c_s", "TR_a_s", "TR_b_s"]);
+        // The first one leaves, another comes.
+        subscriptions.announce(&participant("c", &[]), now());
+        subscriptions.announce(&participant("0", &[("s", false)]), now());
+        subscriptions.lay_out(&shown);
+        assert_eq!(sids(), ["TR_a_s", "TR_b_s", "TR_0_s"]);
+        for sid in sids() {
+            assert_eq!(*shown.lock().track(&sid).unwrap().sid, *sid);
+        }
+        assert!(shown.lock().track("TR_c_s").is_none());
+    }
+
+    #[test]
+    fn nothing_is_laid_out_where_nothing_has_changed() {
+        let mut subscriptions = Subscriptions::new(Subscribe::Everything);
+        let shown = Shared::default();
+        let a = participant("a", &[("s", false)]);
+        subscriptions.announce(&a, now());
+        subscriptions.lay_out(&shown);
+        shown.lock().snapshot.subscriptions_wanted = 77;
+        subscriptions.announce(&a, now());
+        subscriptions.lay_out(&shown);
+        assert_eq!(shown.snapshot().subscriptions_wanted, 77);
+        for (muted, wanted) in [(true, 0), (false, 1)] {
+            subscriptions.announce(&participant("a", &[("s", muted)]), now());
+            subscriptions.lay_out(&shown);
+            assert_eq!(shown.snapshot().subscriptions_wanted, wanted);
+        }
     }
 }
