@@ -1,6 +1,6 @@
 //! A media thread's bare loop, which only receives and decrypts.
 
-use super::{Carrier, Thread, now};
+use super::{Carrier, TELL_INTERVAL, Thread, now};
 
 impl Thread {
     /// Opens what a seat's socket has. What is neither RTP nor RTCP goes to the peer: without
@@ -27,7 +27,8 @@ impl Thread {
                 break;
             }
         }
-        if for_peer {
+        // What is counted is told as often as by others: a rate is taken of it.
+        if for_peer || now().at >= seat.told + TELL_INTERVAL {
             self.with(slot, |_, _, _, _| {});
         }
     }
