@@ -202,12 +202,29 @@ struct Scenery<'a> {
     others: &'a Others,
 }
 
+/// A machine that does something else for a moment is no error of the figures: if not all are held,
+/// all are measured once more, and every one of these is to be held.
+const TRIES: usize = 2;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_reported_is_what_was_injected() {
     let _alone = alone().await;
-    let Some(server) = livekit::start_announcing(relay::ADDRESS).await else {
-        skip!("livekit-server or Go");
-    };
+    for left in (0..TRIES).rev() {
+        let Some(rows) = measure().await else {
+            skip!("livekit-server or Go");
+        };
+        let text = table::text(&rows);
+        println!("{text}");
+        if rows.iter().all(Row::holds) {
+            return;
+        }
+        assert!(left > 0, "beyond a bound:\n{text}");
+    }
+}
+
+/// Each row of the table; `None` without a server.
+async fn measure() -> Option<Vec<Row>> {
+    let server = livekit::start_announcing(relay::ADDRESS).await?;
     let relay = Relay::start_with_tcp(server.udp_port(), server.tcp_port());
     let scenes = scenes();
     let reported = run::report(&server, &relay, &scenes).await;
@@ -215,24 +232,19 @@ async fn what_is_reported_is_what_was_injected() {
     let passed = relay.passed();
     // Video was sent again in streams of its own, audio in the one that it was lost from.
     assert!(truth::repaired(&passed) > 0);
-    let mut rows = Vec::new();
-    for ((scene, reported), others) in scenes.iter().zip(&reported).zip(&others) {
+    let each = scenes.iter().zip(&reported).zip(&others);
+    let rows = each.flat_map(|((scene, reported), others)| {
         let scenery = Scenery {
             scene: *scene,
             passed: &passed,
             reported,
             others,
         };
-        rows.extend(
-            scene
-                .figures
-                .iter()
-                .flat_map(|figure| scenery.rows(*figure)),
-        );
-    }
-    let text = table::text(&rows);
-    println!("{text}");
-    assert!(rows.iter().all(Row::holds), "beyond a bound:\n{text}");
+        let figures = scene.figures.iter();
+        let rows = figures.flat_map(|figure| scenery.rows(*figure));
+        rows.collect::<Vec<_>>()
+    });
+    Some(rows.collect())
 }
 
 /// Muster's figure beside a true one. What was not measured is within no bound.
