@@ -4,6 +4,7 @@ mod capacity;
 mod density;
 mod finalize;
 mod joins;
+mod span;
 
 use std::path::{Path, PathBuf};
 

@@ -179,10 +179,16 @@ impl Description {
             }
             _ => return,
         };
-        for (payload, known) in &mut self.payloads {
-            if id == "*" && section.payloads.contains(payload) || id.parse() == Ok(*payload) {
-                known.nack = true;
+        if id == "*" {
+            for payload in &section.payloads {
+                if let Some(known) = self.payloads.get_mut(payload) {
+                    known.nack = true;
+                }
             }
+        } else if let Ok(id) = id.parse()
+            && let Some(known) = self.payloads.get_mut(&id)
+        {
+            known.nack = true;
         }
     }
 

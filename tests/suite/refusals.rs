@@ -128,6 +128,7 @@ fn a_bench_refuses_at_once_what_it_could_only_fail_at_later() {
         ("capacity", &["--rooms", "1001"], "--rooms 1001 is more"),
         ("capacity", &["--duration", "0s"], bound),
         ("capacity", &["--duration", "49s"], bound),
+        ("capacity", &["--duration", "9000years"], "at most 24h"),
         ("capacity", &["--interval", "11m"], "make it 55m at least"),
     ] {
         let output = muster(&[&["bench", bench], flags].concat(), &[]);

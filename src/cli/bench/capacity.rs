@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use humantime::format_duration;
 
+use super::span::span;
 use super::{SERVER_HELP, finding, line, measured, server};
 use crate::bench::capacity::{self, Capacity, Moment, Setup, WARM_UP, duration_min};
 use crate::cli::output;
@@ -27,7 +28,7 @@ pub struct Args {
     join_rate: u32,
 
     /// How long they stay, after half a minute to warm up
-    #[arg(long, value_name = "SPAN", default_value = "10m", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "SPAN", default_value = "10m", value_parser = length)]
     duration: Duration,
 
     /// Time between two readings
@@ -43,11 +44,12 @@ pub struct Args {
 }
 
 fn interval(text: &str) -> Result<Duration, String> {
-    let interval = humantime::parse_duration(text).map_err(|e| e.to_string())?;
-    if interval < Duration::from_secs(1) {
-        return Err("it is at least 1s".to_owned());
-    }
-    Ok(interval)
+    span(text, 1)
+}
+
+/// How long is too short depends on the interval.
+fn length(text: &str) -> Result<Duration, String> {
+    span(text, 0)
 }
 
 impl Args {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::span::span;
 use super::{SERVER_HELP, finding, line, measured, server};
 use crate::bench::bounds::verdict;
 use crate::bench::density::{self, Setup};
@@ -28,7 +29,7 @@ pub struct Args {
     rounds: u32,
 
     /// How long each contender is measured in a round
-    #[arg(long, value_name = "SPAN", default_value = "10s", value_parser = span)]
+    #[arg(long, value_name = "SPAN", default_value = "10s", value_parser = duration)]
     duration: Duration,
 
     /// Joins per second that each contender is asked for
@@ -43,12 +44,8 @@ pub struct Args {
     json: Option<PathBuf>,
 }
 
-fn span(text: &str) -> Result<Duration, String> {
-    let span = humantime::parse_duration(text).map_err(|e| e.to_string())?;
-    if span < Duration::from_secs(2) {
-        return Err("it is at least 2s".to_owned());
-    }
-    Ok(span)
+fn duration(text: &str) -> Result<Duration, String> {
+    span(text, 2)
 }
 
 /// Measures all contenders, and says which bounds were kept.
