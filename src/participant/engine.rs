@@ -22,6 +22,7 @@ use super::inbox::{self, Inbox, Post};
 use super::moment::Moment;
 use super::outbox::Outbox;
 use super::peer::{Command, Peer, PeerConfig, PeerEvent, Role};
+use super::prefetch::prefetch;
 use super::rtp;
 use super::shared::Shared;
 use super::tcp::Stream;
@@ -306,7 +307,10 @@ impl Thread {
         self.prompt.ready(&mut ready);
         if !ready.is_empty() {
             let clock = KernelClock::read(self.now());
-            for slot in ready.drain(..) {
+            for (at, slot) in ready.iter().copied().enumerate() {
+                if let Some(next) = ready.get(at + 1).and_then(|next| self.seats.get(*next)) {
+                    next.iter().for_each(|seat| prefetch(&**seat));
+                }
                 if self.config.bare {
                     self.drain_bare(slot);
                 } else {
@@ -473,6 +477,9 @@ impl Thread {
             };
             for _ in 0..BATCHES_MAX {
                 more = batch.receive(socket);
+                for payload in batch.payloads() {
+                    seat.peer.expect(payload);
+                }
                 for datagram in batch.datagrams() {
                     let arrival = clock.moment(datagram.came);
                     if let Some(drops) = datagram.drops {

@@ -22,6 +22,7 @@ pub mod media;
 mod moment;
 mod outbox;
 mod peer;
+mod prefetch;
 mod receive;
 mod rtp;
 mod sdp;

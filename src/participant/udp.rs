@@ -371,6 +371,12 @@ impl Batch {
         received == BATCH
     }
 
+    /// The payloads of what was received last.
+    pub fn payloads(&self) -> impl Iterator<Item = &[u8]> {
+        let rooms = self.buffers.iter().zip(&self.lengths);
+        rooms.filter_map(|(buffer, length)| buffer.get(..*length))
+    }
+
     /// What was received last.
     pub fn datagrams(&mut self) -> impl Iterator<Item = Datagram<'_>> {
         let lengths = self.lengths.iter().zip(&self.control_lengths);

@@ -284,6 +284,13 @@ impl Peer {
         self.receiver.dropped(datagrams, at);
     }
 
+    /// This datagram will be taken soon: fetches what is known of its stream.
+    pub fn expect(&self, datagram: &[u8]) {
+        if Datagram::of(datagram) == Datagram::Rtp {
+            self.receiver.expect(datagram);
+        }
+    }
+
     /// A datagram came at `arrival`.
     pub fn datagram(
         &mut self,

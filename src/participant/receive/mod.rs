@@ -16,10 +16,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::moment::Moment;
-use super::rtp::Header;
+use super::prefetch::prefetch;
 use super::rtp::codec::Codec;
 use super::rtp::h264;
 use super::rtp::rtcp::{self, Block, Compounds};
+use super::rtp::{self, Header};
 use super::sdp::{self, Description};
 use super::snapshot::{LatencySample, RxTotals, TrackKind};
 use super::srtp::Srtp;
@@ -230,6 +231,18 @@ impl Receiver {
         all.filter(|(_, samples)| !samples.is_empty())
     }
 
+    /// This SRTP packet will be taken soon: fetches what is known of its stream.
+    pub fn expect(&self, packet: &[u8]) {
+        let at = rtp::ssrc(packet).and_then(|ssrc| self.place(ssrc));
+        let Some(stream) = at.and_then(|at| self.streams.get(at)) else {
+            return;
+        };
+        prefetch(stream);
+        if let Some(track) = stream.track.and_then(|track| self.tracks.get(track)) {
+            prefetch(track);
+        }
+    }
+
     /// An SRTP packet came. Returns whether it is authentic, and no replay.
     pub fn packet(&mut self, srtp: &Srtp, packet: &mut [u8], arrival: Moment) -> bool {
         let Some(header) = Header::parse(packet) else {
@@ -240,7 +253,7 @@ impl Receiver {
         let send_time = self
             .abs_send_time
             .and_then(|id| header.extension(packet, id)?.first_chunk().copied());
-        let known = self.ssrcs.iter().position(|ssrc| *ssrc == header.ssrc);
+        let known = self.place(header.ssrc);
         let Some((index, payload)) = self.open(srtp, packet, &header, known) else {
             self.totals.auth_failures += 1;
             return false;
@@ -258,6 +271,11 @@ impl Receiver {
         self.totals.bytes += length;
         self.totals.padding += u64::from(payload.is_empty());
         self.count(at, &header, index, payload, length, arrival)
+    }
+
+    /// Where a stream is.
+    fn place(&self, ssrc: u32) -> Option<usize> {
+        self.ssrcs.iter().position(|known| *known == ssrc)
     }
 
     /// Decrypts a packet. The first of a stream says nothing of how often its sequence number has

@@ -58,6 +58,12 @@ impl Datagram {
     }
 }
 
+/// The stream of an RTP packet.
+pub fn ssrc(packet: &[u8]) -> Option<u32> {
+    let ssrc = packet.get(8..)?.first_chunk()?;
+    Some(u32::from_be_bytes(*ssrc))
+}
+
 impl Header {
     /// Reads a header; `None` when the bytes are no RTP packet.
     pub fn parse(packet: &[u8]) -> Option<Header> {
