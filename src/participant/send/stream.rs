@@ -12,6 +12,9 @@ use crate::participant::srtp::Srtp;
 const KEPT: usize = 256;
 /// A packet is not sent again twice within this: both requests were for the same loss.
 const RESEND_INTERVAL: Duration = Duration::from_millis(10);
+/// How often a packet is sent again at most: as often as libwebrtc asks for one
+/// (`NackRequester`'s `kMaxNackRetries`). A server that asks for all, always, gets no flood.
+const RESENDS_MAX: u8 = 10;
 
 /// Header extension ids, as negotiated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,6 +80,7 @@ struct Kept {
     /// meet the same header.
     extensions: Vec<u8>,
     resent: Option<Instant>,
+    resends: u8,
 }
 
 impl Kept {
@@ -183,13 +187,12 @@ impl Stream {
         let index = sequence::extend(self.index, sequence)?;
         let at = slot(index);
         let kept = self.kept.get_mut(at).filter(|kept| kept.index == index)?;
-        if kept
-            .resent
-            .is_some_and(|at| now.at.saturating_duration_since(at) < RESEND_INTERVAL)
-        {
+        let is_soon = |at| now.at.saturating_duration_since(at) < RESEND_INTERVAL;
+        if kept.resends == RESENDS_MAX || kept.resent.is_some_and(is_soon) {
             return None;
         }
         kept.resent = Some(now.at);
+        kept.resends += 1;
         let Some((ssrc, payload_type)) = self.plan.repair else {
             let header = Outgoing {
                 payload_type: self.plan.payload_type,
@@ -228,6 +231,7 @@ impl Stream {
             kept.marker = media.marker;
             kept.timestamp = media.timestamp;
             kept.resent = None;
+            kept.resends = 0;
             kept.extensions.clear();
             if self.plan.repair.is_none() {
                 kept.extensions.extend_from_slice(&self.extensions);
@@ -361,9 +365,18 @@ mod tests {
     }
 
     fn resend(stream: &mut Stream, srtp: &Srtp, sequence: u16) -> Option<Vec<u8>> {
+        resend_after(stream, srtp, sequence, Duration::from_secs(1))
+    }
+
+    fn resend_after(
+        stream: &mut Stream,
+        srtp: &Srtp,
+        sequence: u16,
+        after: Duration,
+    ) -> Option<Vec<u8>> {
         let mut out = Vec::new();
         let later = Moment {
-            at: now().at + Duration::from_secs(1),
+            at: now().at + after,
             wall: Timestamp::from_micros(2_000_000_000),
             shared: Timestamp::from_micros(2_000_000_000),
         };
@@ -393,6 +406,21 @@ mod tests {
         let index = u64::from(header.sequence);
         let payload = peer.open_rtp(&mut packet, &header, index).unwrap();
         assert_eq!(payload, [&[0, 100][..], b"one"].concat());
+    }
+
+    #[test]
+    fn a_packet_is_sent_again_only_so_often() {
+        let (srtp, _) = keys::pair_for_tests();
+        let mut stream = Stream::new(plan(Some((8, 97))), 100);
+        send(&mut stream, &srtp, b"one");
+        send(&mut stream, &srtp, b"two");
+        let mut again = |sequence| {
+            let asked = (1..100).map(|n| RESEND_INTERVAL * 2 * n);
+            let sent = asked.filter_map(|at| resend_after(&mut stream, &srtp, sequence, at));
+            sent.count()
+        };
+        assert_eq!(again(100), usize::from(RESENDS_MAX));
+        assert_eq!(again(101), usize::from(RESENDS_MAX), "each by itself");
     }
 
     #[test]
