@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::contest::{FLOOR, LK, MUSTER};
-use super::density::Density;
+use super::density::{Density, Row};
 
 /// At most this share of lk's CPU time per received packet, in the row of [`Density::reference`].
 const LK_SHARE: f64 = 1.0 / 6.0;
@@ -13,6 +13,8 @@ const FLOOR_TIMES: f64 = 1.5;
 const SUBSCRIBER_KB: f64 = 250.0;
 /// A sent packet costs at most so many times what a received one costs in that row.
 const SENDING_TIMES: f64 = 2.0;
+/// The least load that ratios are held at: half of lk's own subscriptions.
+const LOAD_PACKETS_PER_SECOND: f64 = 5_000.0;
 
 /// A bound, and what is held against it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -49,9 +51,9 @@ impl Bound {
 /// All bounds, in the order of the table. The figures of a debug build are held to none.
 pub fn bounds(density: &Density) -> Vec<Bound> {
     let mut bounds = Vec::new();
-    let mut hold = |what, figure, bound| {
-        let judged = density.conditions.machine.is_release();
-        bounds.push(Bound::new(what, figure, bound, judged));
+    let is_release = density.conditions.machine.is_release();
+    let mut hold = |what, figure, bound, has_load| {
+        bounds.push(Bound::new(what, figure, bound, is_release && has_load));
     };
     let reference = density.reference();
     for (i, row) in density.rows.iter().enumerate() {
@@ -65,7 +67,7 @@ pub fn bounds(density: &Density) -> Vec<Bound> {
                 "the ratio of muster's CPU per received packet to {other}'s with {publishers} \
                  publishers"
             );
-            hold(what, row.ratio(other), bound);
+            hold(what, row.ratio(other), bound, has_load(row));
         }
     }
     let own = density.memory.iter().find(|c| c.name == MUSTER);
@@ -74,13 +76,23 @@ pub fn bounds(density: &Density) -> Vec<Bound> {
         "muster's memory per subscriber in kB".to_owned(),
         bytes.map(|bytes| bytes / 1e3),
         SUBSCRIBER_KB,
+        true,
     );
     hold(
         "the ratio of the CPU of a sent packet to that of a received one".to_owned(),
         density.sending_ratio(),
         SENDING_TIMES,
+        reference
+            .and_then(|i| density.rows.get(i))
+            .is_some_and(has_load),
     );
     bounds
+}
+
+/// Whether a row's packets are so many that what a process costs by itself doesn't count.
+pub(super) fn has_load(row: &Row) -> bool {
+    let rate = row.figures(MUSTER).map(|own| own.packets_per_second);
+    rate >= Some(LOAD_PACKETS_PER_SECOND)
 }
 
 /// Which were kept, in words: those that were not, and what nobody knows, by name.
@@ -105,13 +117,14 @@ pub fn verdict(bounds: &[Bound]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::density::{Conditions, Contender, Figures, Memory, Publishing, Row};
+    use crate::bench::density::{Conditions, Contender, Figures, Memory, Publishing};
     use crate::bench::stage;
 
     /// CPU of muster, lk and the floor at two rows, of a sent packet, and bytes of a subscriber.
     fn density(rows: [[f64; 3]; 2], sent: f64, bytes: f64) -> Density {
         let contender = |name, cpu_us_per_packet| {
             let figures = Figures {
+                packets_per_second: 10_000.0,
                 cpu_us_per_packet,
                 rounds: vec![cpu_us_per_packet],
                 ..Figures::default()
@@ -235,6 +248,21 @@ mod tests {
                 .iter()
                 .all(|b| b.figure.is_some() && b.kept.is_none())
         );
+    }
+
+    #[test]
+    fn a_load_of_next_to_nothing_says_nothing_of_a_packet() {
+        let mut density = density([[9.0, 1.0, 1.0]; 2], 90.0, 2e5);
+        for row in &mut density.rows {
+            for figures in row.contenders.iter_mut().flat_map(|c| &mut c.figures) {
+                figures.packets_per_second = 3_000.0;
+            }
+        }
+        let density = density.judged();
+        let kept: Vec<_> = density.bounds.iter().map(|bound| bound.kept).collect();
+        assert_eq!(kept, [None, None, None, Some(true), None]);
+        assert_eq!(density.findings, [""; 0]);
+        assert!(!density.is_complete());
     }
 
     #[test]

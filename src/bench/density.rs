@@ -157,7 +157,7 @@ impl<T> Contender<T> {
 }
 
 impl Row {
-    fn figures(&self, name: &str) -> Option<&Figures> {
+    pub(super) fn figures(&self, name: &str) -> Option<&Figures> {
         let contender = self.contenders.iter().find(|c| c.name == name)?;
         contender.figures.as_ref()
     }
@@ -226,7 +226,7 @@ impl Density {
         })
     }
 
-    /// Whether all could be measured. Where there is no lk there is less to compare, and nothing
+    /// Whether all could be measured, and under load. Where there is no lk there is less to compare, and nothing
     /// wrong; one that is there and has no figures leaves a question open, and so does a debug build,
     /// whose figures mean nothing.
     pub fn is_complete(&self) -> bool {
@@ -237,6 +237,7 @@ impl Density {
         let mut due = figures.chain(memory).filter(|(name, _)| is_due(name));
         due.all(|(_, measured)| measured)
             && self.publishing.figures.is_some()
+            && self.rows.iter().all(bounds::has_load)
             && self.conditions.machine.is_release()
     }
 

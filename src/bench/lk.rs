@@ -1,16 +1,56 @@
 //! LiveKit's load tester: how it is asked for subscribers, and what it prints.
 
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::process::Command;
 
+use super::stage::within;
+use crate::error::Error;
+use crate::exit::Exit;
 use crate::local::cache::on_path;
 use crate::rooms::Keys;
 
 /// The one on PATH.
 pub fn find() -> Option<PathBuf> {
     on_path("lk", std::env::var_os("PATH").as_ref())
+}
+
+/// How long it may take to say its version.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
+
+/// Fails if it can't even say its version: better told at once than after minutes.
+///
+/// # Errors
+/// What it said instead, as a bad configuration.
+pub async fn check(lk: &Path) -> Result<(), Error> {
+    let output = Command::new(lk)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let why = match within(ANSWERS_WITHIN, async {
+        output.await.map_err(|e| e.to_string())
+    })
+    .await
+    {
+        Ok(output) if output.status.success() => return Ok(()),
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let said = said.lines().next().unwrap_or_default().trim().to_owned();
+            match said.as_str() {
+                "" => output.status.to_string(),
+                _ => format!("{}: {said}", output.status),
+            }
+        }
+        Err(why) => why,
+    };
+    let text = format!(
+        "{} --version: {why}; mend it, or take it off PATH to measure without it",
+        lk.display()
+    );
+    Err(Error::new(Exit::BadConfiguration, text))
 }
 
 /// Subscribers with the layout `speaker` in `room`, which stay for `stay` once all have joined.
@@ -80,6 +120,31 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn one_that_does_not_work_is_found_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let lk = dir.path().join("lk");
+        let missing = check(&lk).await.unwrap_err().to_string();
+        assert!(missing.contains("--version: No such file"), "{missing}");
+        for (script, expected) in [
+            ("exit 0", None),
+            (
+                "echo broken >&2; exit 3",
+                Some("exit status: 3: broken; mend it"),
+            ),
+            ("exit 4", Some("exit status: 4; mend it")),
+        ] {
+            std::fs::write(&lk, format!("#!/bin/sh\n{script}\n")).unwrap();
+            std::fs::set_permissions(&lk, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+                .unwrap();
+            let said = check(&lk).await.map_err(|e| e.to_string());
+            match expected {
+                None => assert_eq!(said, Ok(())),
+                Some(text) => assert!(said.unwrap_err().contains(text), "{script}"),
+            }
+        }
+    }
 
     #[test]
     fn what_it_prints_is_understood() {

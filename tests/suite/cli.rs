@@ -96,7 +96,7 @@ const WRONG_ARGUMENTS: [Row; 37] = {
         row(
             &["bench", "density", "--duration", "1s"],
             Bad,
-            &["'1s'", "at least 2s"],
+            &["'1s'", "at least 5s"],
         ),
         row(
             &["finalize", "--json", "/"],
