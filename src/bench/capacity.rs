@@ -80,8 +80,9 @@ pub struct Moment {
     pub tasks: u64,
     /// RTP packets per second since the moment before, received and sent.
     pub packets_per_second: f64,
-    /// Packets lost after retransmission, of those expected since the moment before, in percent.
-    pub lost_percent: f64,
+    /// Packets lost after retransmission, of those expected since the moment before, in percent;
+    /// `None` if none was.
+    pub lost_percent: Option<f64>,
     /// Datagrams that died in its own receive buffers so far.
     pub own_drops: u64,
     /// CPU time since the moment before, in percent of one processor.
@@ -167,7 +168,7 @@ fn moment(before: &Reading, now: &Reading) -> Moment {
     let since = |f: fn(&Reading) -> u64| f(now).saturating_sub(f(before)) as f64;
     let seconds = since(|r| r.sample.at_us) / 1e6;
     let per_second = |n: f64| if seconds > 0.0 { n / seconds } else { 0.0 };
-    let expected = since(|r| r.sample.expected).max(1.0);
+    let expected = Some(since(|r| r.sample.expected)).filter(|expected| *expected > 0.0);
     Moment {
         at_s: now.sample.at_us as f64 / 1e6,
         connected: now.sample.connected,
@@ -177,7 +178,7 @@ fn moment(before: &Reading, now: &Reading) -> Moment {
         threads: now.usage.threads,
         tasks: now.sample.tasks,
         packets_per_second: per_second(since(|r| r.sample.packets)),
-        lost_percent: since(|r| r.sample.lost) * 100.0 / expected,
+        lost_percent: expected.map(|expected| since(|r| r.sample.lost) * 100.0 / expected),
         own_drops: now.usage.drops,
         cpu_percent: per_second(since(|r| r.usage.cpu_ms)) / 10.0,
     }
@@ -207,7 +208,8 @@ fn growths(moments: &[Moment]) -> Vec<Growth> {
 fn findings(participants: u32, moments: &[Moment], growths: &[Growth]) -> Vec<String> {
     let least = moments.iter().map(|m| m.connected).min().unwrap_or(0);
     let failed = moments.last().map_or(0, |m| m.failed);
-    let lost = moments.iter().any(|m| m.lost_percent > 0.0);
+    let lost = moments.iter().any(|m| m.lost_percent > Some(0.0));
+    let silent = moments.iter().filter(|m| m.lost_percent.is_none()).count();
     let drops = moments.last().map_or(0, |m| m.own_drops);
     let mut findings = Vec::new();
     if least < u64::from(participants) {
@@ -220,6 +222,12 @@ fn findings(participants: u32, moments: &[Moment], growths: &[Growth]) -> Vec<St
     }
     if lost {
         findings.push("packets were lost".to_owned());
+    }
+    if silent > 0 {
+        findings.push(format!(
+            "no media came before {silent} of {} readings",
+            moments.len()
+        ));
     }
     if drops > 0 {
         findings.push(format!("{drops} datagrams died in receive buffers"));
@@ -246,6 +254,7 @@ mod tests {
                     descriptors: 2_112,
                     threads: 4,
                     tasks: 1_002,
+                    lost_percent: Some(0.0),
                     ..Moment::default()
                 };
                 change(n, &mut moment);
@@ -269,15 +278,19 @@ mod tests {
     #[test]
     fn whatever_grows_is_found() {
         type Change = fn(u64, &mut Moment);
-        let cases: [(Change, &str); 6] = [
+        let cases: [(Change, &str); 7] = [
             (|n, m| m.resident_bytes += n * 50_000, "resident kB"),
             (|n, m| m.descriptors += n / 20, "descriptors"),
             (|n, m| m.tasks += n / 20, "tasks"),
             (|n, m| m.connected -= n / 59, "999 of 1000"),
             (|n, m| m.failed = n / 59, "1 participants failed"),
             (
-                |n, m| m.lost_percent = if n == 30 { 0.01 } else { 0.0 },
+                |n, m| m.lost_percent = Some(if n == 30 { 0.01 } else { 0.0 }),
                 "lost",
+            ),
+            (
+                |n, m| m.lost_percent = m.lost_percent.filter(|_| n != 30),
+                "no media came before 1 of 60 readings",
             ),
         ];
         for (change, what) in cases {

@@ -11,6 +11,7 @@ use crate::bench::capacity::{self, Capacity, Moment, Setup, WARM_UP, duration_mi
 use crate::cli::output;
 use crate::error::Error;
 use crate::exit::Exit;
+use crate::prober::descriptors;
 use crate::render::table::paragraph;
 
 #[derive(clap::Args, Debug)]
@@ -55,9 +56,10 @@ fn length(text: &str) -> Result<Duration, String> {
 impl Args {
     /// Fails on what can't be had, before anything starts.
     fn check(&self) -> Result<(), Error> {
-        if self.rooms > self.participants {
+        if self.rooms >= self.participants {
             let text = format!(
-                "--rooms {} is more than --participants {}: a room needs one at least",
+                "--rooms {} leaves nobody of --participants {} to receive: each room's first one \
+                 publishes; make it fewer rooms",
                 self.rooms, self.participants
             );
             return Err(Error::new(Exit::BadConfiguration, text));
@@ -73,6 +75,8 @@ impl Args {
             );
             return Err(Error::new(Exit::BadConfiguration, text));
         }
+        let (rooms, all) = (u64::from(self.rooms), u64::from(self.participants));
+        descriptors::provide(all - rooms, rooms)?;
         output::check_path(self.json.as_deref())
     }
 }
@@ -89,15 +93,16 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
         interval: args.interval,
     };
     let say = |step: &str| tracing::info!("{step}");
-    let mut shown = Ok(());
+    let mut shown = None;
     let show = |moment: &Moment| {
-        if shown.is_ok() {
-            shown = output::print(&row(moment));
-        }
+        shown = Some(match shown.take() {
+            None => output::print(&heads()).and_then(|()| output::print(&row(moment))),
+            Some(Ok(())) => output::print(&row(moment)),
+            failed => return shown = failed,
+        });
     };
-    output::print(&heads())?;
     let capacity = measured(capacity::measure(&setup, say, show)).await?;
-    shown?;
+    shown.unwrap_or(Ok(()))?;
     output::print(&text(&capacity))?;
     if let Some(path) = &args.json {
         output::keep(path, &line(&capacity)?)?;
@@ -139,7 +144,8 @@ fn row(m: &Moment) -> String {
         m.threads.to_string(),
         m.tasks.to_string(),
         format!("{:.0}", m.packets_per_second),
-        format!("{:.3}", m.lost_percent),
+        m.lost_percent
+            .map_or_else(|| "-".to_owned(), |percent| format!("{percent:.3}")),
         format!("{:.1}", m.cpu_percent),
     ])
 }
@@ -156,8 +162,8 @@ fn text(capacity: &Capacity) -> String {
     super::verdict(&capacity.findings, "flat, and all were there", &mut out);
     let load = format!(
         "{} participants in one process over {} rooms, one of each room publishing 2.5 packets a \
-         second of audio; readings from {} s after the last join. {} CPU is in percent of one \
-         processor, of the participants' process alone.",
+         second of audio; readings from {} s after the last join. {} Packets are those sent and \
+         those received. CPU is in percent of one processor, of the participants' process alone.",
         capacity.participants,
         capacity.rooms,
         WARM_UP.as_secs(),

@@ -7,6 +7,7 @@ use crate::bench::joins::{self, Joins, Setup, Times};
 use crate::cli::output;
 use crate::error::Error;
 use crate::exit::Exit;
+use crate::prober::descriptors;
 use crate::render::table::{paragraph, table};
 
 #[derive(clap::Args, Debug)]
@@ -41,6 +42,7 @@ impl Args {
             );
             return Err(Error::new(Exit::BadConfiguration, text));
         }
+        descriptors::provide(self.subscribers.into(), self.rooms.into())?;
         output::check_path(self.json.as_deref())
     }
 }
