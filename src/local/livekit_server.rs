@@ -31,6 +31,9 @@ pub const LIVEKIT_SERVER: GoTool = GoTool {
 /// How long a started server may take to answer.
 const READY_WITHIN: Duration = Duration::from_secs(20);
 
+/// From the first time that it is asked to end to the second.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
+
 /// How long it may take to end once asked to.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 
@@ -230,8 +233,13 @@ impl LivekitServer {
         self.process.pid()
     }
 
-    /// Stops it, and returns once it is gone.
+    /// Stops it, and returns once it is gone. Asked once, it waits until all rooms are empty; asked
+    /// again, it ends.
     pub async fn stop(mut self) {
+        self.process.terminate();
+        if let Ok(Ok(_)) = tokio::time::timeout(ASK_AGAIN, self.process.wait()).await {
+            return;
+        }
         if let Err(error) = self.process.stop(STOP_WITHIN).await {
             tracing::warn!("livekit-server: {error}");
         }
