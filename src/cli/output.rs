@@ -1,6 +1,8 @@
 //! Results, on standard output or in a file.
 
+use std::fs::Permissions;
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use super::args::{Format, OutputArgs};
@@ -49,9 +51,11 @@ pub fn check_file(flag: &str, path: &Path) -> Result<(), Error> {
     let tried = if path.is_dir() {
         Err(io::ErrorKind::IsADirectory.into())
     } else {
-        tempfile::NamedTempFile::new_in(folder(path)).map(drop)
+        let tried = tempfile::NamedTempFile::new_in(folder(path)).map(drop);
+        // Without the name that was tried.
+        tried.map_err(|e| e.kind().into())
     };
-    tried.map_err(|e| {
+    tried.map_err(|e: io::Error| {
         let text = format!(
             "cannot write {flag} {}: {e}; name a file in a folder that exists and can be written",
             path.display()
@@ -87,10 +91,21 @@ pub fn keep(path: &Path, text: &str) -> Result<(), Error> {
     })
 }
 
-/// Writes `text` to `path`: whoever reads it sees all of it or what was there before. It is its
-/// owner's alone.
-pub fn write_file(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = tempfile::NamedTempFile::new_in(folder(path))?;
+/// Writes `text` to `path`, as its owner's alone: whoever reads it sees all of it or what was there
+/// before.
+pub fn write_secret(path: &Path, text: &str) -> io::Result<()> {
+    write(path, text, 0o600)
+}
+
+/// The same of what isn't secret: who may read it, the umask says.
+fn write_file(path: &Path, text: &str) -> io::Result<()> {
+    write(path, text, 0o666)
+}
+
+fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+    let mut file = tempfile::Builder::new()
+        .permissions(Permissions::from_mode(mode))
+        .tempfile_in(folder(path))?;
     file.write_all(text.as_bytes())?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|e| e.error)?;
@@ -117,6 +132,20 @@ mod tests {
         write_file(&path, "second").unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "second");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_result_is_for_whom_the_umask_says_and_a_secret_for_its_owner() {
+        let dir = tempfile::tempdir().unwrap();
+        let mode = |name: &str| {
+            let metadata = std::fs::metadata(dir.path().join(name)).unwrap();
+            metadata.permissions().mode() & 0o777
+        };
+        std::fs::write(dir.path().join("plain"), "").unwrap();
+        write_file(&dir.path().join("result"), "").unwrap();
+        write_secret(&dir.path().join("secret"), "").unwrap();
+        assert_eq!(mode("result"), mode("plain"));
+        assert_eq!(mode("secret"), 0o600);
     }
 
     #[test]

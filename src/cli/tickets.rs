@@ -53,7 +53,7 @@ impl IssueArgs {
     pub fn hand_out(&self, book: &Book, format: Format) -> Result<(), Error> {
         if let Some(path) = &self.ticket_book {
             let text = book.write()?;
-            output::write_file(path, &text).map_err(|e| {
+            output::write_secret(path, &text).map_err(|e| {
                 let text = format!("cannot write --ticket-book {}: {e}", path.display());
                 Error::new(Exit::Internal, text)
             })?;
