@@ -188,6 +188,26 @@ fn the_readme_knows_every_flag_and_exit_code() {
 }
 
 #[test]
+fn cargo_knows_which_program_to_run() {
+    let output = Command::new(env!("CARGO"))
+        .args([
+            "metadata",
+            "--no-deps",
+            "--offline",
+            "--format-version",
+            "1",
+        ])
+        .current_dir(root())
+        .output()
+        .expect("cargo");
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(
+        metadata["packages"][0]["default_run"], "muster",
+        "the README's `cargo run` has several programs to choose from"
+    );
+}
+
+#[test]
 fn links_in_the_documents_lead_somewhere() {
     let mut faults = Vec::new();
     for document in [
