@@ -19,8 +19,9 @@ use crate::error::Error;
 /// The rooms' name, each with its number behind.
 const ROOM: &str = "capacity";
 
-/// From the last join to the first reading that counts: buffers have their size by then.
-pub const WARM_UP: Duration = Duration::from_secs(30);
+/// From the last join to the first reading that counts: what a participant remembers of its packets
+/// has its size by then, which at 2.5 packets a second takes 100 seconds.
+pub const WARM_UP: Duration = Duration::from_secs(120);
 
 /// How long joins may take beyond their schedule: longer than a participant tries.
 const PATIENCE: Duration = Duration::from_secs(60);
