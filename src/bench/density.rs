@@ -226,9 +226,9 @@ impl Density {
         })
     }
 
-    /// Whether all could be measured, and under load. Where there is no lk there is less to compare, and nothing
-    /// wrong; one that is there and has no figures leaves a question open, and so does a debug build,
-    /// whose figures mean nothing.
+    /// Whether all could be measured, and under load. Where there is no lk there is less to compare,
+    /// and nothing wrong; one that is there and has no figures leaves a question open, and so does a
+    /// debug build, whose figures mean nothing.
     pub fn is_complete(&self) -> bool {
         let rows = self.rows.iter().flat_map(|row| &row.contenders);
         let figures = rows.map(|c| (c.name, c.figures.is_some()));

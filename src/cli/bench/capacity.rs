@@ -1,5 +1,6 @@
 //! `muster bench capacity`.
 
+use std::mem;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -93,16 +94,16 @@ pub async fn run(args: Args) -> Result<Exit, Error> {
         interval: args.interval,
     };
     let say = |step: &str| tracing::info!("{step}");
-    let mut shown = None;
+    let mut shown = Ok(());
+    // The heads come with the first row: a bench that can't begin prints no table.
+    let mut heads = heads() + "\n";
     let show = |moment: &Moment| {
-        shown = Some(match shown.take() {
-            None => output::print(&heads()).and_then(|()| output::print(&row(moment))),
-            Some(Ok(())) => output::print(&row(moment)),
-            failed => return shown = failed,
-        });
+        if shown.is_ok() {
+            shown = output::print(&(mem::take(&mut heads) + &row(moment)));
+        }
     };
     let capacity = measured(capacity::measure(&setup, say, show)).await?;
-    shown.unwrap_or(Ok(()))?;
+    shown?;
     output::print(&text(&capacity))?;
     if let Some(path) = &args.json {
         output::keep(path, &line(&capacity)?)?;
